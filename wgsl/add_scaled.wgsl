@@ -1,0 +1,18 @@
+// add_scaled    x += alpha * y, in place
+//
+//   y, x   [count] f32
+//   grid   count/256 stride
+//   oracle tests/oracles.py::add_scaled
+
+struct Dims { count: u32, alpha: f32 }
+
+@group(0) @binding(0) var<uniform> dims: Dims;
+@group(0) @binding(1) var<storage, read> y: array<f32>;
+@group(0) @binding(2) var<storage, read_write> x: array<f32>;
+
+@compute @workgroup_size(256)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  for (var i = id.x; i < dims.count; i += 256u * groups.x) {
+    x[i] += dims.alpha * y[i];
+  }
+}
