@@ -1,0 +1,93 @@
+/** Finding a GPU: what is there, whether it suffices, and the device itself. Knows no model. */
+import { DeviceError, UnsupportedError } from './errors.js';
+
+/** Limits that large pictures profit from; the engine needs no more than WebGPU's defaults. */
+const RAISED_LIMITS = ['maxBufferSize', 'maxStorageBufferBindingSize'];
+
+/**
+ * What this browser offers, without fetching anything.
+ * @returns {Promise<{ok: boolean, reason: string, remedy: string, adapter: object | null,
+ *   features: string[], limits: Record<string, number>}>} `reason` and `remedy` are sentences, '' when ok
+ */
+export async function inspectDevice() {
+  const absent = { ok: false, adapter: null, features: [], limits: {} };
+  if (!globalThis.isSecureContext && globalThis.isSecureContext !== undefined) {
+    return { ...absent, reason: 'WebGPU is only offered on secure pages, and this one is not.',
+      remedy: 'Open the page over HTTPS, or as http://localhost.' };
+  }
+  if (!globalThis.navigator?.gpu) {
+    return { ...absent, reason: 'This browser does not offer WebGPU.', remedy: remedyFor(navigator.userAgent) };
+  }
+  const adapter = await requestAdapter();
+  if (!adapter) {
+    return { ...absent, reason: 'The browser offers WebGPU but found no usable graphics adapter.',
+      remedy: remedyFor(navigator.userAgent) };
+  }
+  const { vendor, architecture, description } = adapter.info;
+  const limits = {};
+  for (const name in adapter.limits) limits[name] = adapter.limits[name];
+  return {
+    ok: true, reason: '', remedy: '',
+    adapter: { vendor, architecture, description, fallback: Boolean(adapter.info.isFallbackAdapter) },
+    features: [...adapter.features].sort(), limits,
+  };
+}
+
+/**
+ * Opens the GPU with the raised limits where the adapter has them.
+ * @returns {Promise<GPUDevice>}
+ * @throws {UnsupportedError} no WebGPU, or no adapter
+ */
+export async function openDevice() {
+  const found = await inspectDevice();
+  if (!found.ok) throw new UnsupportedError(`${found.reason} ${found.remedy}`);
+  const adapter = await requestAdapter();
+  const requiredLimits = Object.fromEntries(RAISED_LIMITS.map((name) => [name, adapter.limits[name]]));
+  try {
+    return await adapter.requestDevice({ label: 'trefoil', requiredLimits });
+  } catch (cause) {
+    throw new UnsupportedError(`The graphics adapter refused to open: ${cause.message}`, { cause });
+  }
+}
+
+/**
+ * Collects what the device reports outside any call, so that the next call can throw it.
+ * @param {GPUDevice} device
+ * @returns {{ check: () => void, lost: Promise<never> }} `check` throws the first DeviceError seen
+ */
+export function watchDevice(device) {
+  let first = null;
+  device.addEventListener('uncapturederror', ({ error }) => {
+    const memory = error instanceof GPUOutOfMemoryError;
+    first ??= new DeviceError(memory
+      ? 'The GPU ran out of memory. Draw a smaller picture, or close other tabs that use the GPU.'
+      : `The GPU rejected a command: ${error.message}`);
+  });
+  const lost = device.lost.then(({ reason, message }) => {
+    first ??= new DeviceError(reason === 'destroyed'
+      ? 'The pipeline was destroyed while it was in use.'
+      : `The GPU was lost (${message || 'no reason given'}). Reload the page; if it happens again, draw smaller.`);
+    throw first;
+  });
+  lost.catch(() => {});
+  return { check() { if (first) throw first; }, lost };
+}
+
+function requestAdapter() {
+  return navigator.gpu.requestAdapter({ powerPreference: 'high-performance' });
+}
+
+function remedyFor(userAgent) {
+  if (/Firefox/.test(userAgent)) {
+    return /Linux|Android/.test(userAgent)
+      ? 'In about:config set dom.webgpu.enabled to true, or use Chrome or Edge.'
+      : 'Update Firefox to version 141 (Windows) or 145 (macOS) or later.';
+  }
+  if (/Chrome|Chromium/.test(userAgent)) {
+    return /Linux/.test(userAgent) && !/Android/.test(userAgent)
+      ? 'Update Chrome, check chrome://gpu, or start it with --enable-unsafe-webgpu --enable-features=Vulkan.'
+      : 'Update the browser, turn on hardware acceleration in its settings, and look at chrome://gpu.';
+  }
+  if (/Safari/.test(userAgent)) return 'Update to Safari 26 (macOS, iOS or iPadOS 26) or later.';
+  return 'Use a current Chrome, Edge, Safari or Firefox.';
+}

@@ -1,0 +1,262 @@
+/**
+ * The ops that models are written in: each checks shapes, picks a kernel and records it.
+ *
+ * Letters: M, T rows or tokens; K, N input and output width; D width; H heads; Dh head width; P pixels; C channels.
+ * Activations are f32 and row-major; pictures are channels-last [height, width, C]. Ops that say `in place`
+ * change their first argument; `into` and `add` write to, or add to, a tensor that the caller has.
+ */
+import { ShapeError } from './errors.js';
+import { expectShape } from './memory.js';
+import { Recorder } from './recorder.js';
+
+/** How kernels number the float formats of weights and scales. */
+const FORMAT = { f32: 0, bf16: 1, f16: 2 };
+
+/** Code width and, where w = scale * (code - zero), the zero of each packed storage kind. */
+const PACKED = {
+  binary: { bits: 1, zero: 0.5 }, ternary: { bits: 2, zero: 1 },
+  affine1: { bits: 1 }, affine2: { bits: 2 }, affine4: { bits: 4 }, affine8: { bits: 8 },
+};
+
+/** Row counts of chunks are multiples of this, so that every chunk starts 256-byte aligned. */
+const ROW_STEP = 64;
+
+/** Chunks of an MLP's wide middle stay below this. */
+const CHUNK_BYTES = 64 * 2 ** 20;
+
+/** Pixels that one dispatch of conv2d can cover: 65535 workgroups of 32. */
+const DISPATCH_PIXELS = 65535 * 32;
+
+/** Pixels whose statistics one workgroup of group_norm_stats gathers. */
+const STATS_PIXELS = 1024;
+
+export class Ops extends Recorder {
+  /** @returns {import('./memory.js').Tensor} f32 [shape] with these values */
+  upload(data, shape, label) {
+    const tensor = this.empty(shape, label);
+    this.write(tensor, data);
+    return tensor;
+  }
+
+  /** A copy: [shape] of x, or into `into`. */
+  clone(x, into = this.empty(x.shape, x.label)) {
+    expectShape('clone', into, x.shape);
+    this.copy(x, into);
+    return into;
+  }
+
+  /**
+   * y[M, N] (+)= x[M, K] . W[n0 .. n0 + N, k0 .. k0 + K]^T
+   * @param {import('./weights.js').Weight} weight [N_all, K_all]
+   * @param {{ rows?: [number, number], columns?: [number, number], into?, add?: boolean }} options
+   *   rows = [n0, N], columns = [k0, K]: the part of W that is used; default all of it
+   */
+  linear(x, weight, { rows, columns, into, add = false } = {}) {
+    const [n0, N] = rows ?? [0, weight.shape[0]];
+    const [k0, K] = columns ?? [0, weight.shape[1]];
+    const M = x.shape[0];
+    expectShape(`linear ${weight.label}`, x, [M, K]);
+    const y = into ?? this.empty([M, N], weight.label);
+    expectShape(`linear ${weight.label}`, y, [M, N]);
+    const { name, constants, buffers } = linearKernel(weight);
+    const step = this.#rowStep(M, 2 * N * K);
+    for (let m = 0; m < M; m += step) {
+      const count = Math.min(step, M - m);
+      const [part, target] = count === M ? [x, y] : [x.rows(m, count), y.rows(m, count)];
+      this.dispatch(name, {
+        constants: { ...constants, ...(add && { ADD: 1 }) },
+        dims: { M: count, N, K, K_all: weight.shape[1], n0, k0 },
+        tensors: [part, ...buffers, target], cost: 2 * count * N * K,
+      });
+    }
+    return y;
+  }
+
+  /**
+   * Linear, gated: y (+)= (silu(x . Wg^T) * (x . Wu^T)) . Wo^T, by row chunks so that the middle stays small.
+   * @param {{ gate: [weight, rows?], up: [weight, rows?], down: [weight, columns?], into, add }} parts each weight
+   *   with the part of it that is meant, as `linear` takes it
+   */
+  swigluMlp(x, { gate, up, down, into, add = false }) {
+    const F = gate[1]?.[1] ?? gate[0].shape[0];
+    const M = x.shape[0];
+    const y = into ?? this.empty([M, down[0].shape[0]], down[0].label);
+    const step = Math.max(ROW_STEP, Math.floor(CHUNK_BYTES / (4 * F) / ROW_STEP) * ROW_STEP);
+    for (let m = 0; m < M; m += step) {
+      const count = Math.min(step, M - m);
+      this.scope(() => {
+        const part = count === M ? x : x.rows(m, count);
+        const g = this.linear(part, gate[0], { rows: gate[1] });
+        const u = this.linear(part, up[0], { rows: up[1] });
+        this.dispatch('swiglu', { dims: { count: g.count }, tensors: [u, g], cost: 8 * g.count });
+        this.linear(g, down[0], { columns: down[1], into: count === M ? y : y.rows(m, count), add });
+      });
+    }
+    return y;
+  }
+
+  /** (1 + scale) * LN(x) + shift; shift and scale are chunks of D of a modulation vector, by index. */
+  layerNormModulate(x, modulation, { shift, scale }, eps) {
+    const [M, D] = x.shape;
+    const y = this.empty([M, D], 'modulated');
+    this.dispatch('layer_norm_modulate', {
+      dims: { M, D, shift_at: shift * D, scale_at: scale * D, eps }, tensors: [x, modulation, y], cost: 8 * x.count,
+    });
+    return y;
+  }
+
+  /** x / rms(x) * w over the last `w.count` elements. x is [M, D] or holds heads: [T, H * Dh]. */
+  rmsNorm(x, weight, eps) {
+    const D = weight.count;
+    if (x.width % D) throw new ShapeError(`rmsNorm ${weight.label}: width ${x.width} is no multiple of ${D}`);
+    const y = this.empty(x.shape, weight.label);
+    this.dispatch('rms_norm', {
+      dims: { M: x.count / D, D, eps }, tensors: [x, weight, y], cost: 4 * x.count,
+    });
+    return y;
+  }
+
+  /** In place: rotates x [T, H * Dh] by angles [T, Dh / 2, 2] (cos, sin), pairs interleaved or half-split. */
+  rope(x, angles, { halfSplit = false } = {}) {
+    const [T, pairs] = angles.shape;
+    const H = x.width / (2 * pairs);
+    expectShape('rope', x, [T, 2 * pairs * H]);
+    this.dispatch('rope', {
+      constants: halfSplit ? { HALF_SPLIT: 1 } : {}, dims: { T, H, Dh: 2 * pairs }, tensors: [angles, x],
+      cost: 4 * x.count,
+    });
+    return x;
+  }
+
+  /**
+   * softmax(q k^T / sqrt(Dh)) v with grouped queries. q [Tq, Hq * Dh], k and v [Tk, Hkv * Dh] -> [Tq, Hq * Dh].
+   * @param {{ headWidth: number, causal?: boolean, valid?: number }} options keys from `valid` on are masked
+   */
+  attention(q, k, v, { headWidth: Dh, causal = false, valid = k.shape[0] }) {
+    const [Tq, Tk] = [q.shape[0], k.shape[0]];
+    const [Hq, Hkv] = [q.width / Dh, k.width / Dh];
+    expectShape('attention', v, [Tk, Hkv * Dh]);
+    const o = this.empty(q.shape, 'attention');
+    const step = this.#rowStep(Tq, 4 * Tk * Hq * Dh);
+    for (let q0 = 0; q0 < Tq; q0 += step) {
+      const count = Math.min(step, Tq - q0);
+      const [part, target] = count === Tq ? [q, o] : [q.rows(q0, count), o.rows(q0, count)];
+      this.dispatch('attention', {
+        constants: { DH: Dh, QUERIES: queriesFor(Dh), ...(causal && { CAUSAL: 1 }) },
+        dims: { Tq: count, Tk, Hq, Hkv, valid, q0, scale: Dh ** -0.5 },
+        tensors: [part, k, v, target], cost: 4 * count * Tk * Hq * Dh,
+      });
+    }
+    return o;
+  }
+
+  /** In place: x += gate * y, gate being chunk `gate` of D of a modulation vector. */
+  gatedAdd(x, y, modulation, gate) {
+    const [M, D] = x.shape;
+    expectShape('gatedAdd', y, [M, D]);
+    this.dispatch('gated_add', {
+      dims: { M, D, gate_at: gate * D }, tensors: [modulation, y, x], cost: 2 * x.count,
+    });
+    return x;
+  }
+
+  /** In place: x += alpha * y. */
+  addScaled(x, y, alpha) {
+    expectShape('addScaled', y, x.shape);
+    this.dispatch('add_scaled', { dims: { count: x.count, alpha }, tensors: [y, x], cost: 2 * x.count });
+    return x;
+  }
+
+  /** In place. */
+  silu(x) {
+    this.dispatch('silu', { dims: { count: x.count }, tensors: [x], cost: 4 * x.count });
+    return x;
+  }
+
+  /**
+   * Convolution with zero padding, stride 1, of x [H, W, Cin], optionally enlarged (nearest) first.
+   * @param {{ weight, bias, up?: 1 | 2, into?, add?: boolean }} parts weight [Cout, k, k, Cin] or [Cout, Cin]
+   */
+  conv2d(x, { weight, bias, up = 1, into, add = false }) {
+    const [H, W, Cin] = x.shape;
+    const Cout = weight.shape[0];
+    const KS = weight.shape.length === 4 ? weight.shape[1] : 1;
+    if (weight.count !== Cout * KS * KS * Cin) {
+      throw new ShapeError(`conv2d ${weight.label}: [${weight.shape}] does not fit an input of [${x.shape}]`);
+    }
+    const y = into ?? this.empty([up * H, up * W, Cout], weight.label);
+    expectShape(`conv2d ${weight.label}`, y, [up * H, up * W, Cout]);
+    const rowCost = 2 * up * W * Cout * KS * KS * Cin;
+    const most = Math.min(this.dispatchCost / rowCost, DISPATCH_PIXELS / (up * W));
+    const step = Math.max(1, Math.min(up * H, Math.floor(most)));
+    for (let row0 = 0; row0 < up * H; row0 += step) {
+      const rows = Math.min(step, up * H - row0);
+      this.dispatch('conv2d', {
+        constants: { KS, UP: up, FORMAT: FORMAT[weight.storage], ...(add && { ADD: 1 }) },
+        dims: { H, W, Cin, Cout, row0, rows }, tensors: [x, weight.data, bias, y], cost: rows * rowCost,
+      });
+    }
+    return y;
+  }
+
+  /** Group norm of x [H, W, C] over the whole picture, with SiLU after it if asked. */
+  groupNorm(x, { weight, bias, groups: G, eps, silu = false }) {
+    const C = x.width;
+    const P = x.count / C;
+    const chunk = STATS_PIXELS;
+    const y = this.empty(x.shape, weight.label);
+    this.scope(() => {
+      const partials = this.empty([Math.ceil(P / chunk), G, 2], 'group norm partials');
+      const stats = this.empty([G, 2], 'group norm statistics');
+      this.dispatch('group_norm_stats', { dims: { P, C, G, chunk }, tensors: [x, partials], cost: 4 * x.count });
+      this.dispatch('group_norm_merge', { dims: { P, C, G, chunk, eps }, tensors: [partials, stats] });
+      this.dispatch('group_norm_apply', {
+        constants: silu ? { SILU: 1 } : {}, dims: { P, C, G }, tensors: [x, stats, weight, bias, y],
+        cost: 8 * x.count,
+      });
+    });
+    return y;
+  }
+
+  /** Tokens [h * w, 4 C] -> pixels [2 h, 2 w, C], each channel scaled by std and moved by mean ([4 C]). */
+  unpatchify(tokens, { height, width, mean, std }) {
+    const C = tokens.width / 4;
+    expectShape('unpatchify', tokens, [height * width, 4 * C]);
+    const z = this.empty([2 * height, 2 * width, C], 'latent picture');
+    this.dispatch('unpatchify', {
+      dims: { h: height, w: width, C }, tensors: [tokens, mean, std, z], cost: 2 * z.count,
+    });
+    return z;
+  }
+
+  /** [H, W, 3] in -1..1 -> u32 [H, W], bytes r g b a. */
+  toRgba(x) {
+    const [H, W] = x.shape;
+    expectShape('toRgba', x, [H, W, 3]);
+    const rgba = this.empty([H, W], 'picture');
+    this.dispatch('to_rgba', { dims: { P: H * W }, tensors: [x, rgba], cost: 8 * x.count });
+    return rgba;
+  }
+
+  /** Rows of one dispatch: all of M, or a multiple of ROW_STEP that keeps it short. */
+  #rowStep(M, rowCost) {
+    const rows = Math.floor(this.dispatchCost / rowCost / ROW_STEP) * ROW_STEP;
+    return Math.min(M, Math.max(ROW_STEP, rows));
+  }
+}
+
+/** Queries of one workgroup of attention: 64 invocations or a little more, whatever the head width. */
+function queriesFor(Dh) {
+  return Math.max(4, Math.min(64, Math.floor(256 / Dh) * 4));
+}
+
+/** The kernel for a weight's storage kind, its constants, and the weight's buffers in binding order. */
+export function linearKernel({ label, storage, group, scalesDtype, codes, scales, biases, data }) {
+  if (storage in FORMAT) return { name: 'linear_dense', constants: { FORMAT: FORMAT[storage] }, buffers: [data] };
+  const packed = PACKED[storage];
+  if (!packed) throw new ShapeError(`linear ${label}: storage ${storage} has no kernel`);
+  const constants = { BITS: packed.bits, GROUP: group, FORMAT: FORMAT[scalesDtype] };
+  return packed.zero === undefined
+    ? { name: 'linear_affine', constants, buffers: [codes, scales, biases] }
+    : { name: 'linear_lowbit', constants: { ...constants, ZERO: packed.zero }, buffers: [codes, scales] };
+}

@@ -1,0 +1,239 @@
+/**
+ * Commands are recorded by the ops, in order, and run by `run`: many dispatches to one compute pass, submissions
+ * sized to a fraction of a second by the rate that earlier ones showed, at most two of them in flight.
+ */
+import { DeviceError, throwIfAborted } from './errors.js';
+import { Kernels, gridOf, packDims } from './kernels.js';
+import { ALIGNMENT, Tensor } from './memory.js';
+
+const UNIFORM = 0x40 | 0x08; // GPUBufferUsage.UNIFORM | COPY_DST
+const READBACK = 0x01 | 0x08; // GPUBufferUsage.MAP_READ | COPY_DST
+const MAX_DISPATCHES = 256; // per submission: one uniform slot each
+const SUBMISSION_MS = 120;
+const FIRST_RATE = 1e6; // operations per millisecond before anything was measured: a slow CPU
+
+export class Recorder {
+  #device;
+  #kernels;
+  #watch;
+  #commands = [];
+  #scopes = [new Set()];
+  #uniforms = null;
+  #rate = FIRST_RATE;
+  #settled = 0;
+
+  /**
+   * @param {{ device: GPUDevice | null, kernels: Kernels, allocator: import('./memory.js').Allocator,
+   *   watch?: { check: () => void, lost: Promise<never> } }} parts device null: a rehearsal, nothing runs
+   */
+  constructor({ device, kernels, allocator, watch }) {
+    this.#device = device;
+    this.#kernels = kernels;
+    this.#watch = watch;
+    this.allocator = allocator;
+    /** True when nothing runs: buffers are counted and kernels noted, no more. */
+    this.rehearsal = !device;
+    /** @type {Map<string, [string, object]>} every kernel variant that was dispatched */
+    this.variants = new Map();
+  }
+
+  /** Operations that one dispatch should stay below, so that a submission stays short. */
+  get dispatchCost() {
+    return this.#rate * SUBMISSION_MS;
+  }
+
+  /** What a kernel declares. */
+  interfaceOf(name) {
+    return this.#kernels.interface(name);
+  }
+
+  /** An uninitialised tensor, owned by the innermost scope. */
+  empty(shape, label) {
+    const tensor = new Tensor(null, shape, label);
+    tensor.allocation = this.allocator.allocate(tensor.bytes, label);
+    this.#scopes.at(-1).add(tensor.allocation);
+    return tensor;
+  }
+
+  /**
+   * Runs `record` and releases what it allocated, apart from the tensor or tensors that it returns.
+   * @template T
+   * @param {() => T} record
+   * @returns {T}
+   */
+  scope(record) {
+    this.#scopes.push(new Set());
+    let kept = [];
+    try {
+      const result = record();
+      kept = [result].flat().filter((value) => value instanceof Tensor);
+      return result;
+    } finally {
+      const owned = this.#scopes.pop();
+      for (const { allocation } of kept) {
+        if (owned.delete(allocation)) this.#scopes.at(-1).add(allocation);
+      }
+      owned.forEach((allocation) => this.allocator.release(allocation));
+    }
+  }
+
+  /** Releases tensors before their scope ends. */
+  release(...tensors) {
+    for (const { allocation } of tensors) {
+      const owner = this.#scopes.find((scope) => scope.delete(allocation));
+      if (owner) this.allocator.release(allocation);
+    }
+  }
+
+  /** Drops unsubmitted commands and releases every tensor: the state after a failure, or between stages. */
+  reset() {
+    this.#commands = [];
+    this.#scopes.splice(1);
+    this.#scopes[0].forEach((allocation) => this.allocator.release(allocation));
+    this.#scopes = [new Set()];
+    if (this.#uniforms) this.allocator.destroy(this.#uniforms);
+    this.#uniforms = null;
+    this.allocator.trim();
+  }
+
+  /** @param {ArrayBufferView} data written when the commands before it have run */
+  write(tensor, data) {
+    this.#commands.push({ type: 'write', tensor, data });
+  }
+
+  copy(source, target) {
+    this.#commands.push({ type: 'copy', source, target });
+  }
+
+  /**
+   * @param {string} name kernel
+   * @param {{ constants?: object, dims: object, tensors: Tensor[], cost?: number }} call tensors in binding order
+   */
+  dispatch(name, { constants = {}, dims, tensors, cost = 0 }) {
+    const kernel = this.#kernels.interface(name);
+    if (tensors.length !== kernel.bindings.length) {
+      throw new DeviceError(`${name} binds ${kernel.bindings.length} tensors, got ${tensors.length}`);
+    }
+    this.variants.set(Kernels.key(name, constants), [name, constants]);
+    const grid = gridOf(kernel, { ...kernel.overrides, ...constants, ...dims });
+    this.#commands.push({ type: 'dispatch', kernel, name, constants, grid, tensors, cost,
+      uniform: packDims(kernel, dims) });
+  }
+
+  /**
+   * Runs what was recorded; resolves when the GPU has finished it.
+   * @param {{ signal?: AbortSignal }} options an abort takes effect between two submissions
+   */
+  async run({ signal } = {}) {
+    const commands = this.#commands;
+    this.#commands = [];
+    this.#uniforms ??= this.allocator.create(MAX_DISPATCHES * ALIGNMENT, UNIFORM, 'dims');
+    if (this.rehearsal) return;
+    const pending = [];
+    await this.#kernels.compile(commands.filter(({ type }) => type === 'dispatch')
+      .map(({ name, constants }) => [name, constants]));
+    while (commands.length) {
+      throwIfAborted(signal);
+      pending.push(this.#submit(this.#takeBatch(commands)));
+      if (pending.length > 1) await this.#settle(pending.shift());
+    }
+    while (pending.length) await this.#settle(pending.shift());
+    throwIfAborted(signal);
+  }
+
+  /**
+   * Runs everything, then copies a tensor to the CPU.
+   * @returns {Promise<ArrayBuffer>}
+   */
+  async read(tensor, options) {
+    await this.run(options);
+    const staging = this.allocator.create(tensor.bytes, READBACK, `${tensor.label} readback`);
+    try {
+      if (this.rehearsal) return new ArrayBuffer(tensor.bytes);
+      const encoder = this.#device.createCommandEncoder();
+      encoder.copyBufferToBuffer(tensor.allocation.gpu, tensor.offset, staging.gpu, 0, tensor.bytes);
+      this.#device.queue.submit([encoder.finish()]);
+      await Promise.race([staging.gpu.mapAsync(1), this.#watch.lost]); // 1 = GPUMapMode.READ
+      this.#watch.check();
+      return staging.gpu.getMappedRange().slice(0);
+    } finally {
+      this.allocator.destroy(staging);
+    }
+  }
+
+  /** The first commands that fit one submission. */
+  #takeBatch(commands) {
+    let cost = 0;
+    let dispatches = 0;
+    let taken = 0;
+    for (const { type, cost: more = 0 } of commands) {
+      const encoded = taken && commands[taken - 1].type !== 'write';
+      if (encoded && type === 'write') break; // writes go ahead of the encoder's commands
+      if (dispatches && cost + more > this.dispatchCost) break;
+      if (type === 'dispatch' && ++dispatches > MAX_DISPATCHES) break;
+      cost += more;
+      taken += 1;
+    }
+    return { cost, commands: commands.splice(0, taken) };
+  }
+
+  #submit({ cost, commands }) {
+    const { queue } = this.#device;
+    const dispatches = commands.filter(({ type }) => type === 'dispatch');
+    this.#writeUniforms(queue, dispatches);
+    const encoder = this.#device.createCommandEncoder();
+    let pass = null;
+    let slot = 0;
+    for (const command of commands) {
+      if (command.type === 'dispatch') {
+        pass ??= encoder.beginComputePass();
+        this.#encode(pass, command, slot++);
+        continue;
+      }
+      pass?.end();
+      pass = null;
+      if (command.type === 'write') {
+        queue.writeBuffer(command.tensor.allocation.gpu, command.tensor.offset, command.data);
+      } else {
+        const { source, target } = command;
+        encoder.copyBufferToBuffer(source.allocation.gpu, source.offset,
+          target.allocation.gpu, target.offset, source.bytes);
+      }
+    }
+    pass?.end();
+    queue.submit([encoder.finish()]);
+    return { cost, started: performance.now(), done: queue.onSubmittedWorkDone() };
+  }
+
+  #writeUniforms(queue, dispatches) {
+    if (!dispatches.length) return;
+    const slots = new Uint8Array(dispatches.length * ALIGNMENT);
+    dispatches.forEach(({ uniform }, slot) => slots.set(uniform, slot * ALIGNMENT));
+    queue.writeBuffer(this.#uniforms.gpu, 0, slots);
+  }
+
+  #encode(pass, { kernel, name, constants, grid, tensors, uniform }, slot) {
+    const pipeline = this.#kernels.pipeline(name, constants);
+    const entries = tensors.map((tensor, i) => ({
+      binding: kernel.bindings[i].slot,
+      resource: { buffer: tensor.allocation.gpu, offset: tensor.offset, size: tensor.bytes },
+    }));
+    entries.push({ binding: 0,
+      resource: { buffer: this.#uniforms.gpu, offset: slot * ALIGNMENT, size: uniform.byteLength } });
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, this.#device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
+    pass.dispatchWorkgroups(...grid);
+  }
+
+  /** Waits for a submission and learns the device's rate from it. */
+  async #settle({ cost, started, done }) {
+    await Promise.race([done, this.#watch.lost]);
+    this.#watch.check();
+    const elapsed = performance.now() - Math.max(started, this.#settled);
+    this.#settled = performance.now();
+    if (cost > this.dispatchCost / 4) {
+      const measured = cost / Math.max(elapsed, 1);
+      this.#rate = Math.min(Math.max(measured, this.#rate / 4), this.#rate * 4);
+    }
+  }
+}

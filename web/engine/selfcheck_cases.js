@@ -1,0 +1,228 @@
+/**
+ * One small case per kernel, with its answer computed in float64 by the shortest correct code. A case is
+ * { dims, reads, start, expected }: inputs in binding order, the written buffer before and after.
+ * `o` are the variant's override values. Shapes are ragged on purpose: no multiple of any tile.
+ */
+
+/** Reproducible values in about -1..1. */
+const wave = (count, phase) => Float32Array.from({ length: count }, (_, i) => Math.sin(phase + 1.7 * i));
+const zeros = (count) => new Float32Array(count);
+const table = (count, f) => Float32Array.from({ length: count }, (_, i) => f(i));
+const sum = (count, f) => Array.from({ length: count }, (_, i) => f(i)).reduce((a, b) => a + b, 0);
+const sigmoid = (v) => 1 / (1 + Math.exp(-v));
+
+/** Floats as a weight buffer of FORMAT holds them (0 f32, 1 bf16, 2 f16), and the values that they stand for. */
+function stored(count, format, phase) {
+  const values = wave(count, phase);
+  const words = new Uint32Array(values.buffer.slice(0));
+  if (format === 0) return { words, at: (i) => values[i] };
+  const packed = new Uint16Array(2 * Math.ceil(count / 2));
+  if (format === 1) {
+    for (let i = 0; i < count; i++) packed[i] = words[i] >>> 16;
+    const kept = new Float32Array(Uint32Array.from(words, (word) => word & 0xffff0000).buffer);
+    return { words: new Uint32Array(packed.buffer), at: (i) => kept[i] };
+  }
+  for (let i = 0; i < count; i++) packed[i] = (i % 3 ? 0 : 0x8000) | 14 << 10 | (37 * i & 1023);
+  return { words: new Uint32Array(packed.buffer), at: (i) => (i % 3 ? 0.5 : -0.5) * (1 + (37 * i & 1023) / 1024) };
+}
+
+/** y[M, N] (+)= x . W[n0 + n, k0 + k]^T for any weight(n, k). */
+function linearCase(o, { K, K_all, k0 }, reads, weight) {
+  const [M, N, n0] = [5, 6, 1];
+  const x = wave(M * K, 0);
+  const start = wave(M * N, 2);
+  const expected = table(M * N, (i) => (o.ADD ? start[i] : 0)
+    + sum(K, (k) => x[Math.floor(i / N) * K + k] * weight(n0 + i % N, k0 + k)));
+  return { dims: { M, N, K, K_all, n0, k0 }, reads: [x, ...reads], start, expected };
+}
+
+/** Codes for 8 rows of two groups. */
+function packedCase(o, valueOf) {
+  const K_all = 2 * o.GROUP;
+  const codes = Uint32Array.from({ length: 8 * K_all * o.BITS / 32 }, (_, i) => Math.imul(i + 1, 2654435761));
+  const code = (n, k) => {
+    const bit = (n * K_all + k) * o.BITS;
+    return codes[bit >> 5] >>> (bit & 31) & (1 << o.BITS) - 1;
+  };
+  return linearCase(o, { K: o.GROUP, K_all, k0: o.GROUP }, [codes, ...valueOf.reads],
+    (n, k) => valueOf.value(code(n, k), n * 2 + Math.floor(k / o.GROUP)));
+}
+
+/** Softmax attention of 5 queries over 7 keys of which the last may be masked, two query heads to one key head. */
+function attentionCase(o) {
+  const [Tq, Tk, Hq, Hkv, q0] = [5, 7, 2, 1, 1];
+  const valid = o.CAUSAL ? 6 : 7;
+  const [q, k, v] = [wave(Tq * Hq * o.DH, 0), wave(Tk * o.DH, 1), wave(Tk * o.DH, 2)];
+  const expected = zeros(q.length);
+  for (let row = 0; row < Tq * Hq; row++) {
+    const limit = o.CAUSAL ? Math.min(valid, q0 + Math.floor(row / Hq) + 1) : valid;
+    const weights = Array.from({ length: limit },
+      (_, j) => Math.exp(0.1 * sum(o.DH, (d) => q[row * o.DH + d] * k[j * o.DH + d])));
+    const total = weights.reduce((a, b) => a + b, 0);
+    for (let d = 0; d < o.DH; d++) expected[row * o.DH + d] = sum(limit, (j) => weights[j] * v[j * o.DH + d]) / total;
+  }
+  return { dims: { Tq, Tk, Hq, Hkv, valid, q0, scale: 0.1 }, reads: [q, k, v], start: zeros(q.length), expected };
+}
+
+/** Convolution of a 3 x 5 picture of 4 channels. */
+function convCase(o) {
+  const [H, W, Cin, Cout] = [3, 5, 4, 6];
+  const [Ho, Wo] = [o.UP * H, o.UP * W];
+  const x = wave(H * W * Cin, 0);
+  const w = stored(Cout * o.KS ** 2 * Cin, o.FORMAT, 1);
+  const bias = wave(Cout, 2);
+  const start = wave(Ho * Wo * Cout, 3);
+  const expected = table(start.length, (i) => {
+    const [row, column, c] = [Math.floor(i / Cout / Wo), Math.floor(i / Cout) % Wo, i % Cout];
+    const conv = sum(o.KS ** 2 * Cin, (t) => {
+      const y = row + Math.floor(t / Cin / o.KS) - (o.KS >> 1);
+      const xx = column + Math.floor(t / Cin) % o.KS - (o.KS >> 1);
+      if (y < 0 || y >= Ho || xx < 0 || xx >= Wo) return 0;
+      return w.at(c * o.KS ** 2 * Cin + t) * x[(Math.floor(y / o.UP) * W + Math.floor(xx / o.UP)) * Cin + t % Cin];
+    });
+    return conv + bias[c] + (o.ADD ? start[i] : 0);
+  });
+  return { dims: { H, W, Cin, Cout, row0: 0, rows: Ho }, reads: [x, w.words, bias], start, expected };
+}
+
+/** Mean and variance of a list. */
+function moments(values) {
+  const mean = sum(values.length, (i) => values[i]) / values.length;
+  return { mean, variance: sum(values.length, (i) => (values[i] - mean) ** 2) / values.length };
+}
+
+function layerNormCase() {
+  const [M, D, eps] = [3, 70, 1e-6];
+  const x = table(M * D, (i) => 3 + Math.sin(i));
+  const modulation = wave(3 * D, 1);
+  const expected = table(M * D, (i) => {
+    const { mean, variance } = moments(x.subarray(i - i % D, i - i % D + D));
+    return (1 + modulation[2 * D + i % D]) * (x[i] - mean) / Math.sqrt(variance + eps) + modulation[D + i % D];
+  });
+  return { dims: { M, D, shift_at: D, scale_at: 2 * D, eps }, reads: [x, modulation], start: zeros(M * D), expected };
+}
+
+function rmsNormCase() {
+  const [M, D, eps] = [3, 70, 1e-6];
+  const [x, w] = [wave(M * D, 0), wave(D, 1)];
+  const expected = table(M * D, (i) => {
+    const row = x.subarray(i - i % D, i - i % D + D);
+    return x[i] * w[i % D] / Math.sqrt(sum(D, (d) => row[d] ** 2) / D + eps);
+  });
+  return { dims: { M, D, eps }, reads: [x, w], start: zeros(M * D), expected };
+}
+
+function ropeCase(o) {
+  const [T, H, Dh] = [3, 2, 8];
+  const [angles, start] = [wave(T * Dh, 0), wave(T * H * Dh, 1)];
+  const expected = start.slice();
+  for (let i = 0; i < T * H * Dh / 2; i++) {
+    const [head, pair] = [Math.floor(i / (Dh / 2)), i % (Dh / 2)];
+    const [a, b] = o.HALF_SPLIT ? [pair, pair + Dh / 2] : [2 * pair, 2 * pair + 1];
+    const at = Math.floor(head / H) * Dh + 2 * pair;
+    const [xa, xb] = [start[head * Dh + a], start[head * Dh + b]];
+    expected[head * Dh + a] = xa * angles[at] - xb * angles[at + 1];
+    expected[head * Dh + b] = xb * angles[at] + xa * angles[at + 1];
+  }
+  return { dims: { T, H, Dh }, reads: [angles], start, expected };
+}
+
+/** Two groups of three channels, chunks of four pixels of which the last is short. */
+const GROUPS = { P: 10, C: 6, G: 2, chunk: 4 };
+const groupPixels = () => table(GROUPS.P * GROUPS.C, (i) => 5 + Math.sin(1.3 * i));
+const groupValues = (x, group, first, last) => x.slice(first * GROUPS.C, last * GROUPS.C)
+  .filter((_, i) => Math.floor(i % GROUPS.C / 3) === group);
+
+function groupPartials(x) {
+  return table(3 * 2 * 2, (i) => {
+    const first = 4 * Math.floor(i / 4);
+    const values = groupValues(x, Math.floor(i / 2) % 2, first, Math.min(first + 4, GROUPS.P));
+    const { mean, variance } = moments(values);
+    return i % 2 ? variance * values.length : mean;
+  });
+}
+
+function groupStats(x, eps) {
+  return table(4, (i) => {
+    const { mean, variance } = moments(groupValues(x, i >> 1, 0, GROUPS.P));
+    return i % 2 ? 1 / Math.sqrt(variance + eps) : mean;
+  });
+}
+
+function elementwise(reads, start, dims, f) {
+  return { dims, reads, start, expected: table(start.length, (i) => f(start[i], i)) };
+}
+
+/** @type {Record<string, (overrides: Record<string, number>) => object>} */
+export const CASES = {
+  linear_lowbit(o) {
+    const scales = stored(8 * 2, o.FORMAT, 1);
+    return packedCase(o, { reads: [scales.words], value: (code, g) => scales.at(g) * (code - o.ZERO) });
+  },
+  linear_affine(o) {
+    const [scales, biases] = [stored(8 * 2, o.FORMAT, 1), stored(8 * 2, o.FORMAT, 2)];
+    return packedCase(o, { reads: [scales.words, biases.words],
+      value: (code, g) => scales.at(g) * code + biases.at(g) });
+  },
+  linear_dense(o) {
+    const w = stored(8 * 24, o.FORMAT, 1);
+    return linearCase(o, { K: 20, K_all: 24, k0: 4 }, [w.words], (n, k) => w.at(24 * n + k));
+  },
+  attention: attentionCase,
+  conv2d: convCase,
+  layer_norm_modulate: layerNormCase,
+  rms_norm: rmsNormCase,
+  rope: ropeCase,
+  group_norm_stats() {
+    const x = groupPixels();
+    return { dims: GROUPS, reads: [x], start: zeros(12), expected: groupPartials(x) };
+  },
+  group_norm_merge() {
+    const x = groupPixels();
+    return { dims: { ...GROUPS, eps: 1e-6 }, reads: [groupPartials(x)], start: zeros(4),
+      expected: groupStats(x, 1e-6) };
+  },
+  group_norm_apply(o) {
+    const x = groupPixels();
+    const [stats, w, b] = [groupStats(x, 1e-6), wave(6, 1), wave(6, 2)];
+    return elementwise([x, stats, w, b], zeros(60), GROUPS, (_, i) => {
+      const group = Math.floor(i % 6 / 3);
+      const y = (x[i] - stats[2 * group]) * stats[2 * group + 1] * w[i % 6] + b[i % 6];
+      return o.SILU ? y * sigmoid(y) : y;
+    });
+  },
+  swiglu() {
+    const up = wave(70, 1);
+    return elementwise([up], wave(70, 0), { count: 70 }, (gate, i) => gate * sigmoid(gate) * up[i]);
+  },
+  silu: () => elementwise([], wave(70, 0), { count: 70 }, (v) => v * sigmoid(v)),
+  gated_add() {
+    const [modulation, y] = [wave(3 * 35, 1), wave(70, 2)];
+    return elementwise([modulation, y], wave(70, 0), { M: 2, D: 35, gate_at: 70 },
+      (v, i) => v + modulation[70 + i % 35] * y[i]);
+  },
+  add_scaled() {
+    const y = wave(70, 1);
+    return elementwise([y], wave(70, 0), { count: 70, alpha: -0.3 }, (v, i) => v + Math.fround(-0.3) * y[i]);
+  },
+  unpatchify() {
+    const [h, w, C] = [2, 3, 4];
+    const [tokens, mean, std] = [wave(h * w * 4 * C, 0), wave(4 * C, 1), wave(4 * C, 2)];
+    return elementwise([tokens, mean, std], zeros(tokens.length), { h, w, C }, (_, i) => {
+      const [row, column, c] = [Math.floor(i / C / (2 * w)), Math.floor(i / C) % (2 * w), i % C];
+      const channel = 4 * c + 2 * (row % 2) + column % 2;
+      return tokens[((row >> 1) * w + (column >> 1)) * 4 * C + channel] * std[channel] + mean[channel];
+    });
+  },
+  to_rgba() {
+    const x = Float32Array.of(-2, -1, 0, 0.5, 1, 2);
+    return { dims: { P: 2 }, reads: [x], start: new Uint32Array(2),
+      expected: Uint32Array.of(0xff800000, 0xffffffbf) };
+  },
+  unpack_trits() {
+    const codes = Uint8Array.from({ length: 32 }, (_, i) => i * i % 3);
+    const trits = new Uint8Array(8).map((_, b) => sum(5, (i) => (codes[5 * b + i] ?? 0) * 3 ** i));
+    const words = Uint32Array.from({ length: 2 }, (_, w) => sum(16, (i) => codes[16 * w + i] * 4 ** i));
+    return { dims: { words: 2 }, reads: [new Uint32Array(trits.buffer)], start: new Uint32Array(2), expected: words };
+  },
+};
