@@ -1,0 +1,62 @@
+/** manifest.json: fetched and checked once; what it says is trusted afterwards. */
+import { DownloadError, ModelError } from '../engine/errors.js';
+
+const FORMAT = 'trefoil-1';
+const NEEDED = ['name', 'family', 'pipeline', 'patch', 'tokenizer', 'scheduler', 'components', 'shards', 'tensors'];
+
+/**
+ * @param {string | URL} url
+ * @param {AbortSignal} [signal]
+ * @throws {DownloadError} it cannot be fetched or is no JSON
+ * @throws {ModelError} it is not a manifest that this engine reads
+ */
+export async function fetchManifest(url, signal) {
+  const manifest = await fetchJson(url, signal);
+  if (manifest?.format !== FORMAT) {
+    throw new ModelError(`${url}: format is ${JSON.stringify(manifest?.format)}, expected "${FORMAT}". `
+      + 'Build the site again with the same version of build.py as this page.');
+  }
+  const missing = NEEDED.filter((key) => !(key in manifest));
+  if (missing.length) throw new ModelError(`${url}: ${missing.join(', ')} missing. Build the site again.`);
+  for (const [name, tensor] of Object.entries(manifest.tensors)) checkExtents(manifest, name, tensor);
+  return manifest;
+}
+
+/** @throws {DownloadError} naming the file */
+export async function fetchJson(url, signal) {
+  const response = await fetchFile(url, { signal });
+  try {
+    return await response.json();
+  } catch (cause) {
+    if (cause.name === 'AbortError') throw cause;
+    throw new DownloadError(`${url} is not JSON: ${cause.message}`, { cause });
+  }
+}
+
+/** fetch, with failures told as sentences that name the file. */
+export async function fetchFile(url, options) {
+  let response;
+  try {
+    response = await fetch(url, options);
+  } catch (cause) {
+    if (cause.name === 'AbortError') throw cause;
+    throw new DownloadError(`${url} could not be fetched: ${cause.message}. Check the connection and try again.`,
+      { cause });
+  }
+  if (!response.ok) {
+    throw new DownloadError(`${url} could not be fetched: the server answered ${response.status}.`);
+  }
+  return response;
+}
+
+function checkExtents(manifest, name, tensor) {
+  for (const part of ['data', 'codes', 'scales', 'biases']) {
+    for (const [shard, offset, bytes] of tensor[part] ?? []) {
+      const size = manifest.shards[shard]?.bytes;
+      if (!(offset >= 0 && bytes >= 0 && offset + bytes <= size)) {
+        throw new ModelError(`manifest: ${name} ${part} lies at ${offset}..${offset + bytes} of shard ${shard}, `
+          + `which has ${size} bytes. Build the site again.`);
+      }
+    }
+  }
+}

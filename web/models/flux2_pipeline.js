@@ -1,0 +1,94 @@
+/** FLUX.2 Klein from prompt to pixels. Reference: diffusers' Flux2KleinPipeline in float32, without guidance. */
+import { Flux2 } from './flux2.js';
+import { decode } from './kl.js';
+import { noiseTokens } from './noise.js';
+import { encodeText } from './qwen3.js';
+import { schedule, timestepOf } from './schedule.js';
+
+/** The embedding table: its rows are looked up on the CPU. */
+export const CPU_TENSORS = ['text_encoder.embed_tokens.weight'];
+
+/**
+ * Draws one picture.
+ * @param {object} parts
+ * @param {import('../engine/ops.js').Ops} parts.g
+ * @param {import('../engine/stages.js').Stages} parts.stages
+ * @param {import('../loader/tensors.js').TensorFiles} parts.files
+ * @param {object} parts.manifest
+ * @param {{ ids: Int32Array, count: number }} tokens
+ * @param {{ seed: number, width: number, height: number, steps: number }} request pixels; checked by the caller
+ * @param {{ signal?: AbortSignal, onProgress: Function, observe: Function }} hooks `observe(name, shape, tensorOrArray)`
+ *   sees every stage's result
+ * @returns {Promise<{ rgba: Uint8ClampedArray, timings: object }>}
+ */
+export async function draw({ g, stages, files, manifest }, tokens, request, { signal, onProgress, observe }) {
+  const { components, patch, pipeline: { text_encoder_out_layers: taps } } = manifest;
+  const [textEncoder, transformer, autoencoder] = ['text_encoder', 'transformer', 'autoencoder']
+    .map((name) => components[name].config);
+  const grid = { height: request.height / patch, width: request.width / patch };
+  const [L, C] = [grid.height * grid.width, transformer.in_channels];
+  const { steps } = request;
+  const clock = stopwatch();
+
+  // 1 prompt -> encoder rows, a [S, Dt] per tap
+  onProgress({ stage: 'encode', step: 0, steps });
+  await observe('token_ids', [tokens.ids.length], tokens.ids);
+  const rows = await stages.use('text_encoder', signal, async (weights) => encodeText(g, weights, textEncoder, {
+    embeddings: await gatherEmbeddings(g, files, tokens.ids, textEncoder), valid: tokens.count, taps, signal,
+  }));
+  await observe('encoder_rows', [rows[0].shape[0], taps.length * rows[0].width], rows);
+  const encodeMs = clock();
+
+  // 2 noise -> latents [L, C]
+  const noise = g.rehearsal ? new Float32Array(L * C) : noiseTokens(request.seed, { channels: C, ...grid });
+  const latents = g.upload(noise, [L, C], 'latents');
+  await observe('noise', [L, C], noise);
+
+  // 3 denoise
+  const sigmas = schedule(steps, L, manifest.scheduler);                        // [steps + 1]
+  await observe('sigmas', [steps + 1], sigmas);
+  const stepMs = [];
+  await stages.use('transformer', signal, async (weights) => {
+    const denoiser = new Flux2(g, weights, transformer);
+    const state = denoiser.prepare(rows, grid);
+    g.release(...rows);
+    for (let step = 0; step < steps; step++) {
+      onProgress({ stage: 'denoise', step, steps });
+      const velocity = denoiser.velocity(latents, timestepOf(sigmas[step]), state);
+      await observe(`velocity.${step}`, [L, C], velocity);
+      g.addScaled(latents, velocity, Math.fround(sigmas[step + 1] - sigmas[step]));
+      g.release(velocity);
+      await g.run({ signal });
+      stepMs.push(clock());
+    }
+    g.release(state.text, state.x, state.angles);
+  });
+  await observe('latents', [L, C], latents);
+
+  // 4 decode
+  onProgress({ stage: 'decode', step: steps, steps });
+  g.allocator.trim();
+  const rgba = await stages.use('autoencoder', signal, async (weights) => {
+    const [mean, variance] = await Promise.all(['mean', 'var'].map((name) => g.rehearsal ? new Float32Array(C)
+      : files.floats(`autoencoder.bn.running_${name}`)));
+    const picture = decode(g, weights, autoencoder, latents, { ...grid, mean, variance });
+    await observe('decoded', [request.height, request.width, 3], picture);
+    return g.read(g.toRgba(picture), { signal });
+  });
+  return { rgba: new Uint8ClampedArray(rgba), timings: { encodeMs, stepMs, decodeMs: clock() } };
+}
+
+/** Rows of the embedding table. @returns {Promise<Float32Array>} [S, Dt] */
+function gatherEmbeddings(g, files, ids, { hidden_size: width }) {
+  return g.rehearsal ? new Float32Array(ids.length * width) : files.gatherRows(CPU_TENSORS[0], ids);
+}
+
+/** Milliseconds since the last call. */
+function stopwatch() {
+  let last = performance.now();
+  return () => {
+    const elapsed = performance.now() - last;
+    last += elapsed;
+    return elapsed;
+  };
+}
