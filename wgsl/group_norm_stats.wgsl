@@ -6,8 +6,8 @@
 //   needs  C % G == 0
 //   oracle tests/oracles.py::group_norm_stats
 //
-// One workgroup a chunk and group. The corrected two-pass algorithm (Chan, Golub and LeVeque 1983),
-// the first pass around a value of the data: an offset of many deviations costs no digits.
+// One workgroup a chunk and group. The corrected two-pass algorithm (Chan, Golub and LeVeque 1983):
+// the second sweep mends the first one's mean, so an offset of many deviations costs no digits.
 
 const WG = 64u;
 
@@ -38,7 +38,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) lane:
   let count = f32(pixels * width);
   let base = first * dims.C + id.x * width;
 
-  var mean = x[base];
+  var mean = 0.0;
   var squares = 0.0;
   for (var sweep = 0u; sweep < 2u; sweep++) {
     var moments = vec2f();  // sums of deviation and its square

@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+
+from tests import oracles
+from tests.kernels import gpu
+from tests.kernels.packing import normal
+from tests.tolerance import assert_close
+
+ROWS = {"smallest": (1, 1), "ragged": (9, 70), "one head": (130, 64), "real": (12, 3072)}
+IMAGES = {  # P, C, G, chunk
+    "smallest": (1, 1, 1, 1),
+    "ragged": (300, 24, 4, 128),
+    "one chunk": (50, 12, 12, 64),
+    "real": (4096, 128, 32, 1024),
+}
+EPS = 1e-6
+
+
+@pytest.mark.parametrize("case", ROWS)
+@pytest.mark.parametrize("x_scale, x_offset", [(1, 0), (4e4, 0), (1, 30)])
+def test_layer_norm_modulate(case, x_scale, x_offset):
+    m, d = ROWS[case]
+    x = normal(1, m, d, scale=x_scale) + np.float32(x_offset)
+    modulation = normal(2, 2 * d + 12)
+    dims = {"M": m, "D": d, "shift_at": d + 10, "scale_at": 3, "eps": EPS}
+    got = gpu.run("layer_norm_modulate", dims, {"x": x, "modulation": modulation, "y": x.shape})
+    want = oracles.layer_norm_modulate(
+        x, modulation[3 : d + 3], modulation[d + 10 : 2 * d + 10], np.float32(EPS))
+    assert_close("layer_norm_modulate", case, got, want)
+
+
+def rms_norm(x, w, **how):
+    dims = {"M": len(x), "D": x.shape[1], "eps": EPS}
+    return gpu.run("rms_norm", dims, {"x": x, "w": w, "y": x.shape}, **how)
+
+
+@pytest.mark.parametrize("case", ROWS)
+@pytest.mark.parametrize("x_scale", [1, 4e4, 1e-3])
+def test_rms_norm(case, x_scale):
+    m, d = ROWS[case]
+    x, w = normal(1, m, d, scale=x_scale), normal(2, d)
+    assert_close("rms_norm", case, rms_norm(x, w), oracles.rms_norm(x, w, np.float32(EPS)))
+
+
+def test_norms_loop_over_more_rows_than_workgroups():
+    x, w = normal(1, 130, 64), normal(2, 128)
+    assert_close("rms_norm", "7 workgroups", rms_norm(x, w[:64], most_groups=7),
+                 oracles.rms_norm(x, w[:64], np.float32(EPS)))
+    dims = {"M": 130, "D": 64, "shift_at": 0, "scale_at": 64, "eps": EPS}
+    stored = {"x": x, "modulation": w, "y": x.shape}
+    got = gpu.run("layer_norm_modulate", dims, stored, most_groups=7)
+    assert_close("layer_norm_modulate", "7 workgroups", got,
+                 oracles.layer_norm_modulate(x, w[64:], w[:64], np.float32(EPS)))
+
+
+def image(case, offset=0.0):
+    p, c, g, chunk = IMAGES[case]
+    return normal(1, p, c) + np.float32(offset), {"P": p, "C": c, "G": g, "chunk": chunk}
+
+
+def group_stats(x, dims):
+    chunks = -(-dims["P"] // dims["chunk"])
+    partials = gpu.run("group_norm_stats", dims, {"x": x, "partials": (chunks, dims["G"], 2)})
+    return partials, gpu.run("group_norm_merge", {**dims, "eps": EPS},
+                             {"partials": partials, "stats": (dims["G"], 2)})
+
+
+def check_stats(case, x, dims):
+    """Means and spreads apart: NMSE over both would let one hide the other."""
+    partials, stats = group_stats(x, dims)
+    want = oracles.group_norm_stats(x, dims["G"], dims["chunk"])
+    merged = oracles.group_norm_merge(x, dims["G"], np.float32(EPS))
+    for i, part in enumerate(["mean", "spread"]):
+        assert_close("group_norm_stats", f"{case}, {part}", partials[..., i], want[..., i])
+        assert_close("group_norm_merge", f"{case}, {part}", stats[:, i], merged[:, i])
+
+
+@pytest.mark.parametrize("case", IMAGES)
+@pytest.mark.parametrize("offset", [0, 1000, -1000])
+def test_group_norm_stats(case, offset):
+    check_stats(f"{case}, offset {offset}", *image(case, offset))
+
+
+def test_group_norm_stats_survive_one_huge_first_pixel():
+    x, dims = image("ragged")
+    x[0] = 4e4
+    check_stats("x[0] = 4e4", x, dims)
+
+
+def test_group_norm_stats_of_a_hundred_thousand_deviations():
+    """Merging is not asked for: one ulp of such a chunk mean is 0.8 % of a deviation."""
+    x, dims = image("real", 1e5)
+    got, _ = group_stats(x, dims)
+    want = oracles.group_norm_stats(x, dims["G"], dims["chunk"])
+    assert_close("group_norm_stats", "offset 1e5, mean", got[..., 0], want[..., 0])
+    assert_close("group_norm_stats", "offset 1e5, spread", got[..., 1], want[..., 1])
+
+
+def test_group_norm_merge_weighs_a_short_last_chunk():
+    x, dims = image("ragged")
+    x[256:] += 50
+    check_stats("last 44 of 300 pixels off by 50", x, dims)
+
+
+@pytest.mark.parametrize("case", IMAGES)
+@pytest.mark.parametrize("silu", [False, True])
+def test_group_norm_apply(case, silu):
+    x, dims = image(case)
+    del dims["chunk"]
+    stats, w, b = normal(2, dims["G"], 2), normal(3, dims["C"]), normal(4, dims["C"])
+    stored = {"x": x, "stats": stats, "w": w, "b": b, "y": x.shape}
+    got = gpu.run("group_norm_apply", dims, stored, {"SILU": silu})
+    want = oracles.group_norm_apply(x, stats, w, b)
+    assert_close("group_norm_apply", case, got, oracles.silu(want) if silu else want)
+
+
+@pytest.mark.parametrize("offset", [0, 1000])
+def test_group_norm_of_offset_data(offset):
+    x, dims = image("real", offset)
+    _, stats = group_stats(x, dims)
+    del dims["chunk"]
+    w, b = normal(3, dims["C"]), normal(4, dims["C"])
+    stored = {"x": x, "stats": stats, "w": w, "b": b, "y": x.shape}
+    got = gpu.run("group_norm_apply", dims, stored)
+    exact = oracles.group_norm_merge(x, dims["G"], np.float32(EPS))
+    want = oracles.group_norm_apply(x, exact, w, b)
+    assert_close("group_norm_apply" + ", offset" * (offset > 0), "all three", got, want)

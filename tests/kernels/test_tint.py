@@ -1,0 +1,54 @@
+"""Every kernel compiles in Chromium's compiler too (the other tests run naga, Firefox's)."""
+
+import os
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tests.kernels import gpu
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+FLAGS = ["--no-sandbox", "--headless=new", "--enable-unsafe-webgpu"]
+ATTENTION = [{"DH": 4}, {"DH": 64, "QUERIES": 16}, {"DH": 128, "CAUSAL": 1}, {"DH": 512}]
+CASES = [(name, {}) for name in gpu.NAMES] + [("attention", variant) for variant in ATTENTION]
+COMPILE = """async ([code, constants]) => {
+  const module = window.device.createShaderModule({ code });
+  const { messages } = await module.getCompilationInfo();
+  const problems = messages.map((m) => `${m.lineNum}:${m.linePos} ${m.type}: ${m.message}`);
+  const compute = { module, entryPoint: 'main', constants };
+  await window.device.createComputePipelineAsync({ layout: 'auto', compute })
+    .catch((error) => problems.push(error.message));
+  return problems;
+}"""
+
+
+@pytest.fixture(scope="module")
+def page():
+    """A page with a WebGPU device of the default limits; WebGPU needs a secure context."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page()
+        page.route("https://kernels.test/", lambda route: route.fulfill(body=""))
+        page.goto("https://kernels.test/")
+        page.evaluate("""async () => {
+          const adapter = await navigator.gpu.requestAdapter();
+          if (!adapter) throw new Error('Chromium has no WebGPU adapter');
+          window.device = await adapter.requestDevice();
+        }""")
+        yield page
+        browser.close()
+
+
+@pytest.mark.parametrize("name, constants", CASES, ids=str)
+def test_compiles_without_a_message(page, name, constants):
+    assert page.evaluate(COMPILE, [gpu.interface(name).source, constants]) == []
+
+
+@pytest.mark.parametrize("change, problem", [
+    (("dims.count", "dims.counts"), "struct member counts not found"),
+    (("@workgroup_size(256)", "@workgroup_size(512)"), "256"),
+])
+def test_a_broken_kernel_is_reported(page, change, problem):
+    source = gpu.interface("silu").source.replace(*change)
+    problems = page.evaluate(COMPILE, [source, {}])
+    assert problem in "\n".join(problems)

@@ -1,0 +1,48 @@
+"""How far an op may be from its float64 oracle, given the same inputs: the one table."""
+
+import numpy as np
+
+TOLERANCE = {
+    # op: (NMSE = sum (got-want)^2 / sum want^2, worst |got-want| / rms(want))
+    # exact: bits, bytes, words
+    "to_rgba": (0, 0),
+    "unpack_trits": (0, 0),
+    # rounded: a few f32 operations an element
+    "add_scaled": (1e-13, 2e-6),
+    "gated_add": (1e-13, 2e-6),
+    "rope": (1e-13, 2e-6),
+    "silu": (1e-12, 1e-5),  # WGSL grants exp 3 + 2|x| ulp
+    "swiglu": (1e-12, 1e-5),
+    "unpatchify": (1e-13, 2e-6),
+    # accumulated: f32 sums
+    "linear_lowbit": (1e-11, 2e-5),
+    "linear_affine": (1e-11, 2e-5),
+    "linear_dense": (1e-11, 2e-5),
+    "conv2d": (1e-11, 2e-5),
+    "attention": (1e-11, 3e-5),
+    "layer_norm_modulate": (1e-11, 3e-5),  # mean 30, std 1: an ulp of the mean is 2e-6
+    "rms_norm": (1e-12, 1e-5),
+    "group_norm_stats": (1e-12, 1e-5),
+    "group_norm_merge": (1e-12, 1e-5),
+    "group_norm_apply": (1e-12, 1e-5),
+    # mean 1000, std 1: one ulp of the f32 mean is 6e-5 of a standard deviation
+    "group_norm_apply, offset": (1e-9, 1e-4),
+}
+
+
+def assert_close(op, case, got, want):
+    """Raises with op, case, both errors and the worst element; NaN and a wrong shape fail."""
+    got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
+    if got.shape != want.shape:
+        raise AssertionError(f"{op}/{case}: shape {list(got.shape)}, want {list(want.shape)}")
+    nmse_limit, worst_limit = TOLERANCE[op] if want.any() else (0, 0)
+    error = np.abs(got - want)
+    power = np.square(want).sum() or 1.0
+    nmse = np.square(error).sum() / power
+    worst = error.max() / np.sqrt(power / want.size)
+    if nmse <= nmse_limit and worst <= worst_limit:  # NaN is not
+        return
+    at = tuple(int(i) for i in np.unravel_index(error.argmax(), want.shape))
+    raise AssertionError(
+        f"{op}/{case}: nmse {nmse:.1e} (limit {nmse_limit:.0e}), worst {worst:.1e} of rms "
+        f"(limit {worst_limit:.0e}) at {list(at)}: got {got[at]:.9g}, want {want[at]:.9g}")
