@@ -19,6 +19,7 @@ TOLERANCE = {
     "linear_affine": (1e-11, 2e-5),
     "linear_dense": (1e-11, 2e-5),
     "conv2d": (1e-11, 2e-5),
+    "conv2d_ragged": (1e-11, 2e-5),
     "attention": (1e-11, 3e-5),
     "layer_norm_modulate": (1e-11, 3e-5),  # mean 30, std 1: an ulp of the mean is 2e-6
     "rms_norm": (1e-12, 1e-5),

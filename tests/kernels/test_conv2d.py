@@ -13,13 +13,15 @@ SHAPES = {  # H, W, Cin, Cout
     "to pixels": (19, 23, 32, 3),
     "real": (24, 32, 128, 64),
 }
+RAGGED = {"one channel": (3, 4, 1, 2), "three channels": (5, 7, 3, 6), "odd": (9, 6, 13, 5)}
 VARIANTS = [{}, {"KS": 1}, {"UP": 2}, {"KS": 1, "UP": 2}, {"FORMAT": F32}, {"FORMAT": F16},
             {"ADD": True}]
 
 
 def check(case, overrides, strips=1):
     """The whole image against the oracle, in `strips` dispatches of neighbouring rows."""
-    height, width, cin, cout = SHAPES[case]
+    kernel = "conv2d_ragged" if case in RAGGED else "conv2d"
+    height, width, cin, cout = (SHAPES | RAGGED)[case]
     chosen = {"KS": 3, "UP": 1, "FORMAT": BF16, "ADD": False} | overrides
     x, bias = normal(1, height, width, cin), normal(2, cout)
     stored, w = encode(normal(3, cout, chosen["KS"], chosen["KS"], cin), chosen["FORMAT"])
@@ -32,8 +34,8 @@ def check(case, overrides, strips=1):
     for strip in np.array_split(np.arange(rows), strips):
         dims = {"H": height, "W": width, "Cin": cin, "Cout": cout,
                 "row0": strip[0], "rows": len(strip)}
-        y = gpu.run("conv2d", dims, {"x": x, "w": stored, "bias": bias, "y": y}, overrides)
-    assert_close("conv2d", f"{case}, {overrides}, {strips} strips", y, want)
+        y = gpu.run(kernel, dims, {"x": x, "w": stored, "bias": bias, "y": y}, overrides)
+    assert_close(kernel, f"{case}, {overrides}, {strips} strips", y, want)
 
 
 @pytest.mark.parametrize("case", SHAPES)
@@ -41,14 +43,21 @@ def test_shapes(case):
     check(case, {})
 
 
+@pytest.mark.parametrize("case", RAGGED)
+def test_any_number_of_channels(case):
+    check(case, {})
+
+
+@pytest.mark.parametrize("case", ["ragged", "odd"])
 @pytest.mark.parametrize("overrides", VARIANTS, ids=str)
-def test_variants(overrides):
-    check("ragged", overrides)
+def test_variants(case, overrides):
+    check(case, overrides)
 
 
+@pytest.mark.parametrize("case", ["ragged", "odd"])
 @pytest.mark.parametrize("overrides", [{}, {"UP": 2}, {"ADD": True}], ids=str)
-def test_strips_of_rows(overrides):
-    check("ragged", overrides, strips=3)
+def test_strips_of_rows(case, overrides):
+    check(case, overrides, strips=3)
 
 
 def test_writes_only_its_rows():

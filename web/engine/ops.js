@@ -191,7 +191,7 @@ export class Ops extends Recorder {
     const step = Math.max(1, Math.min(up * H, Math.floor(most)));
     for (let row0 = 0; row0 < up * H; row0 += step) {
       const rows = Math.min(step, up * H - row0);
-      this.dispatch('conv2d', {
+      this.dispatch(Cin % 4 ? 'conv2d_ragged' : 'conv2d', {
         constants: { KS, UP: up, FORMAT: FORMAT[weight.storage], ...(add && { ADD: 1 }) },
         dims: { H, W, Cin, Cout, row0, rows }, tensors: [x, weight.data, bias, y], cost: rows * rowCost,
       });

@@ -64,9 +64,9 @@ function attentionCase(o) {
   return { dims: { Tq, Tk, Hq, Hkv, valid, q0, scale: 0.1 }, reads: [q, k, v], start: zeros(q.length), expected };
 }
 
-/** Convolution of a 3 x 5 picture of 4 channels. */
-function convCase(o) {
-  const [H, W, Cin, Cout] = [3, 5, 4, 6];
+/** Convolution of a 3 x 5 picture. */
+const convCase = (Cin) => (o) => {
+  const [H, W, Cout] = [3, 5, 6];
   const [Ho, Wo] = [o.UP * H, o.UP * W];
   const x = wave(H * W * Cin, 0);
   const w = stored(Cout * o.KS ** 2 * Cin, o.FORMAT, 1);
@@ -83,7 +83,7 @@ function convCase(o) {
     return conv + bias[c] + (o.ADD ? start[i] : 0);
   });
   return { dims: { H, W, Cin, Cout, row0: 0, rows: Ho }, reads: [x, w.words, bias], start, expected };
-}
+};
 
 /** Mean and variance of a list. */
 function moments(values) {
@@ -169,7 +169,8 @@ export const CASES = {
     return linearCase(o, { K: 20, K_all: 24, k0: 4 }, [w.words], (n, k) => w.at(24 * n + k));
   },
   attention: attentionCase,
-  conv2d: convCase,
+  conv2d: convCase(4),
+  conv2d_ragged: convCase(3),
   layer_norm_modulate: layerNormCase,
   rms_norm: rmsNormCase,
   rope: ropeCase,

@@ -131,9 +131,10 @@ export class Flux2 {
     });
   }
 
-  /** Per-head RMS norm, and into a part of a joint buffer if given. */
+  /** Per-head RMS norm of a projection that nothing else needs, and into a part of a joint buffer if given. */
   #normalised(heads, weight, into) {
     const y = this.#g.rmsNorm(heads, weight.data, this.#config.eps);
+    this.#g.release(heads);
     return into ? this.#g.clone(y, into) : y;
   }
 
