@@ -1,0 +1,69 @@
+"""Turns a ternary or binary text-to-image checkpoint into a static site: python build.py."""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from export import environment
+
+ROOT = Path(__file__).resolve().parent
+EMBEDDED = ROOT / "models" / "garden-ternary"
+
+
+def parse(arguments=None):
+    parser = argparse.ArgumentParser(prog="build.py", description=__doc__)
+    add = parser.add_argument
+    add("--model", default=str(EMBEDDED), metavar="DIR|ORG/NAME[@REV]",
+        help="a checkpoint folder, or a Hugging Face repository (default: the embedded model)")
+    add("--out", default="dist", metavar="DIR", help="where the site goes (default: dist/)")
+    add("--dry-run", action="store_true",
+        help="print components, bits, bytes and GPU memory per size; write nothing")
+    add("--text-encoder-bits", type=int, choices=(4, 8, 16), metavar="N",
+        help="4, 8 or 16 (exact); default: 4, and a quantised text encoder as it is")
+    add("--shard-mib", type=float, metavar="N", help="largest shard (default: the host's)")
+    add("--host", default="generic",
+        choices=("generic", "hf", "cloudflare-pages", "github-pages"),
+        help="keep to the limits of a host (default: generic)")
+    add("--weights-url", metavar="URL", help="the site fetches weights from here")
+    add("--serve", nargs="?", type=int, const=8000, metavar="PORT",
+        help="then serve the site on this machine (default port: 8000)")
+    add("--onnx", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.onnx:
+        parser.error("--onnx: this version writes no ONNX bundle; leave the option out")
+    if options.weights_url and not options.weights_url.startswith(("https://", "http://")):
+        parser.error(f"--weights-url {options.weights_url}: expected an http(s) address")
+    if options.serve is not None and not 0 <= options.serve < 1 << 16:
+        parser.error(f"--serve {options.serve}: expected a port from 0 to 65535")
+    if options.dry_run and options.serve is not None:
+        parser.error("--serve: there is nothing to serve after --dry-run")
+    return parser, options
+
+
+def main(arguments=None):
+    """Exit status 0, or 1 with one line on stderr. Usage errors leave with 2."""
+    parser, options = parse(arguments)
+    environment.ensure(sys.argv if arguments is None else [sys.argv[0], *arguments])
+    from export import build, hosts
+    from export.errors import ExportError
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        shard_bytes = hosts.shard_bytes(options.host, options.shard_mib)
+    except ExportError as error:
+        parser.error(str(error))
+    try:
+        build.run(options, shard_bytes)
+    except ExportError as error:
+        line = "".join(c if c.isprintable() else " " for c in str(error))
+        print(f"build.py: {line}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"build.py: interrupted; {options.out} is as it was", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

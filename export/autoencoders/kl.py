@@ -1,0 +1,141 @@
+"""AutoencoderKLFlux2: configuration and tensors of the decoder half.
+
+Names, defaults and shapes are diffusers'; convolutions are [Cout, Cin, kh, kw] at the source.
+"""
+
+from dataclasses import asdict, dataclass
+
+from export.spec import CONV, Spec, by_prefix
+
+CLASS = "AutoencoderKLFlux2"
+drop_reason = by_prefix({
+    "encoder.": "drawing needs only the decoder",
+    "quant_conv.": "drawing needs only the decoder",
+    "bn.num_batches_tracked": "a counter of the training",
+})  # fmt: skip
+MAX_ATTENTION_WIDTH = 512
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    latent_channels: int
+    block_out_channels: tuple[int, ...]  # of the decoder
+    layers_per_block: int
+    norm_num_groups: int
+    batch_norm_eps: float
+    out_channels: int
+    mid_block_add_attention: bool
+    use_post_quant_conv: bool
+
+    @property
+    def patch(self):
+        """Pixels along one side of a token: every stage but one doubles, and 2x2 are packed."""
+        return 2 ** len(self.block_out_channels)
+
+    def largest_map_bytes(self, width, height):
+        """f32 bytes of the largest activation: a stage's output, upsampled in all but the last."""
+        channels = self.block_out_channels[::-1]
+        stages = len(channels)
+        maps = []
+        for i in range(stages):
+            shrink = 4 ** max(0, stages - 2 - i)  # area left to grow after this stage's upsample
+            maps.append(channels[i] * width * height // shrink)
+        return 4 * max(maps)
+
+    def manifest(self):
+        return asdict(self)
+
+
+def read_config(config):
+    """Configuration -> AutoencoderConfig. Raises ExportError where the values do not fit."""
+    config.only("_class_name", (CLASS,), CLASS)
+    config.only("act_fn", ("silu", "swish"), "silu")
+    config.only("patch_size", ([2, 2],), [2, 2])
+    channels = config.integers("block_out_channels", (128, 256, 512, 512))
+    decoder = config.integers("decoder_block_out_channels", channels)
+    kinds = config.get("up_block_types", ["UpDecoderBlock2D"] * len(decoder))
+    if kinds != ["UpDecoderBlock2D"] * len(decoder):
+        config.fail(f"up_block_types is {kinds!r}, expected {len(decoder)} x UpDecoderBlock2D")
+    if len(decoder) != len(channels):
+        config.fail(
+            f"decoder_block_out_channels has {len(decoder)} stages, block_out_channels "
+            f"{len(channels)}, expected the same number"
+        )
+    autoencoder = AutoencoderConfig(
+        latent_channels=config.integer("latent_channels", 32),
+        block_out_channels=decoder,
+        layers_per_block=config.integer("layers_per_block", 2, least=0, most=100),
+        norm_num_groups=config.integer("norm_num_groups", 32),
+        batch_norm_eps=config.number("batch_norm_eps", 1e-4),
+        out_channels=config.integer("out_channels", 3),
+        mid_block_add_attention=config.flag("mid_block_add_attention", True),
+        use_post_quant_conv=config.flag("use_post_quant_conv", True),
+    )
+    check_config(config, autoencoder)
+    return autoencoder
+
+
+def check_config(config, c):
+    for channels in c.block_out_channels:
+        if channels % c.norm_num_groups:
+            config.fail(
+                f"a decoder stage has {channels} channels, expected a multiple of "
+                f"norm_num_groups {c.norm_num_groups}"
+            )
+    middle = c.block_out_channels[-1]
+    if c.mid_block_add_attention and (middle % 4 or middle > MAX_ATTENTION_WIDTH):
+        config.fail(
+            f"the decoder's attention is {middle} wide, expected a multiple of 4 up to "
+            f"{MAX_ATTENTION_WIDTH}"
+        )
+    if c.out_channels != 3:
+        config.fail(f"out_channels is {c.out_channels}, expected 3 (red, green, blue)")
+
+
+def autoencoder_spec(c):
+    """name -> Spec, in the order of use."""
+    latent, middle = c.latent_channels, c.block_out_channels[-1]
+    spec = {"bn.running_mean": Spec((4 * latent,)), "bn.running_var": Spec((4 * latent,))}
+    if c.use_post_quant_conv:
+        spec |= conv("post_quant_conv", latent, latent, 1)
+    spec |= conv("decoder.conv_in", latent, middle, 3)
+    spec |= resnet("decoder.mid_block.resnets.0", middle, middle)
+    if c.mid_block_add_attention:
+        spec |= attention("decoder.mid_block.attentions.0", middle)
+    spec |= resnet("decoder.mid_block.resnets.1", middle, middle)
+    before = middle
+    stages = c.block_out_channels[::-1]
+    for i, channels in enumerate(stages):
+        stage = f"decoder.up_blocks.{i}"
+        for j in range(c.layers_per_block + 1):
+            spec |= resnet(f"{stage}.resnets.{j}", before, channels)
+            before = channels
+        if i < len(stages) - 1:
+            spec |= conv(f"{stage}.upsamplers.0.conv", channels, channels, 3)
+    spec |= affine("decoder.conv_norm_out", before)
+    return spec | conv("decoder.conv_out", before, c.out_channels, 3)
+
+
+def conv(name, cin, cout, size):
+    return {
+        f"{name}.weight": Spec((cout, cin, size, size), CONV),
+        f"{name}.bias": Spec((cout,)),
+    }
+
+
+def affine(name, channels):
+    return {f"{name}.weight": Spec((channels,)), f"{name}.bias": Spec((channels,))}
+
+
+def resnet(name, cin, cout):
+    spec = affine(f"{name}.norm1", cin) | conv(f"{name}.conv1", cin, cout, 3)
+    spec |= affine(f"{name}.norm2", cout) | conv(f"{name}.conv2", cout, cout, 3)
+    return spec | (conv(f"{name}.conv_shortcut", cin, cout, 1) if cin != cout else {})
+
+
+def attention(name, channels):
+    spec = affine(f"{name}.group_norm", channels)
+    for linear in ("to_q", "to_k", "to_v", "to_out.0"):
+        spec[f"{name}.{linear}.weight"] = Spec((channels, channels))
+        spec[f"{name}.{linear}.bias"] = Spec((channels,))
+    return spec

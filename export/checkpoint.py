@@ -1,0 +1,249 @@
+"""safetensors files: headers first and checked by us, then one tensor in memory at a time.
+
+A file is: u64 little-endian header length; a JSON object name -> {dtype, shape, data_offsets};
+the data, which the tensors cover without holes or overlaps.
+https://github.com/huggingface/safetensors#format
+"""
+
+import json
+import math
+import struct
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from export.configuration import read_json
+from export.errors import ExportError, shorten
+
+# bf16 has no numpy type: it is held as the upper 16 bits of a float32.
+DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2",
+    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "u1",
+}  # fmt: skip
+MAX_HEADER_BYTES = 100_000_000  # as in the safetensors library
+MAX_DIMENSIONS = 16
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where one tensor lies; nothing of it has been read."""
+
+    path: Path
+    dtype: str
+    shape: tuple[int, ...]
+    start: int  # in the file
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor in memory: `data` in its stored type (bf16 as u16)."""
+
+    name: str
+    dtype: str
+    data: np.ndarray
+
+    def float32(self):
+        """The values, exactly."""
+        return widen(self.data, self.dtype)
+
+
+def widen(data, dtype):
+    """bf16, f16 or f32 data as float32, exactly."""
+    if dtype == "BF16":
+        return (data.astype(np.uint32) << 16).view(np.float32)
+    return data.astype(np.float32)
+
+
+def is_finite(data, dtype):
+    if dtype == "BF16":
+        return not np.any((data & 0x7F80) == 0x7F80)
+    return bool(np.isfinite(data).all())
+
+
+def read_header(path):
+    """name -> Entry of one file. Raises ExportError for a damaged or hostile file."""
+    path = Path(path)
+    try:
+        file_bytes = path.stat().st_size
+        with path.open("rb") as file:
+            prefix = file.read(8)
+            if len(prefix) < 8:
+                raise ExportError(f"{path}: {file_bytes} bytes are too few for a safetensors file")
+            (header_bytes,) = struct.unpack("<Q", prefix)
+            if header_bytes > min(file_bytes - 8, MAX_HEADER_BYTES):
+                raise ExportError(
+                    f"{path}: the header claims {header_bytes} bytes of a file of {file_bytes}; "
+                    "it is truncated or no safetensors file, download it again"
+                )
+            text = file.read(header_bytes)
+    except OSError as error:
+        raise ExportError(f"{path}: cannot be read ({error.strerror})") from None
+    header = parse_header(path, text)
+    header.pop("__metadata__", None)
+    data_start = 8 + header_bytes
+    entries = {name: parse_entry(path, name, raw, data_start) for name, raw in header.items()}
+    check_cover(path, entries, data_start, file_bytes)
+    return entries
+
+
+def parse_header(path, text):
+    def unique(pairs):
+        values = dict(pairs)
+        if len(values) != len(pairs):
+            twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+            raise ExportError(f"{path}: the header names {shorten(twice)} twice")
+        return values
+
+    try:
+        header = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise ExportError(
+            f"{path}: the header is not valid JSON ({type(error).__name__}); download it again"
+        ) from None
+    if not isinstance(header, dict):
+        raise ExportError(f"{path}: the header is a JSON {type(header).__name__}, not an object")
+    return header
+
+
+def parse_entry(path, name, raw, data_start):
+    where = f"{path}: {name[:120]}"
+    if not isinstance(raw, dict) or not {"dtype", "shape", "data_offsets"} <= raw.keys():
+        raise ExportError(f"{where}: the header entry lacks dtype, shape or data_offsets")
+    dtype, shape, offsets = raw["dtype"], raw["shape"], raw["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise ExportError(f"{where}: dtype {dtype!r} is unknown, expected one of {list(DTYPES)}")
+    if not is_sizes(shape) or len(shape) > MAX_DIMENSIONS:
+        raise ExportError(f"{where}: shape {shape!r} is not a list of sizes")
+    if not is_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise ExportError(f"{where}: data_offsets {offsets!r} are not a begin and an end")
+    begin, end = offsets
+    want = math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize
+    if end - begin != want:
+        raise ExportError(
+            f"{where}: {dtype} {shape} takes {want} bytes, the offsets give {end - begin}"
+        )
+    return Entry(path, dtype, tuple(shape), data_start + begin, want)
+
+
+def is_sizes(values):
+    return isinstance(values, list) and all(
+        type(v) is int and 0 <= v < 1 << 63 for v in values
+    )
+
+
+def check_cover(path, entries, data_start, file_bytes):
+    """The tensors follow one another from the header to the last byte."""
+    at = data_start
+    for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].bytes)):
+        if entry.start != at:
+            kind = "overlaps the tensor before it" if entry.start < at else "leaves a hole"
+            raise ExportError(f"{path}: {name} starts at byte {entry.start} and {kind} ({at})")
+        at += entry.bytes
+    if at > file_bytes:
+        raise ExportError(
+            f"{path}: the file is truncated: {file_bytes} bytes, its header needs {at}; "
+            "download it again"
+        )
+    if at < file_bytes:
+        raise ExportError(f"{path}: {file_bytes - at} bytes after the last tensor ({at})")
+
+
+class Checkpoint:
+    """The tensors of one component folder: one file, or the shards of an index.
+
+    A single file beside an index is preferred, as published repositories hold both.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.entries = read_entries(self.folder)
+
+    def strip_prefix(self, prefix):
+        """Renames prefix.x to x, as a model inside a larger one has it."""
+        stripped = {}
+        for name, entry in self.entries.items():
+            if stripped.setdefault(name.removeprefix(prefix), entry) is not entry:
+                raise ExportError(f"{entry.path}: {name} is there with and without {prefix!r}")
+        self.entries = stripped
+
+    def read(self, name, first=0, last=None):
+        """Rows first..last of one tensor (all of it by default); rows run along axis 0."""
+        entry = self.entries[name]
+        rows = entry.shape[0] if entry.shape else 1
+        last = rows if last is None else min(last, rows)
+        row_shape = entry.shape[1:]
+        dtype = np.dtype(DTYPES[entry.dtype])
+        row_bytes = math.prod(row_shape) * dtype.itemsize
+        count = (last - first) * math.prod(row_shape)
+        try:
+            with entry.path.open("rb") as file:
+                file.seek(entry.start + first * row_bytes)
+                data = np.fromfile(file, dtype, count)
+        except OSError as error:
+            raise ExportError(f"{entry.path}: cannot be read ({error.strerror})") from None
+        if data.size != count:
+            raise ExportError(f"{entry.path}: {name} ends early; the file changed while reading")
+        shape = (last - first, *row_shape) if entry.shape else ()
+        return Tensor(name, entry.dtype, data.reshape(shape))
+
+    def read_finite(self, name, first=0, last=None):
+        """As read; raises ExportError when a value is infinite or not a number."""
+        tensor = self.read(name, first, last)
+        if not is_finite(tensor.data, tensor.dtype):
+            raise ExportError(
+                f"{self.entries[name].path}: {name} holds a value that is infinite or not a "
+                "number; the checkpoint is damaged"
+            )
+        return tensor
+
+
+def read_entries(folder):
+    singles = sorted(path for path in folder.glob("*.safetensors") if not is_shard(path))
+    if len(singles) > 1:
+        raise ExportError(
+            f"{folder}: {len(singles)} safetensors files ({shorten(p.name for p in singles)}), "
+            "expected one; remove the ones that are not the model"
+        )
+    if singles:
+        return read_header(singles[0])
+    indexes = sorted(folder.glob("*.safetensors.index.json"))
+    if len(indexes) == 1:
+        return read_sharded(indexes[0])
+    if len(indexes) > 1:
+        raise ExportError(f"{folder}: {len(indexes)} index files, expected one")
+    raise ExportError(f"{folder}: no .safetensors file; this version reads safetensors only")
+
+
+def is_shard(path):
+    """model-00001-of-00004.safetensors"""
+    parts = path.stem.rsplit("-", 3)
+    return len(parts) == 4 and parts[2] == "of" and parts[1].isdigit() and parts[3].isdigit()
+
+
+def read_sharded(index):
+    """The union of the shards that an index names, which must agree with it."""
+    placed = read_json(index).get("weight_map")
+    if not isinstance(placed, dict) or not all(isinstance(file, str) for file in placed.values()):
+        raise ExportError(f"{index}: weight_map is missing or is not tensor name -> file name")
+    paths = {index.parent / file: file for file in sorted(set(placed.values()))}
+    for path, file in paths.items():
+        if path.parent != index.parent or file in ("", ".", ".."):
+            raise ExportError(f"{index}: {file!r} is not a file name in the same folder")
+        if not path.exists():
+            raise ExportError(f"{path}: missing, though {index.name} names it; download it again")
+    entries = {}
+    for path, file in paths.items():
+        for name, entry in read_header(path).items():
+            if placed.get(name) != file:
+                raise ExportError(
+                    f"{path}: holds {name}, which {index.name} places in {placed.get(name)}"
+                )
+            entries[name] = entry
+    absent = placed.keys() - entries.keys()
+    if absent:
+        raise ExportError(f"{index}: {shorten(absent)} not in the shard that it names")
+    return entries

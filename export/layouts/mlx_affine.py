@@ -1,0 +1,80 @@
+"""An MLX-quantised text encoder, 4 or 8 bits: passed through as it is.
+
+Quantised modules have weight u32 [out, in*bits/32], scales and biases [out, in/group], with
+w = scale*code + bias; the others (norms) are ordinary tensors.
+"""
+
+from export.configuration import Configuration
+from export.errors import ExportError
+from export.layouts.floats import dense_storage, pack_dense
+from export.layouts.mlx_packed import sibling
+from export.pack import STORAGE_OF, Packed, Storage
+from export.spec import LINEAR, Expected
+
+BITS = (4, 8)
+GROUP_STEP = 32  # the kernels read whole words of a group
+
+
+class MlxAffine:
+    name, folder = "mlx-affine", "text_encoder-mlx-4bit"
+
+    def __init__(self, checkpoint, specs, bits=None):
+        self.checkpoint, self.specs = checkpoint, specs
+        self.bits, self.group = find_quantization(checkpoint.folder)
+        for name, spec in specs.items():
+            if spec.role == LINEAR and spec.shape[1] % self.group:
+                raise ExportError(
+                    f"{checkpoint.folder}: {name} is {spec.shape[1]} wide, not a multiple of the "
+                    f"group size {self.group}"
+                )
+
+    def expected(self):
+        names = {}
+        for name, spec in self.specs.items():
+            if spec.role != LINEAR:
+                names[name] = Expected(spec.shape)
+                continue
+            rows, columns = spec.shape
+            names[name] = Expected((rows, columns * self.bits // 32), ("U32",))
+            for part in ("scales", "biases"):
+                names[sibling(name, part)] = Expected((rows, columns // self.group))
+        return names
+
+    def storage(self, name):
+        spec = self.specs[name]
+        if spec.role != LINEAR:
+            return dense_storage(self.checkpoint, name, spec)
+        scales_dtype = self.checkpoint.entries[sibling(name, "scales")].dtype
+        return Storage(f"affine{self.bits}", spec.shape, self.group, STORAGE_OF[scales_dtype])
+
+    def pack(self, name):
+        spec = self.specs[name]
+        if spec.role != LINEAR:
+            return pack_dense(self.checkpoint, name, spec)
+        scales = self.checkpoint.read_finite(sibling(name, "scales"))
+        biases = self.checkpoint.read_finite(sibling(name, "biases"))
+        if scales.dtype != biases.dtype:
+            raise ExportError(
+                f"{self.checkpoint.folder}: {biases.name} has dtype {biases.dtype}, expected "
+                f"{scales.dtype} as {scales.name} has"
+            )
+        codes = self.checkpoint.read(name).data
+        return Packed(
+            self.storage(name), {"codes": codes, "scales": scales.data, "biases": biases.data}
+        )
+
+
+def find_quantization(folder):
+    """Bits and group size from config.json: `quantization` or `quantization_config`."""
+    config = Configuration.read(folder / "config.json")
+    values = config.get("quantization", config.get("quantization_config", {}))
+    if not isinstance(values, dict):
+        config.fail(f"quantization is {values!r}, expected an object with bits and group_size")
+    quantization = Configuration(config.path, values)
+    bits = quantization.integer("bits", 4)
+    group = quantization.integer("group_size", 64)
+    if bits not in BITS:
+        config.fail(f"quantization says {bits} bits, expected 4 or 8")
+    if group % GROUP_STEP:
+        config.fail(f"the group size is {group}, expected a multiple of {GROUP_STEP}")
+    return bits, group

@@ -1,0 +1,129 @@
+"""The MLX-packed Bonsai transformer, 2-bit (ternary) or 1-bit (binary), in groups of 128.
+
+For every low-bit linear: weight u32 [out, in*bits/32], scales and biases [out, in/128], with
+w = scale*code + bias. Ternary and binary checkpoints have a bias that follows from the scale; where
+that holds exactly the bias is dropped, elsewhere the tensor stays general (affine).
+"""
+
+import numpy as np
+
+from export.checkpoint import widen
+from export.configuration import Configuration
+from export.errors import ExportError
+from export.layouts.floats import dense_storage, pack_dense
+from export.pack import STORAGE_OF, Packed, Storage, pack_trits, unpack_words
+from export.spec import LOWBIT, Expected
+
+GROUP = 128
+BITS = (1, 2)
+
+
+class MlxPacked:
+    name, folder = "mlx-packed", "transformer-packed-mflux"
+
+    def __init__(self, checkpoint, specs):
+        self.checkpoint, self.specs = checkpoint, specs
+        self.bits = find_bits(checkpoint, specs)
+
+    def expected(self):
+        names = {}
+        for name, spec in self.specs.items():
+            if spec.role != LOWBIT:
+                names[name] = Expected(spec.shape)
+                continue
+            rows, columns = spec.shape
+            names[name] = Expected((rows, columns * self.bits // 32), ("U32",))
+            for part in ("scales", "biases"):
+                names[sibling(name, part)] = Expected((rows, columns // GROUP))
+        return names
+
+    def storage(self, name):
+        spec = self.specs[name]
+        if spec.role != LOWBIT:
+            return dense_storage(self.checkpoint, name, spec)
+        return self.storage_of(name, *self.read_scales(name))
+
+    def storage_of(self, name, scales, biases):
+        derived = {1: "binary", 2: "ternary"}[self.bits]
+        kind = derived if has_derived_bias(scales, biases, derived) else f"affine{self.bits}"
+        return Storage(kind, self.specs[name].shape, GROUP, STORAGE_OF[scales.dtype])
+
+    def read_scales(self, name):
+        scales = self.checkpoint.read_finite(sibling(name, "scales"))
+        biases = self.checkpoint.read_finite(sibling(name, "biases"))
+        if scales.dtype != biases.dtype:
+            raise ExportError(
+                f"{self.checkpoint.folder}: {biases.name} has dtype {biases.dtype}, expected "
+                f"{scales.dtype} as {scales.name} has"
+            )
+        return scales, biases
+
+    def pack(self, name):
+        spec = self.specs[name]
+        if spec.role != LOWBIT:
+            return pack_dense(self.checkpoint, name, spec)
+        scales, biases = self.read_scales(name)
+        storage = self.storage_of(name, scales, biases)
+        words = self.checkpoint.read(name).data
+        if storage.kind == "ternary":
+            codes = unpack_words(words, 2)
+            self.refuse_code_3(name, codes)
+            return Packed(storage, {"codes": pack_trits(codes), "scales": scales.data})
+        parts = {"codes": words, "scales": scales.data}
+        if storage.kind != "binary":
+            parts["biases"] = biases.data
+        return Packed(storage, parts)
+
+    def refuse_code_3(self, name, codes):
+        if codes.max(initial=0) == 3:
+            row, column = np.unravel_index(int(np.argmax(codes == 3)), codes.shape)
+            raise ExportError(
+                f"{self.checkpoint.folder}: {name} holds code 3 at row {row}, column {column}, "
+                "expected 0, 1 or 2 in a ternary tensor (bias = -scale); the file is damaged"
+            )
+
+
+def sibling(name, part):
+    return name.removesuffix("weight") + part
+
+
+def has_derived_bias(scales, biases, kind):
+    """Whether bias = -scale (ternary) or -scale/2 (binary) in every group, exactly."""
+    scale = widen(scales.data, scales.dtype).astype(np.float64)
+    bias = widen(biases.data, biases.dtype).astype(np.float64)
+    return bool(np.all(bias == (-scale if kind == "ternary" else -scale / 2)))
+
+
+def find_bits(checkpoint, specs):
+    """Bits per code from the shapes, which quantization_config.json must agree with."""
+    config = Configuration.read_optional(checkpoint.folder / "quantization_config.json")
+    group = config.integer("group_size", config.integer("groupSize", None))
+    if group not in (None, GROUP):
+        config.fail(f"the group size is {group}, expected {GROUP}")
+    lowbit = {name: spec for name, spec in specs.items() if spec.role == LOWBIT}
+    name, spec = next(iter(lowbit.items()))
+    entry, scales = checkpoint.entries.get(name), checkpoint.entries.get(sibling(name, "scales"))
+    declared = config.integer("bits", config.integer("nbits", None))
+    if entry is None or scales is None:
+        return declared if declared in BITS else 2  # the completeness check will name the tensors
+    rows, columns = spec.shape
+    fits = len(entry.shape) == 2 and entry.shape[0] == rows and 32 * entry.shape[1] % columns == 0
+    if entry.dtype != "U32" or not fits:
+        raise ExportError(
+            f"{checkpoint.folder}: {name} is {entry.dtype} {list(entry.shape)}, expected U32 "
+            f"[{rows}, {columns}*bits/32] for {columns} inputs"
+        )
+    bits = 32 * entry.shape[1] // columns
+    if bits not in BITS or declared not in (None, bits):
+        says = f" and {config.path.name} says {declared}" if declared else ""
+        raise ExportError(
+            f"{checkpoint.folder}: {name} holds {bits} bits a weight{says}, expected "
+            "1 (binary) or 2 (ternary), the same in both"
+        )
+    groups = scales.shape[1] if len(scales.shape) == 2 and scales.shape[0] == rows else 0
+    if groups and columns / groups != GROUP:
+        raise ExportError(
+            f"{checkpoint.folder}: the scales of {name} give a group size of {columns / groups:g}, "
+            f"expected {GROUP}"
+        )
+    return bits

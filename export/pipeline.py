@@ -1,0 +1,128 @@
+"""What stands at the top of a checkpoint: model_index.json, the scheduler and trefoil.json."""
+
+from dataclasses import asdict, dataclass
+
+from export.configuration import Configuration
+from export.errors import ExportError, shorten
+from export.families import FAMILIES
+
+SCHEDULER_CLASS = "FlowMatchEulerDiscreteScheduler"
+SCHEDULER_DEFAULTS = {"shift": 1.0, "use_dynamic_shifting": False}  # the class's, of absent keys
+SIZES = [[512, 512], [768, 512], [512, 768], [768, 768], [1024, 768], [768, 1024], [1024, 1024]]
+PROMPTS = [
+    "a red maple bonsai in a round blue pot, morning light",
+    "an old lighthouse on a cliff above a stormy sea, oil painting",
+    "a bowl of lemons on a wooden table, soft window light",
+    "a small robot watering flowers on a balcony, watercolour",
+]
+MOST_STEPS = 50
+MOST_TOKENS = 8192
+LARGEST_SIDE = 4096
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """diffusers' call arguments, as the page offers them."""
+
+    text_encoder_out_layers: tuple[int, ...]
+    max_sequence_length: int
+    width: int
+    height: int
+    num_inference_steps: int
+    sizes: list[list[int]]
+    prompts: list[str]
+
+    def manifest(self):
+        return asdict(self)
+
+
+def read_family(folder):
+    """The family module of model_index.json's class."""
+    index = Configuration.read(folder / "model_index.json")
+    name = index.get("_class_name")
+    family = FAMILIES.get(name) if isinstance(name, str) else None
+    if family is None:
+        index.fail(f"the pipeline is {name!r}, this version converts {shorten(FAMILIES)}")
+    return family
+
+
+def read_scheduler(folder, own):
+    """scheduler_config.json; the family's `own` values when there is none.
+
+    Raises ExportError for settings that the runtime does not implement.
+    """
+    path = folder / "scheduler" / "scheduler_config.json"
+    if not path.exists():
+        return own
+    config = Configuration.read(path)
+    config.only("_class_name", (SCHEDULER_CLASS,), SCHEDULER_CLASS)
+    config.only("time_shift_type", ("exponential",), "exponential")
+    config.number("shift", 1.0)
+    config.flag("use_dynamic_shifting", False)
+    for key, value in own.items():
+        if value is False or value is None:
+            config.only(key, (value,), value)
+    return {key: config.get(key, SCHEDULER_DEFAULTS.get(key, own[key])) for key in own}
+
+
+def read_taps(config, defaults):
+    """The hidden states that the transformer reads, from trefoil.json."""
+    taps = config.integers("text_encoder_out_layers", tuple(defaults), least=0)
+    if len(set(taps)) != len(taps):
+        config.fail(f"text_encoder_out_layers {list(taps)} names a layer twice")
+    return taps
+
+
+def read_pipeline(config, taps, patch):
+    """trefoil.json (`config`) -> Pipeline; sizes must be multiples of `patch` pixels."""
+    width = read_side(config, "width", patch)
+    height = read_side(config, "height", patch)
+    usual = [size for size in SIZES if size[0] % patch == 0 == size[1] % patch]
+    own = config.get("width", config.get("height", None))
+    sizes = config.get("sizes", [[width, height]] if own else usual)
+    if not isinstance(sizes, list) or not all(is_size(size, patch) for size in sizes):
+        config.fail(
+            f"sizes is {sizes!r}, expected a list of [width, height] in multiples of {patch} up "
+            f"to {LARGEST_SIDE}"
+        )
+    if [width, height] not in sizes:
+        sizes = [[width, height], *sizes]
+    prompts = config.get("prompts", PROMPTS)
+    if not isinstance(prompts, list) or not all(is_text(prompt) for prompt in prompts):
+        config.fail(f"prompts is {prompts!r}, expected a list of sentences")
+    steps = config.integer("num_inference_steps", 4, most=MOST_STEPS)
+    length = config.integer("max_sequence_length", 512, most=MOST_TOKENS)
+    return Pipeline(taps, length, width, height, steps, sizes, prompts)
+
+
+def read_side(config, key, patch):
+    side = config.integer(key, None)
+    if side is None:
+        return max(patch, 512 // patch * patch)
+    if side % patch or side > LARGEST_SIDE:
+        config.fail(f"{key} is {side}, expected a multiple of {patch} up to {LARGEST_SIDE}")
+    return side
+
+
+def is_size(size, patch):
+    return (
+        isinstance(size, list)
+        and len(size) == 2
+        and all(type(v) is int and 0 < v <= LARGEST_SIDE and v % patch == 0 for v in size)
+    )
+
+
+def is_text(prompt):
+    """A sentence that UTF-8 can hold (JSON can also spell halves of surrogate pairs)."""
+    if not isinstance(prompt, str) or not prompt.strip():
+        return False
+    return prompt.encode("utf-8", "replace").decode("utf-8") == prompt
+
+
+def check_tokenizer(tokenizer, encoder):
+    """Every token must have an embedding."""
+    if tokenizer.largest_id >= encoder.vocab_size:
+        raise ExportError(
+            f"tokenizer.json: the largest token id is {tokenizer.largest_id}, expected less than "
+            f"the text encoder's vocab_size {encoder.vocab_size}"
+        )

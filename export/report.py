@@ -1,0 +1,98 @@
+"""What build.py tells: progress on stderr, tables for stdout."""
+
+import sys
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Called with (component, parameters) for each finished tensor.
+
+    A bar on a terminal; elsewhere one plain line a component.
+    """
+
+    def __init__(self, model, verb, stream=None):
+        self.stream = stream or sys.stderr
+        self.verb = verb
+        self.component = None
+        self.bar = tqdm(
+            total=sum(len(c.specs) for c in model.components.values()),
+            file=self.stream, unit="tensor", leave=False, disable=not self.stream.isatty(),
+        )  # fmt: skip
+
+    def __call__(self, component, parameters):
+        if component is not self.component:
+            self.component = component
+            line = f"{self.verb} {component.name}"
+            self.bar.set_description(line)
+            if self.bar.disable:
+                print(f"{line}: {len(component.specs)} tensors", file=self.stream, flush=True)
+        self.bar.update()
+
+    def close(self):
+        self.bar.close()
+
+
+def table(rows, left=(0,)):
+    """Rows of text, the first a heading; columns `left` to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if i in left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def components_table(model):
+    """component, parameters, source bytes, packed bytes, bits per weight."""
+    rows = [("component", "parameters", "source bytes", "packed bytes", "bits per weight")]
+    components = list(model.components.values())
+    for c in components:
+        rows.append(component_row(c.name, c.parameters, c.source_bytes, c.packed_bytes))
+    rows.append(component_row(
+        "total",
+        sum(c.parameters for c in components),
+        sum(c.source_bytes for c in components),
+        sum(c.packed_bytes for c in components),
+    ))  # fmt: skip
+    return table(rows)
+
+
+def component_row(name, parameters, source_bytes, packed_bytes):
+    bits = f"{8 * packed_bytes / parameters:.2f}"
+    return (name, f"{parameters:,}", f"{source_bytes:,}", f"{packed_bytes:,}", bits)
+
+
+def storage_table(model):
+    """How the tensors of each component are stored."""
+    rows = [("component", "storage", "tensors", "parameters", "packed bytes")]
+    for c in model.components.values():
+        for kind in sorted({s.kind for s in c.storages.values()}):
+            storages = [s for s in c.storages.values() if s.kind == kind]
+            rows.append((
+                c.name, kind, f"{len(storages):,}",
+                f"{sum(s.parameters for s in storages):,}",
+                f"{sum(s.wire_bytes for s in storages):,}",
+            ))  # fmt: skip
+    return table(rows, left=(0, 1))
+
+
+def dropped_table(model):
+    """What stays behind, and why."""
+    rows = [("left out", "tensors", "source bytes", "because")]
+    for c in model.components.values():
+        for why, sizes in sorted(c.dropped.items()):
+            rows.append((c.name, f"{len(sizes):,}", f"{sum(sizes):,}", why))
+    return table(rows, left=(0, 3))
+
+
+def memory_table(model):
+    """The most GPU memory that drawing takes, per size that the page offers."""
+    rows = [("size", "GPU memory")]
+    for width, height in model.pipeline.sizes:
+        mebibytes = model.peak_gpu_bytes((width, height)) / (1 << 20)
+        rows.append((f"{width} x {height}", f"{mebibytes:,.0f} MiB"))
+    return table(rows)

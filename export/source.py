@@ -1,0 +1,95 @@
+"""Where a model comes from: a folder here, or a repository on Hugging Face."""
+
+import fnmatch
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from export import layouts
+from export.errors import ExportError
+
+REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+ALWAYS = (
+    "model_index.json", "trefoil.json", "LICENSE*", "NOTICE*", "scheduler/scheduler_config.json",
+    "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json", "tokenizer/chat_template.jinja",
+    "vae/config.json", "vae/*.safetensors", "vae/*.safetensors.index.json",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    folder: Path
+    name: str  # for display
+    origin: dict[str, str]  # repository and revision of a downloaded model
+
+
+def find_model(model, text_encoder_bits=None):
+    """The Source that --model names; a repository is downloaded. Raises ExportError."""
+    folder = Path(model)
+    if folder.is_dir():
+        return Source(folder, folder.resolve().name, {})
+    match = REPOSITORY.fullmatch(model)
+    if folder.exists() or not match:
+        raise ExportError(
+            f"--model {model}: no such folder, and not a repository name like ORG/NAME or "
+            "ORG/NAME@REVISION"
+        )
+    repository, revision = match.groups()
+    folder, commit = download(repository, revision, text_encoder_bits)
+    return Source(folder, repository.split("/")[1], {"repository": repository, "revision": commit})
+
+
+def needed_files(files, text_encoder_bits=None):
+    """Of a repository's files, the ones that a build reads."""
+    transformer = first_folder(files, layouts.TRANSFORMER)
+    text_encoder = first_folder(files, layouts.TEXT_ENCODER)
+    if text_encoder_bits in (8, 16) and any(f.startswith("text_encoder/") for f in files):
+        text_encoder = layouts.Floats.folder
+    patterns = list(ALWAYS)
+    for folder in (transformer, text_encoder):
+        if folder:
+            patterns += [f"{folder}/*.json", f"{folder}/*.safetensors"]
+    needed = [f for f in files if any(fnmatch.fnmatchcase(f, pattern) for pattern in patterns)]
+    return [f for f in needed if not (is_tokenizer_copy(f) or f.count("/") > 1)]
+
+
+def first_folder(files, choices):
+    present = {file.split("/")[0] for file in files if "/" in file}
+    return next((layout.folder for layout in choices if layout.folder in present), None)
+
+
+def is_tokenizer_copy(file):
+    folder, _, name = file.rpartition("/")
+    copies = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "added_tokens.json")
+    return folder.startswith("text_encoder") and name in copies
+
+
+def download(repository, revision, text_encoder_bits):
+    """(folder, commit) of a repository's snapshot with only the needed files."""
+    from huggingface_hub import HfApi, errors, snapshot_download
+
+    try:
+        try:
+            info = HfApi().model_info(repository, revision=revision)
+        except errors.OfflineModeIsEnabled:
+            folder = snapshot_download(repository, revision=revision, local_files_only=True)
+            return Path(folder), Path(folder).name
+        files = needed_files([file.rfilename for file in info.siblings], text_encoder_bits)
+        folder = snapshot_download(repository, revision=info.sha, allow_patterns=files)
+        return Path(folder), info.sha
+    except errors.GatedRepoError:
+        problem = "asks for its terms to be accepted; accept them on its page and set HF_TOKEN"
+    except errors.RevisionNotFoundError:
+        problem = "has no such revision; name a branch, a tag or a commit after the @"
+    except errors.RepositoryNotFoundError:
+        problem = "does not exist on Hugging Face, or needs HF_TOKEN set"
+    except Exception as error:  # the client's network library has a family of its own
+        reason = shorten_reason(error)
+        problem = f"could not be downloaded: {reason}; check the connection, or name a folder"
+    where = repository + (f"@{revision}" if revision else "")
+    raise ExportError(f"--model {where}: the repository {problem}")
+
+
+def shorten_reason(error):
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 else text[:157] + "..."

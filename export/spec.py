@@ -1,0 +1,69 @@
+"""What a component must hold: name -> shape and role, and the check that conversion is total."""
+
+from dataclasses import dataclass
+
+from export.errors import ExportError, shorten
+
+FLOATS = ("F32", "F16", "BF16")
+
+# Roles. A low-bit weight is ternary or binary at the source; a linear may be quantised here.
+LOWBIT, LINEAR, CONV, DENSE = "lowbit", "linear", "conv", "dense"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One tensor of the model: its shape at the source, [out, in] or [Cout, Cin, kh, kw]."""
+
+    shape: tuple[int, ...]
+    role: str = DENSE
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One tensor of a source file."""
+
+    shape: tuple[int, ...]
+    dtypes: tuple[str, ...] = FLOATS
+
+
+def by_prefix(reasons):
+    """drop_reason(name) for tensors that are left out by the beginning of their name."""
+
+    def drop_reason(name):
+        return next((why for start, why in reasons.items() if name.startswith(start)), None)
+
+    return drop_reason
+
+
+def check_complete(component, expected, entries, drop_reason):
+    """Every expected tensor is there with its shape and dtype, and every other one is dropped.
+
+    `expected` maps source names to Expected, `entries` source names to anything with .shape and
+    .dtype; drop_reason(name) says why a tensor is left out on purpose, or is None.
+    Raises ExportError naming the tensors.
+    """
+    missing = expected.keys() - entries.keys()
+    unknown = {name for name in entries.keys() - expected.keys() if not drop_reason(name)}
+    if missing:
+        also = f"; {len(unknown)} unknown: {shorten(unknown)}" if unknown else ""
+        raise ExportError(
+            f"{component}: {len(missing)} tensors missing: {shorten(missing)}{also}; "
+            "the file and its config.json do not belong together, or the download is incomplete"
+        )
+    if unknown:
+        raise ExportError(
+            f"{component}: {len(unknown)} tensors unknown: {shorten(unknown)}; "
+            "the file and its config.json do not belong together"
+        )
+    for name, want in expected.items():
+        got = entries[name]
+        if tuple(got.shape) != want.shape:
+            flipped = " (transposed?)" if tuple(got.shape) == want.shape[::-1] else ""
+            raise ExportError(
+                f"{component}: {name} is {list(got.shape)}{flipped}, "
+                f"expected {list(want.shape)} by its config.json"
+            )
+        if got.dtype not in want.dtypes:
+            raise ExportError(
+                f"{component}: {name} has dtype {got.dtype}, expected {' or '.join(want.dtypes)}"
+            )

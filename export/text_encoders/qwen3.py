@@ -1,0 +1,132 @@
+"""Qwen3 as a text encoder: configuration and tensors up to the last layer that is read.
+
+hidden_states[0] are the embeddings, hidden_states[i] the output of layer i-1, and the last one
+(i = number of layers) comes after the final norm, as in transformers.
+"""
+
+import re
+from dataclasses import asdict, dataclass
+
+from export.spec import LINEAR, Spec
+
+CLASSES = ("Qwen3ForCausalLM", "Qwen3Model")
+KERNEL_COLUMNS = 4  # dense weights are read four columns at a time
+MOST_HEAD_DIM = 512  # of the attention kernel
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    hidden_size: int
+    num_hidden_layers: int  # the packed ones
+    total_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    intermediate_size: int
+    rms_norm_eps: float
+    rope_theta: float
+    vocab_size: int
+
+    def manifest(self):
+        return asdict(self)
+
+
+def read_config(config, taps):
+    """Configuration and the hidden states that are read -> EncoderConfig."""
+    config.only("model_type", ("qwen3",), "qwen3")
+    config.only("architectures", [[name] for name in CLASSES], [CLASSES[0]])
+    config.only("hidden_act", ("silu",), "silu")
+    config.only("attention_bias", (False,), False)
+    config.only("use_sliding_window", (False,), False)
+    total = config.integer("num_hidden_layers", most=1000)
+    beyond = [tap for tap in taps if tap > total]
+    if beyond:
+        config.fail(
+            f"text_encoder_out_layers {list(taps)} reads hidden state {beyond[0]}, but "
+            f"num_hidden_layers is {total}; name other layers in trefoil.json"
+        )
+    heads = config.integer("num_attention_heads")
+    kv_heads = config.integer("num_key_value_heads", heads)
+    if heads % kv_heads:
+        config.fail(f"num_attention_heads {heads} is not a multiple of the {kv_heads} kv heads")
+    head_dim = config.integer("head_dim", 128)
+    hidden, intermediate = config.integer("hidden_size"), config.integer("intermediate_size")
+    sizes = {"head_dim": head_dim, "hidden_size": hidden, "intermediate_size": intermediate}
+    for key, value in sizes.items():
+        if value % KERNEL_COLUMNS:
+            config.fail(f"{key} is {value}, expected a multiple of {KERNEL_COLUMNS}")
+    if head_dim > MOST_HEAD_DIM:
+        config.fail(f"head_dim is {head_dim}, expected at most {MOST_HEAD_DIM}")
+    return EncoderConfig(
+        hidden_size=hidden,
+        num_hidden_layers=max(taps),
+        total_hidden_layers=total,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        head_dim=head_dim,
+        intermediate_size=intermediate,
+        rms_norm_eps=config.number("rms_norm_eps", 1e-6),
+        rope_theta=read_rope_theta(config),
+        vocab_size=config.integer("vocab_size"),
+    )
+
+
+def read_rope_theta(config):
+    """rope_theta stands alone (transformers 4) or in rope_parameters (transformers 5)."""
+    rope = config.get("rope_parameters", config.get("rope_scaling", {}))
+    if not isinstance(rope, dict):
+        config.fail(f"rope_parameters is {rope!r}, expected an object")
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind != "default":
+        config.fail(f"the rope type is {kind!r}, and this version knows only 'default'")
+    inner = type(config)(config.path, rope)
+    return inner.number("rope_theta", config.number("rope_theta", 10000.0))
+
+
+def encoder_spec(c):
+    """name -> Spec, in the order of use; names without the prefix `model.`."""
+    spec = {"embed_tokens.weight": Spec((c.vocab_size, c.hidden_size), LINEAR)}
+    for i in range(c.num_hidden_layers):
+        spec |= {f"layers.{i}.{name}.weight": s for name, s in layer(c).items()}
+    if c.num_hidden_layers == c.total_hidden_layers:
+        spec["norm.weight"] = Spec((c.hidden_size,))
+    return spec
+
+
+def layer(c):
+    query, key = c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim
+    hidden, intermediate = c.hidden_size, c.intermediate_size
+    return {
+        "input_layernorm": Spec((hidden,)),
+        "self_attn.q_proj": Spec((query, hidden), LINEAR),
+        "self_attn.k_proj": Spec((key, hidden), LINEAR),
+        "self_attn.v_proj": Spec((key, hidden), LINEAR),
+        "self_attn.q_norm": Spec((c.head_dim,)),
+        "self_attn.k_norm": Spec((c.head_dim,)),
+        "self_attn.o_proj": Spec((hidden, query), LINEAR),
+        "post_attention_layernorm": Spec((hidden,)),
+        "mlp.gate_proj": Spec((intermediate, hidden), LINEAR),
+        "mlp.up_proj": Spec((intermediate, hidden), LINEAR),
+        "mlp.down_proj": Spec((hidden, intermediate), LINEAR),
+    }
+
+
+def make_drop_reason(c):
+    """drop_reason(name): the head, the unread norm, and known tensors of unread layers."""
+    modules = "|".join(re.escape(name) for name in layer(c))
+    unread = re.compile(rf"layers\.(\d+)\.(?:{modules})\.(?:weight|scales|biases)")
+
+    def drop_reason(name):
+        match = unread.fullmatch(name)
+        if match and c.num_hidden_layers <= int(match[1]) < c.total_hidden_layers:
+            return "no hidden state above them is read"
+        if name.startswith("lm_head."):
+            return "the language-model head has no part in encoding"
+        return "only the last hidden state passes it" if name == "norm.weight" else None
+
+    return drop_reason
+
+
+def gpu_bytes(storages):
+    """Weights in GPU memory: all but the embedding, whose rows are gathered on the CPU."""
+    return sum(s.gpu_bytes for name, s in storages.items() if name != "embed_tokens.weight")
