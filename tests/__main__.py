@@ -1,0 +1,52 @@
+"""python -m tests [pytest arguments]: everything that must hold before a commit.
+
+Brings what it needs first: the Python packages of pyproject.toml's `test` extra into .venv, and,
+as root on Debian, a browser and a software Vulkan driver. Then lints, then tests.
+"""
+
+import ctypes.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from export import environment  # noqa: E402
+
+VULKAN_DRIVERS = Path("/usr/share/vulkan/icd.d")
+
+
+def missing_debian_packages():
+    """Debian packages whose programs this machine lacks."""
+    found = {
+        "chromium": shutil.which("chromium"),
+        "mesa-vulkan-drivers": list(VULKAN_DRIVERS.glob("lvp_icd*.json")),
+        "libvulkan1": ctypes.util.find_library("vulkan"),
+    }
+    return [package for package, present in found.items() if not present]
+
+
+def ensure_debian_packages():
+    packages = missing_debian_packages()
+    if not packages:
+        return
+    command = f"apt-get install {' '.join(packages)}"
+    if not (environment.is_root() and shutil.which("apt-get")):
+        environment.fail(f"the tests draw with Chromium and a software Vulkan; run: {command}")
+    environment.tell(f"installing the Debian packages {', '.join(packages)}")
+    if not environment.install_debian(packages):
+        environment.fail(f"they could not be installed (see above); run: {command}")
+
+
+def main(arguments):
+    environment.ensure(["-m", "tests", *arguments], extras=("test",))
+    ensure_debian_packages()
+    lint = subprocess.run([sys.executable, "-m", "ruff", "check", "."], cwd=ROOT).returncode
+    tests = subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT).returncode
+    return lint or tests
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,121 @@
+"""The bootstrap, for real: a copy of export/environment.py makes a venv and installs a wheel.
+
+The wheel is written here and pip reads it from a folder, so nothing is fetched.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from export import environment
+from tests.export.conftest import ROOT
+
+RUN = """
+import sys
+from export import environment
+environment.ensure(sys.argv, extras=("test",))
+import trefoil_probe
+print(sys.prefix, trefoil_probe.VERSION, sys.argv[1:])
+"""
+
+
+def write_wheel(folder, version):
+    folder.mkdir(exist_ok=True)
+    info = f"trefoil_probe-{version}.dist-info"
+    files = {
+        "trefoil_probe.py": f"VERSION = {version!r}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: trefoil-probe\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
+    with zipfile.ZipFile(folder / f"trefoil_probe-{version}-py3-none-any.whl", "w") as wheel:
+        for name, text in (files | {f"{info}/RECORD": record}).items():
+            wheel.writestr(name, text)
+
+
+def write_project(folder, version):
+    (folder / "export").mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / "export" / "environment.py", folder / "export")
+    (folder / "run.py").write_text(RUN)
+    (folder / "pyproject.toml").write_text(
+        f'[project]\nname = "x"\ndependencies = []\n'
+        f'optional-dependencies.test = ["trefoil-probe=={version}"]\n'
+    )
+
+
+@pytest.fixture
+def run(tmp_path):
+    def start(python=None):
+        """run.py under the interpreter that made the tests' own, which lacks the probe."""
+        base = os.path.realpath(sys.executable)
+        env = {"PATH": os.environ["PATH"], "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull,
+               "PIP_FIND_LINKS": str(tmp_path / "wheels")}  # fmt: skip
+        return subprocess.run(
+            [python or base, "run.py", "--a", "b c"], cwd=tmp_path / "project",
+            env=env, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+
+    return start
+
+
+def test_the_first_run_installs_and_an_update_follows(run, tmp_path):
+    project, venv = tmp_path / "project", tmp_path / "project" / ".venv"
+    write_project(project, "1.0")
+    write_wheel(tmp_path / "wheels", "1.0")
+
+    first = run()
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == f"{venv} 1.0 ['--a', 'b c']\n"
+    assert "trefoil: this Python lacks trefoil-probe==1.0; making" in first.stderr
+
+    second = run()
+    assert second.stdout == first.stdout and second.stderr == ""
+
+    write_wheel(tmp_path / "wheels", "2.0")
+    write_project(project, "2.0")
+    third = run()
+    assert third.stdout == f"{venv} 2.0 ['--a', 'b c']\n", third.stderr
+    assert third.stderr == f"trefoil: installing into {venv}: trefoil-probe==2.0\n"
+
+    inside = run(venv / "bin" / "python")
+    assert inside.stdout == third.stdout and inside.stderr == ""
+
+    write_project(project, "3.0")
+    fourth = run()
+    assert fourth.returncode == 1 and fourth.stdout == ""
+    assert "trefoil: pip could not install trefoil-probe==3.0" in fourth.stderr
+
+
+def test_this_interpreter_has_what_the_build_needs():
+    assert environment.missing(environment.requirements()) == []
+    assert environment.missing(["no-such-package==1.0"]) == ["no-such-package==1.0"]
+    assert environment.missing(["numpy==0.1"], exact=False) == []
+    assert environment.missing(["numpy==0.1"], exact=True) == ["numpy==0.1"]
+
+
+def test_torch_stands_first_and_the_build_does_without():
+    assert environment.requirements(("test",))[0].startswith("torch==")
+    names = json.dumps(environment.requirements())
+    assert not [heavy for heavy in ("torch", "diffusers", "transformers") if heavy in names]
+
+
+def test_the_bootstrap_imports_the_standard_library_only():
+    script = (
+        "import sys; sys.path[:] = [p for p in sys.path if 'site-packages' not in p]\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        "import export.environment, build\n"
+        "parser, options = build.parse(['--serve'])\n"
+        "assert options.serve == 8000\n"
+    )
+    subprocess.run([sys.executable, "-I", "-S", "-c", script], check=True, capture_output=True)
+
+
+def test_ci_calls_the_readme_s_command():
+    lines = (ROOT / ".ci" / "run").read_text().split("\n")
+    assert lines[1:] == ['exec python3 -m tests "$@"', ""]
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
