@@ -25,6 +25,8 @@ ROPE_AXES = 4  # t, h, w and l of a token's position
 GROUP = 128
 MOST_LAYERS = 1000
 MOST_HEAD_DIM = 512  # of the attention kernel
+MEMORY_BUDGET = 1 << 30  # weights that stay between pictures, as in web/trefoil.js
+MLP_CHUNK_BYTES = 64 << 20  # as in web/engine/ops.js
 
 
 @dataclass(frozen=True)
@@ -165,20 +167,23 @@ def single_block(width, mlp, head):
 
 
 def peak_gpu_bytes(resident, c, encoder, autoencoder, pixels_per_token, size, text_tokens):
-    """The most GPU memory at one size: the largest stage, as only one stage is held at a time.
+    """About the most GPU memory at one size: weights that stay, and the largest stage.
 
-    resident: component -> bytes of its weights in GPU memory; size: (width, height).
+    Counts the buffers that web/models/ holds at once in its widest moment; the browser's own
+    pipe.plan() counts exactly. resident: component -> bytes of weights; size: (width, height).
     """
     width, height = size
     image_tokens = width * height // pixels_per_token**2
     tokens = text_tokens + image_tokens
-    encode = 4 * text_tokens * (
-        6 * encoder.hidden_size + 2 * encoder.intermediate_size + c.joint_attention_dim
-    )
-    denoise = 4 * tokens * (6 * c.width + 2 * c.mlp_hidden)
-    decode = 3 * autoencoder.largest_map_bytes(width, height)
-    return max(
-        resident["text_encoder"] + encode,
-        resident["transformer"] + denoise,
-        resident["autoencoder"] + decode,
-    )
+    heads = encoder.head_dim * (3 * encoder.num_attention_heads + 3 * encoder.num_key_value_heads)
+    encode = 4 * text_tokens * (2 * encoder.hidden_size + c.joint_attention_dim + heads)
+    mlp = 2 * 4 * c.mlp_hidden * min(tokens, MLP_CHUNK_BYTES // (4 * c.mlp_hidden))
+    denoise = 4 * tokens * 8 * c.width + mlp
+    activations = {
+        "text_encoder": encode,
+        "transformer": denoise,
+        "autoencoder": 4 * autoencoder.largest_map_bytes(width, height),
+    }
+    together = sum(resident.values())
+    stays = together if together <= MEMORY_BUDGET else 0
+    return max((stays or resident[name]) + extra for name, extra in activations.items())

@@ -141,6 +141,12 @@ export class Recorder {
     throwIfAborted(signal);
   }
 
+  /** Runs what was recorded and gives back the memory that no tensor uses: between stages of different sizes. */
+  async drain(options) {
+    await this.run(options);
+    this.allocator.trim();
+  }
+
   /**
    * Runs everything, then copies a tensor to the CPU.
    * @returns {Promise<ArrayBuffer>}

@@ -67,11 +67,11 @@ export async function draw({ g, stages, files, manifest }, tokens, request, { si
 
   // 4 decode
   onProgress({ stage: 'decode', step: steps, steps });
-  g.allocator.trim();
+  await g.drain({ signal });
   const rgba = await stages.use('autoencoder', signal, async (weights) => {
     const [mean, variance] = await Promise.all(['mean', 'var'].map((name) => g.rehearsal ? new Float32Array(C)
       : files.floats(`autoencoder.bn.running_${name}`)));
-    const picture = decode(g, weights, autoencoder, latents, { ...grid, mean, variance });
+    const picture = await decode(g, weights, autoencoder, latents, { ...grid, mean, variance, signal });
     await observe('decoded', [request.height, request.width, 3], picture);
     return g.read(g.toRgba(picture), { signal });
   });

@@ -10,11 +10,11 @@ const EPS = 1e-6; // of every group norm in diffusers' decoder
  * @param {import('../engine/weights.js').Weights} weights
  * @param {object} config the manifest's autoencoder configuration
  * @param {import('../engine/memory.js').Tensor} tokens final latents [height * width, 4 C]
- * @param {{ height: number, width: number, mean: Float32Array, variance: Float32Array }} picture the grid of tokens,
- *   and the batch norm's running statistics, [4 C] each
- * @returns {import('../engine/memory.js').Tensor} [H, W, 3] about -1..1, recorded, not yet run
+ * @param {{ height: number, width: number, mean: Float32Array, variance: Float32Array, signal?: AbortSignal }} picture
+ *   the grid of tokens, and the batch norm's running statistics, [4 C] each
+ * @returns {Promise<import('../engine/memory.js').Tensor>} [H, W, 3] about -1..1, its last ops recorded, not yet run
  */
-export function decode(g, weights, config, tokens, { height, width, mean, variance }) {
+export async function decode(g, weights, config, tokens, { height, width, mean, variance, signal }) {
   const { block_out_channels: channels, layers_per_block: layers, norm_num_groups: groups } = config;
   const conv = (x, name, options) => g.conv2d(x, { weight: weights.get(`${name}.weight`),
     bias: weights.vector(`${name}.bias`), ...options });
@@ -54,11 +54,12 @@ export function decode(g, weights, config, tokens, { height, width, mean, varian
   x = replace(x, (z) => resnet(z, 'decoder.mid_block.resnets.0'));
   if (config.mid_block_add_attention) x = attention(x, 'decoder.mid_block.attentions.0');
   x = replace(x, (z) => resnet(z, 'decoder.mid_block.resnets.1'));
-  channels.forEach((_, i) => {
+  for (const i of channels.keys()) {
     for (let j = 0; j <= layers; j++) x = replace(x, (z) => resnet(z, `decoder.up_blocks.${i}.resnets.${j}`));
+    await g.drain({ signal });
     const last = i === channels.length - 1;
     if (!last) x = replace(x, (z) => conv(z, `decoder.up_blocks.${i}.upsamplers.0.conv`, { up: 2 }));
-  });
+  }
   x = replace(x, (z) => norm(z, 'decoder.conv_norm_out', true));
   return replace(x, (z) => conv(z, 'decoder.conv_out'));
 }

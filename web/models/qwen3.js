@@ -23,8 +23,8 @@ export async function encodeText(g, weights, config, { embeddings, valid, taps, 
     const t = i + 1;
     if (taps.includes(t)) tapped.set(t, t === total ? g.rmsNorm(x, weights.vector('norm'), eps) : g.clone(x));
   }
-  await g.run({ signal });
   g.release(x, angles);
+  await g.drain({ signal });
   return taps.map((t) => tapped.get(t));
 }
 
