@@ -26,23 +26,27 @@ def run(options, shard_bytes):
     out = Path(options.out)
     weights_url = options.weights_url and options.weights_url.rstrip("/") + "/"
     with staging(out) as partial:
-        write_model(partial, model, shard_bytes, weights_url)
+        download_bytes = write_model(partial, model, shard_bytes, weights_url)
         if not weights_url:
-            hosts.check_total(options.host, model.packed_bytes)
+            hosts.check_total(options.host, download_bytes)
     print_summary(model)
-    print(f"\n{out}: {model.packed_bytes:,} bytes to download for a first picture")
+    print(f"\n{out}: {download_bytes:,} bytes to download for a first picture")
     if options.serve is not None:
         serve.serve(out, options.serve, sys.stderr)
 
 
 def write_model(folder, model, shard_bytes, weights_url):
+    """Fills `folder` with the whole site. Returns the bytes that a first picture downloads."""
     (folder / "model").mkdir()
     writer = ShardWriter(folder / "model", shard_bytes)
     with contextlib.closing(writer), progress(model, "packing") as done:
         tensors = pack_model(model, writer, done)
     manifest = build_manifest(model, writer.shards, tensors, weights_url)
     write_manifest(folder / "model" / "manifest.json", manifest)
-    site.write_site(folder, model, weights_url)
+    shards = sum(shard["bytes"] for shard in writer.shards)
+    download_bytes = shards + len(model.tokenizer.file)
+    site.write_site(folder, model, download_bytes, weights_url)
+    return download_bytes
 
 
 def progress(model, verb):

@@ -80,11 +80,6 @@ class Model:
         lowbit = {CODE_BITS[s.kind] for s in storages if s.kind in CODE_BITS}
         return "binary" if lowbit == {1} else "ternary"
 
-    @property
-    def packed_bytes(self):
-        weights = sum(component.packed_bytes for component in self.components.values())
-        return weights + len(self.tokenizer.file)
-
     def peak_gpu_bytes(self, size):
         config = {name: component.config for name, component in self.components.items()}
         resident = {name: component.gpu_bytes for name, component in self.components.items()}

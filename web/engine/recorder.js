@@ -10,6 +10,7 @@ const UNIFORM = 0x40 | 0x08; // GPUBufferUsage.UNIFORM | COPY_DST
 const READBACK = 0x01 | 0x08; // GPUBufferUsage.MAP_READ | COPY_DST
 const MAX_DISPATCHES = 256; // per submission: one uniform slot each
 const SUBMISSION_MS = 120;
+const LOSS_MS = 1000; // a lost device is told of within this time
 const FIRST_RATE = 1e6; // operations per millisecond before anything was measured: a slow CPU
 
 export class Recorder {
@@ -159,8 +160,7 @@ export class Recorder {
       const encoder = this.#device.createCommandEncoder();
       encoder.copyBufferToBuffer(tensor.allocation.gpu, tensor.offset, staging.gpu, 0, tensor.bytes);
       this.#device.queue.submit([encoder.finish()]);
-      await Promise.race([staging.gpu.mapAsync(1), this.#watch.lost]); // 1 = GPUMapMode.READ
-      this.#watch.check();
+      await this.#finished(staging.gpu.mapAsync(1)); // 1 = GPUMapMode.READ
       return staging.gpu.getMappedRange().slice(0);
     } finally {
       this.allocator.destroy(staging);
@@ -208,7 +208,9 @@ export class Recorder {
     }
     pass?.end();
     queue.submit([encoder.finish()]);
-    return { cost, started: performance.now(), done: queue.onSubmittedWorkDone() };
+    const done = queue.onSubmittedWorkDone();
+    done.catch(() => {}); // an aborted run leaves it unawaited
+    return { cost, started: performance.now(), done };
   }
 
   #writeUniforms(queue, dispatches) {
@@ -233,13 +235,26 @@ export class Recorder {
 
   /** Waits for a submission and learns the device's rate from it. */
   async #settle({ cost, started, done }) {
-    await Promise.race([done, this.#watch.lost]);
-    this.#watch.check();
+    await this.#finished(done);
     const elapsed = performance.now() - Math.max(started, this.#settled);
     this.#settled = performance.now();
     if (cost > this.dispatchCost / 4) {
       const measured = cost / Math.max(elapsed, 1);
       this.#rate = Math.min(Math.max(measured, this.#rate / 4), this.#rate * 4);
     }
+  }
+
+  /** Waits for the GPU. What goes wrong there is a DeviceError, also when a promise fails before the loss is told. */
+  async #finished(work) {
+    try {
+      await Promise.race([work, this.#watch.lost]);
+    } catch (cause) {
+      if (!(cause instanceof DeviceError)) {
+        await Promise.race([this.#watch.lost, new Promise((resolve) => { setTimeout(resolve, LOSS_MS); })]);
+        throw new DeviceError(`The GPU stopped: ${cause.message}`, { cause });
+      }
+      throw cause;
+    }
+    this.#watch.check();
   }
 }

@@ -1,0 +1,294 @@
+"""The studio, used as a visitor uses it: the real Garden model on the real engine."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
+DRAWN_MS = 60_000
+LARGEST_SEED = 2**53 - 1
+CONTROLS = [
+    ("textbox", "Prompt"),
+    ("combobox", "Size"),
+    ("spinbutton", "Width"),
+    ("spinbutton", "Height"),
+    ("spinbutton", "Seed"),
+    ("spinbutton", "Steps"),
+    ("button", "Generate"),
+    ("button", "Cancel"),
+    ("button", "Download PNG"),
+    ("progressbar", "Model download"),
+    ("progressbar", "Drawing"),
+]
+SMALL = "width=64&height=64&steps=2"
+
+
+@pytest.fixture(scope="module")
+def dist(site):
+    return site(GARDEN, shard_mib=1)
+
+
+@pytest.fixture(scope="module")
+def url(dist, server):
+    return server(dist)
+
+
+class Visit:
+    """One page in a fresh profile, with all that it logged and requested."""
+
+    def __init__(self, browser, address):
+        self.context = browser.new_context(viewport={"width": 1280, "height": 860})
+        self.logged, self.requested = [], []
+        self.context.on("request", lambda request: self.requested.append(request.url))
+        self.page = self.context.new_page()
+        self.page.on("console", self.on_console)
+        self.page.on("pageerror", lambda error: self.logged.append(str(error)))
+        self.page.set_default_timeout(DRAWN_MS)
+        self.page.goto(address)
+
+    def on_console(self, message):
+        if message.type in ("error", "warning"):
+            self.logged.append(message.text)
+
+    def control(self, role, name):
+        return self.page.get_by_role(role, name=name, exact=True)
+
+    def button(self, name):
+        return self.control("button", name)
+
+    def picture(self):
+        picture = self.page.get_by_role("img")
+        expect(picture).to_be_visible(timeout=DRAWN_MS)
+        return picture
+
+    def alert(self):
+        alert = self.page.get_by_role("alert")
+        expect(alert).to_be_visible(timeout=DRAWN_MS)
+        return alert.inner_text()
+
+    def loaded(self):
+        expect(self.page.get_by_text("Ready ·")).to_be_visible(timeout=DRAWN_MS)
+        return self
+
+
+@pytest.fixture
+def visit(browser):
+    visits = []
+
+    def open_page(address):
+        visits.append(Visit(browser, address))
+        return visits[-1]
+
+    yield open_page
+    for one in visits:
+        one.context.close()
+
+
+def damaged(dist, tmp_path, change):
+    """A copy of the site after change(folder)."""
+    copy = tmp_path / "dist"
+    shutil.copytree(dist, copy)
+    change(copy)
+    return copy
+
+
+def test_every_control_has_its_name_and_nothing_is_wider_than_a_small_phone(visit, url):
+    studio = visit(url)
+    for role, name in CONTROLS:
+        expect(studio.control(role, name)).to_be_visible()
+    for width in (320, 768, 1280):
+        studio.page.set_viewport_size({"width": width, "height": 640})
+        assert studio.page.evaluate("document.documentElement.scrollWidth") <= width
+    sides = studio.page.evaluate(
+        "[...document.querySelectorAll('button, input, select, textarea, summary')]"
+        ".filter((e) => e.offsetParent).map((e) => [e.id, e.offsetWidth, e.offsetHeight])"
+    )
+    assert len(sides) > 10
+    assert [side for side in sides if min(side[1:]) < 24] == []
+    assert studio.logged == []
+
+
+def test_run_draws_what_the_query_asks_for(visit, url, tmp_path):
+    prompt = "a red bonsai in a blue pot, день"
+    studio = visit(f"{url}?prompt={prompt}&seed={LARGEST_SEED}&width=96&height=64&steps=3&run")
+    expect(studio.control("textbox", "Prompt")).to_have_value(prompt)
+    for name, value in {"Seed": LARGEST_SEED, "Width": 96, "Height": 64, "Steps": 3}.items():
+        expect(studio.control("spinbutton", name)).to_have_value(str(value))
+    picture = studio.picture()
+    expect(picture).to_have_attribute("alt", prompt)
+    assert picture.evaluate("(img) => [img.naturalWidth, img.naturalHeight]") == [96, 64]
+    expect(studio.page.locator("#facts")).to_have_text(f"Seed {LARGEST_SEED} · 96 × 64 · 3 steps")
+    timings = studio.page.locator("#timings").inner_text()
+    for name in ("Encode", "Steps", "3 ×", "Decode", "Total", "Peak GPU memory", "MB"):
+        assert name in timings
+    with studio.page.expect_download() as download:
+        studio.button("Download PNG").click()
+    assert download.value.suggested_filename.endswith(f"-seed-{LARGEST_SEED}.png")
+    download.value.save_as(tmp_path / "picture.png")
+    with Image.open(tmp_path / "picture.png") as image:
+        image.load()
+        assert image.size == (96, 64)
+        assert len(set(image.convert("RGB").get_flattened_data())) > 100
+        assert image.info["parameters"].startswith(f"{prompt}\nSteps: 3, ")
+        made = f"Seed: {LARGEST_SEED}, Size: 96x64, Model: {GARDEN.name}"
+        assert made in image.info["parameters"]
+    assert studio.logged == []
+    assert [made for made in studio.requested if not made.startswith((url, f"blob:{url}"))] == []
+    assert any(made.endswith(".bin") for made in studio.requested)
+
+
+def test_after_a_cancel_a_second_picture_is_drawn_and_a_long_prompt_is_said_to_be_cut(visit, url):
+    studio = visit(f"{url}?steps=50").loaded()
+    studio.button("Generate").click()
+    expect(studio.page.get_by_text(re.compile(r"Step \d+ of 50"))).to_be_visible()
+    expect(studio.button("Generate")).to_be_disabled()
+    studio.button("Cancel").click()
+    expect(studio.button("Generate")).to_be_enabled(timeout=DRAWN_MS)
+    expect(studio.button("Cancel")).to_be_disabled()
+    expect(studio.page.get_by_role("img")).to_have_count(0)
+    expect(studio.page.get_by_role("alert")).to_be_hidden()
+    prompt = " ".join(["a red maple in a blue pot under the moon"] * 12)
+    studio.control("textbox", "Prompt").fill(prompt)
+    studio.control("combobox", "Size").select_option("custom")
+    for name, value in {"Width": 64, "Height": 64, "Steps": 1}.items():
+        studio.control("spinbutton", name).fill(str(value))
+    studio.button("Generate").click()
+    expect(studio.picture()).to_have_attribute("alt", prompt)
+    expect(studio.page.locator("#dropped")).to_have_text(
+        re.compile(r"The prompt has \d+ tokens and the model reads \d+: the last \d+ were left out")
+    )
+    assert studio.logged == []
+
+
+def test_the_keyboard_alone_reaches_everything_draws_and_cancels(visit, url):
+    studio = visit(f"{url}?width=64&height=64&steps=50").loaded()
+    press = studio.page.keyboard.press
+    focused = []
+    for _ in range(40):
+        press("Tab")
+        focused.append(studio.page.evaluate("document.activeElement.id"))
+        outline = "getComputedStyle(document.activeElement).outlineStyle"
+        if focused[-1]:
+            assert studio.page.evaluate(outline) == "solid", f"{focused[-1]} shows no focus"
+        if focused[-1] == "cancel":
+            break
+    order = ["prompt", "size", "width", "height", "seed", "steps", "generate", "save", "cancel"]
+    assert [name for name in focused if name in order] == order
+    while studio.page.evaluate("document.activeElement.id") != "prompt":
+        press("Shift+Tab")
+    press("Control+A")
+    studio.page.keyboard.type("a white tree at night")
+    press("Control+Enter")
+    expect(studio.page.get_by_text(re.compile(r"Step \d+ of 50"))).to_be_visible()
+    press("Escape")
+    expect(studio.button("Generate")).to_be_enabled(timeout=DRAWN_MS)
+    studio.control("spinbutton", "Steps").focus()
+    press("Control+A")
+    studio.page.keyboard.type("1")
+    press("Enter")
+    expect(studio.picture()).to_have_attribute("alt", "a white tree at night")
+    assert studio.logged == []
+
+
+def test_wrong_fields_are_told_in_a_sentence_and_right_ones_are_not(visit, url):
+    studio = visit(f"{url}?width=130&{SMALL[9:]}")
+    expect(studio.page.get_by_role("alert")).to_be_hidden()
+    studio.button("Generate").click()
+    assert "The width is 130, which is not a multiple of 16: use 128 or 144." in studio.alert()
+    expect(studio.control("spinbutton", "Width")).to_be_focused()
+    expect(studio.control("combobox", "Size")).to_have_value("custom")
+    studio.control("combobox", "Size").select_option(index=0)
+    expect(studio.page.get_by_role("alert")).to_be_hidden()
+    wrong = {"Seed": (str(LARGEST_SEED + 1), "9007199254740991"), "Steps": ("51", "from 1 to 50")}
+    for name, (value, told) in wrong.items():
+        field = studio.control("spinbutton", name)
+        field.fill(value)
+        studio.button("Generate").click()
+        assert told in studio.alert()
+        expect(field).to_have_attribute("aria-invalid", "true")
+        field.fill("1")
+        expect(studio.page.get_by_role("alert")).to_be_hidden()
+    studio.control("textbox", "Prompt").fill("  ")
+    studio.button("Generate").click()
+    assert "The prompt is empty" in studio.alert()
+    assert studio.logged == []
+
+
+def largest_shard(folder):
+    return max((folder / "model").glob("*.bin"), key=lambda path: path.stat().st_size)
+
+
+def test_a_wrong_and_a_missing_file_are_named_and_the_right_one_is_taken(
+    visit, dist, server, tmp_path
+):
+    name = largest_shard(dist).name
+
+    def flip(folder):
+        shard = folder / "model" / name
+        content = bytearray(shard.read_bytes())
+        content[len(content) // 2] ^= 1
+        shard.write_bytes(content)
+
+    copy = damaged(dist, tmp_path, flip)
+    studio = visit(server(copy) + f"?{SMALL}&run")
+    assert f"{name} is damaged" in studio.alert()
+    again = studio.page.get_by_role("button", name="Load model")
+    (copy / "model" / name).unlink()
+    again.click()
+    expect(studio.page.get_by_role("alert")).to_contain_text(
+        "the server answered 404", timeout=DRAWN_MS
+    )
+    assert name in studio.alert()
+    expect(studio.page.get_by_role("img")).to_have_count(0)
+    shutil.copyfile(dist / "model" / name, copy / "model" / name)
+    again.click()
+    studio.loaded()
+    expect(studio.page.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_large_model_is_fetched_only_when_asked_for(visit, dist, server, tmp_path):
+    def grow(folder):
+        page = folder / "index.html"
+        html = page.read_text(encoding="utf-8")
+        larger = re.sub(r'data-bytes="\d+"', 'data-bytes="2700000000"', html)
+        assert larger != html
+        page.write_text(larger, encoding="utf-8")
+
+    studio = visit(server(damaged(dist, tmp_path, grow)))
+    press = studio.button("Load model (2.7 GB)")
+    expect(press).to_be_visible()
+    assert not any("/model/" in made for made in studio.requested)
+    with studio.page.context.expect_event("request", lambda made: made.url.endswith(".bin")):
+        press.click()
+    assert studio.logged == []
+
+
+def test_without_a_graphics_adapter_the_page_says_why_and_downloads_nothing(open_browser, url):
+    studio = Visit(open_browser(flags=[]), f"{url}?prompt=a+tree&run")
+    told = studio.alert()
+    assert "adapter" in told and "chrome://gpu" in told
+    for role, name in CONTROLS:
+        expect(studio.control(role, name)).to_be_visible()
+    expect(studio.control("textbox", "Prompt")).to_have_value("a tree")
+    expect(studio.button("Generate")).to_be_disabled()
+    studio.button("Generate").click(force=True)
+    assert not any("/model/" in made for made in studio.requested)
+
+
+def test_a_lost_device_is_told_and_a_reload_draws_again(open_browser, url):
+    browser = open_browser()
+    studio = Visit(browser, f"{url}?{SMALL[:-1]}50&run")
+    expect(studio.page.get_by_text(re.compile(r"Step \d+ of 50"))).to_be_visible(timeout=DRAWN_MS)
+    browser.new_browser_cdp_session().send("Browser.crashGpuProcess")
+    assert len(studio.alert().split()) > 5
+    expect(studio.button("Generate")).to_be_disabled()
+    studio.control("spinbutton", "Steps").fill("1")
+    studio.button("Reload").click()
+    studio.loaded()
+    studio.button("Generate").click()
+    studio.picture()
+    expect(studio.page.get_by_role("alert")).to_be_hidden()
