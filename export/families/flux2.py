@@ -91,8 +91,11 @@ def check_config(config, c):
         config.fail(f"attention_head_dim is {head}, expected a multiple of 4 to {MOST_HEAD_DIM}")
     if c.out_channels != c.in_channels:
         config.fail(f"out_channels is {c.out_channels}, expected in_channels {c.in_channels}")
-    if c.timestep_guidance_channels % 2:
-        config.fail(f"timestep_guidance_channels is {c.timestep_guidance_channels}, expected even")
+    if c.timestep_guidance_channels % 4:
+        config.fail(
+            f"timestep_guidance_channels is {c.timestep_guidance_channels}, "
+            "expected a multiple of 4"
+        )
     if c.num_layers + c.num_single_layers == 0:
         config.fail("num_layers and num_single_layers are both 0, expected at least one block")
     for what, columns in (("width", c.width), ("MLP width", c.mlp_hidden)):

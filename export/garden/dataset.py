@@ -1,0 +1,38 @@
+"""The data set on disk: rendered scenes, then their latents, both as memory-mapped arrays.
+
+Scene i of the training set has seed i; held-out scenes start at HELD_OUT_SEED.
+"""
+
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from .scene import SIDE, draw, random_scene
+
+HELD_OUT_SEED = 10_000_000
+CHUNK = 250
+
+
+def draw_range(first, count):
+    """Pictures of the scenes first .. first + count - 1: uint8 [count, 128, 128, 3]."""
+    return np.stack([draw(random_scene(seed)) for seed in range(first, first + count)])
+
+
+def render(path, count, workers=2):
+    """Draw `count` training scenes into `path` (.npy, uint8 [count, 128, 128, 3]) once."""
+    path = Path(path)
+    if path.exists() and len(np.load(path, mmap_mode="r")) == count:
+        return np.load(path, mmap_mode="r")
+    if count % CHUNK:
+        raise ValueError(f"render: count is {count}, expected a multiple of {CHUNK}")
+    partial = path.with_suffix(".partial.npy")
+    pictures = np.lib.format.open_memmap(partial, "w+", np.uint8, (count, SIDE, SIDE, 3))
+    starts = range(0, count, CHUNK)
+    with ProcessPoolExecutor(workers) as pool:
+        chunks = pool.map(draw_range, starts, [CHUNK] * len(starts))
+        for start, chunk in zip(starts, chunks, strict=True):
+            pictures[start:start + CHUNK] = chunk
+    pictures.flush()
+    partial.rename(path)
+    return np.load(path, mmap_mode="r")

@@ -1,0 +1,87 @@
+"""Reads a packed model folder back into diffusers' Flux2KleinPipeline, dequantised in float32.
+
+Independent of pack.py: bits, groups and shapes come from the files.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import (
+    AutoencoderKLFlux2,
+    FlowMatchEulerDiscreteScheduler,
+    Flux2KleinPipeline,
+    Flux2Transformer2DModel,
+)
+from safetensors.torch import load_file
+from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+
+def read_json(path):
+    return json.loads(Path(path).read_text())
+
+
+def dequantise(words, scales, biases, bits, group):
+    """f32 [out, in] of u32 [out, in·bits/32] and bf16 [out, in/group]: scale·q + bias."""
+    shifts = np.arange(0, 32, bits, dtype=np.uint32)
+    codes = (words.numpy()[..., None] >> shifts) & np.uint32((1 << bits) - 1)
+    rows, groups = scales.shape
+    codes = torch.from_numpy(codes.astype(np.float32)).view(rows, groups, group)
+    return (codes * scales.float()[..., None] + biases.float()[..., None]).view(rows, -1)
+
+
+def dense_tensors(path, bits, group):
+    """All tensors of a packed file in f32; each weight/scales/biases triple becomes one weight."""
+    stored, tensors = load_file(path), {}
+    for key, value in stored.items():
+        module, _, kind = key.rpartition(".")
+        if kind in ("scales", "biases"):
+            continue
+        if f"{module}.scales" in stored:
+            value = dequantise(value, stored[f"{module}.scales"], stored[f"{module}.biases"],
+                               bits, group)
+        tensors[key] = value.float()
+    return tensors
+
+
+def load_transformer(folder):
+    quantization = read_json(folder / "quantization_config.json")
+    model = Flux2Transformer2DModel.from_config(read_json(folder / "config.json"))
+    model.load_state_dict(dense_tensors(folder / "diffusion_pytorch_model.safetensors",
+                                        quantization["bits"], quantization["group_size"]))
+    return model.eval()
+
+
+def load_text_encoder(folder):
+    config = read_json(folder / "config.json")
+    quantization = config.pop("quantization")
+    model = Qwen3ForCausalLM(Qwen3Config(**config))
+    tensors = dense_tensors(folder / "model.safetensors", quantization["bits"],
+                            quantization["group_size"])
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
+    model.load_state_dict(tensors)
+    return model.float().eval()
+
+
+def load_pipeline(folder):
+    """The folder's pipeline in float32, and the call arguments of its trefoil.json."""
+    folder = Path(folder)
+    pipeline = Flux2KleinPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler"),
+        vae=AutoencoderKLFlux2.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval(),
+        text_encoder=load_text_encoder(folder / "text_encoder-mlx-4bit"),
+        tokenizer=AutoTokenizer.from_pretrained(folder / "tokenizer"),
+        transformer=load_transformer(folder / "transformer-packed-mflux"),
+        is_distilled=read_json(folder / "model_index.json")["is_distilled"])
+    pipeline.set_progress_bar_config(disable=True)
+    arguments = {key: value for key, value in read_json(folder / "trefoil.json").items()
+                 if key not in ("sizes", "prompts")}
+    return pipeline, arguments
+
+
+def draw_prompt(pipeline, arguments, prompt, seed):
+    """The picture uint8 [H, W, 3] of a prompt and a seed."""
+    generator = torch.Generator("cpu").manual_seed(seed)
+    picture = pipeline(prompt=prompt, generator=generator, output_type="np", **arguments).images[0]
+    return np.rint(picture * 255).astype(np.uint8)
