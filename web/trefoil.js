@@ -2,7 +2,9 @@
  * Trefoil: pictures from prompts on the visitor's own GPU. Runs wherever navigator.gpu is.
  *
  *     const pipe = await loadPipeline('./model/manifest.json');
- *     const { rgba, width, height } = await pipe.generate({ prompt: 'a red maple in a blue pot', seed: 7 });
+ *     const { rgba, width, height } = await pipe.generate({
+ *       prompt: 'a red maple in a blue pot', seed: 7,
+ *     });
  */
 import { inspectDevice, openDevice, watchDevice } from './engine/device.js';
 import { InputError, ModelError, ShapeError, throwIfAborted } from './engine/errors.js';
@@ -24,7 +26,7 @@ const FAMILIES = { flux2 };
 const PRECISIONS = ['f32'];
 const MAX_STEPS = 50;
 
-/** Stages' weights stay in GPU memory between pictures when all of them together need no more than this. */
+/** Stages' weights stay in GPU memory between pictures when all together need no more than this. */
 const MEMORY_BUDGET = 2 ** 30;
 
 /**
@@ -32,23 +34,30 @@ const MEMORY_BUDGET = 2 ** 30;
  * @param {string | URL} manifestUrl
  * @param {object} [options]
  * @param {AbortSignal} [options.signal]
- * @param {(progress: { phase: 'check' | 'download', loadedBytes: number, totalBytes: number, file?: string }) => void}
- *   [options.onProgress]
+ * @param {(progress: { phase: 'check' | 'download', loadedBytes: number, totalBytes: number,
+ *   file?: string }) => void} [options.onProgress]
  * @param {'f32'} [options.precision]
- * @param {'auto' | 'opfs' | 'memory'} [options.storage] where the files are kept; auto: OPFS, else memory
+ * @param {'auto' | 'opfs' | 'memory'} [options.storage] where the files are kept; auto: OPFS, else
+ *   memory
  * @param {number} [options.memoryBudget] bytes of weights that may stay on the GPU between pictures
  * @returns {Promise<Pipeline>}
- * @throws {UnsupportedError | DownloadError | ModelError | DOMException} the last one named AbortError
+ * @throws {UnsupportedError | DownloadError | ModelError | DOMException} the last one named
+ *   AbortError
  */
 export async function loadPipeline(manifestUrl, options = {}) {
-  const { signal, onProgress = () => {}, precision = 'f32', storage = 'auto', memoryBudget = MEMORY_BUDGET } = options;
+  const { signal, onProgress = () => {} } = options;
+  const { precision = 'f32', storage = 'auto', memoryBudget = MEMORY_BUDGET } = options;
   if (!PRECISIONS.includes(precision)) {
-    throw new InputError(`precision is ${JSON.stringify(precision)}, expected one of ${PRECISIONS.join(', ')}`);
+    throw new InputError(`precision is ${JSON.stringify(precision)}, `
+      + `expected one of ${PRECISIONS.join(', ')}`);
   }
   const url = new URL(manifestUrl, globalThis.location?.href ?? import.meta.url);
   const manifest = await fetchManifest(url, signal);
   const family = FAMILIES[manifest.family];
-  if (!family) throw new ModelError(`${url}: family ${manifest.family}; this engine draws ${Object.keys(FAMILIES)}`);
+  if (!family) {
+    throw new ModelError(`${url}: family ${manifest.family}; `
+      + `this engine draws ${Object.keys(FAMILIES)}`);
+  }
   const shards = manifest.shards.filter(({ onDemand }) => !onDemand);
   const totalBytes = shards.reduce((sum, { bytes }) => sum + bytes, 0);
   onProgress({ phase: 'check', loadedBytes: 0, totalBytes });
@@ -57,7 +66,8 @@ export async function loadPipeline(manifestUrl, options = {}) {
   try {
     await pipeline.check();
     throwIfAborted(signal);
-    await pipeline.download(new URL(manifest.weights_url ?? '.', url), url, { shards, storage, signal, onProgress });
+    const base = new URL(manifest.weights_url ?? '.', url);
+    await pipeline.download(base, url, { shards, storage, signal, onProgress });
     return pipeline;
   } catch (error) {
     pipeline.destroy();
@@ -97,7 +107,10 @@ class Pipeline {
     await selfCheck(this.#ops, variants);
   }
 
-  /** Fetches shards and tokenizer. `base` is the weights' folder, `manifestUrl` says where the tokenizer lies. */
+  /**
+   * Fetches shards and tokenizer.
+   * `base` is the weights' folder, `manifestUrl` says where the tokenizer lies.
+   */
   async download(base, manifestUrl, { shards, storage, signal, onProgress }) {
     const [store, tokenizer] = await Promise.all([
       openShards(shards, base, { storage, signal, onProgress }),
@@ -133,19 +146,25 @@ class Pipeline {
 
   /**
    * Draws one picture.
-   * @param {{ prompt: string, seed?: number, width?: number, height?: number, steps?: number }} request
-   *   seed 0 .. 2^53 - 1, default 0; size and steps default to the model's own
-   * @param {{ signal?: AbortSignal, onProgress?: Function, onTensor?: Function }} hooks onProgress receives
-   *   { stage, step, steps, fraction }; onTensor(name, { shape, data }) receives every stage's result and slows drawing
-   * @returns {Promise<object>} { width, height, rgba, seed, timings, peakBytes, tokens: { count, limit, dropped } }
+   * @param {{ prompt: string, seed?: number, width?: number, height?: number,
+   *   steps?: number }} request seed 0 .. 2^53 - 1, default 0; size and steps default to the
+   *   model's own
+   * @param {{ signal?: AbortSignal, onProgress?: Function, onTensor?: Function }} hooks
+   *   onProgress receives { stage, step, steps, fraction }; onTensor(name, { shape, data })
+   *   receives every stage's result and slows drawing
+   * @returns {Promise<object>} { width, height, rgba, seed, timings, peakBytes,
+   *   tokens: { count, limit, dropped } }
    * @throws {InputError | DeviceError | DOMException} the last one named AbortError
    */
   async generate(request, { signal, onProgress = () => {}, onTensor } = {}) {
-    const { width: w, height: h, num_inference_steps: n, max_sequence_length: limit } = this.#manifest.pipeline;
+    const { pipeline } = this.#manifest;
+    const { width: w, height: h, num_inference_steps: n, max_sequence_length: limit } = pipeline;
     const { prompt, seed = 0, width = w, height = h, steps = n } = request;
     this.#checkRequest({ prompt, seed, width, height, steps });
     throwIfAborted(signal);
-    if (this.#busy) throw new InputError('A picture is being drawn already; wait for it or cancel it.');
+    if (this.#busy) {
+      throw new InputError('A picture is being drawn already; wait for it or cancel it.');
+    }
     this.#busy = true;
     const started = performance.now();
     try {
@@ -155,7 +174,8 @@ class Pipeline {
       const { rgba, timings } = await this.#family.draw(
         { g: this.#ops, stages: this.#stages, files: this.#files, manifest: this.#manifest },
         tokens, { seed, width, height, steps },
-        { signal, onProgress: (p) => onProgress({ ...p, fraction: fractionOf(p) }), observe: this.#observer(onTensor) },
+        { signal, onProgress: (p) => onProgress({ ...p, fraction: fractionOf(p) }),
+          observe: this.#observer(onTensor) },
       );
       onProgress({ stage: 'decode', step: steps, steps, fraction: 1 });
       return {
@@ -176,7 +196,7 @@ class Pipeline {
     this.#device.destroy();
   }
 
-  /** A dry run of one step: peak bytes, kernel variants, and an error if a buffer would be too large. */
+  /** A dry run of one step: peak bytes, kernel variants, and an error if a buffer is too large. */
   async #rehearse(width, height) {
     const key = `${width}x${height}`;
     if (!this.#rehearsed.has(key)) {
@@ -190,8 +210,8 @@ class Pipeline {
         { onProgress: () => {}, observe: () => {} });
       } catch (error) {
         if (!(error instanceof ShapeError)) throw error;
-        throw new InputError(`${width}x${height} is too large for this GPU: ${error.message}. Draw smaller.`,
-          { cause: error });
+        throw new InputError(`${width}x${height} is too large for this GPU: ${error.message}. `
+          + 'Draw smaller.', { cause: error });
       }
       this.#rehearsed.set(key, { peakBytes: allocator.peakBytes, variants: ops.variants });
     }
@@ -223,9 +243,12 @@ class Pipeline {
   }
 
   #checkRequest({ prompt, seed, width, height, steps }) {
-    if (typeof prompt !== 'string') throw new InputError(`prompt is a ${typeof prompt}, expected a string`);
+    if (typeof prompt !== 'string') {
+      throw new InputError(`prompt is a ${typeof prompt}, expected a string`);
+    }
     if (!(Number.isSafeInteger(seed) && seed >= 0)) {
-      throw new InputError(`seed is ${seed}, expected a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`);
+      throw new InputError(`seed is ${seed}, `
+        + `expected a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`);
     }
     if (!(Number.isInteger(steps) && steps >= 1 && steps <= MAX_STEPS)) {
       throw new InputError(`steps is ${steps}, expected a whole number from 1 to ${MAX_STEPS}`);
@@ -238,13 +261,14 @@ class Pipeline {
     for (const [name, value] of Object.entries({ width, height })) {
       if (!(Number.isInteger(value) && value > 0 && value % patch === 0)) {
         const below = Math.max(patch, Math.floor(value / patch) * patch) || patch;
-        throw new InputError(`${name} is ${value}, expected a multiple of ${patch}: ${below} or ${below + patch}`);
+        throw new InputError(`${name} is ${value}, expected a multiple of ${patch}: `
+          + `${below} or ${below + patch}`);
       }
     }
   }
 }
 
-/** How much of a picture is done: a tenth for the text, a seventh for the decoder, the steps between. */
+/** How much of a picture is done: a tenth for text, a seventh for the decoder, steps between. */
 function fractionOf({ stage, step, steps }) {
   return { encode: 0, denoise: 0.1 + 0.75 * step / steps, decode: 0.85 }[stage];
 }

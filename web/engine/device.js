@@ -7,7 +7,8 @@ const RAISED_LIMITS = ['maxBufferSize', 'maxStorageBufferBindingSize'];
 /**
  * What this browser offers, without fetching anything.
  * @returns {Promise<{ok: boolean, reason: string, remedy: string, adapter: object | null,
- *   features: string[], limits: Record<string, number>}>} `reason` and `remedy` are sentences, '' when ok
+ *   features: string[], limits: Record<string, number>}>} `reason` and `remedy` are sentences,
+ *   '' when ok
  */
 export async function inspectDevice() {
   const absent = { ok: false, adapter: null, features: [], limits: {} };
@@ -16,7 +17,8 @@ export async function inspectDevice() {
       remedy: 'Open the page over HTTPS, or as http://localhost.' };
   }
   if (!globalThis.navigator?.gpu) {
-    return { ...absent, reason: 'This browser does not offer WebGPU.', remedy: remedyFor(navigator.userAgent) };
+    return { ...absent, reason: 'This browser does not offer WebGPU.',
+      remedy: remedyFor(navigator.userAgent) };
   }
   const adapter = await requestAdapter();
   if (!adapter) {
@@ -28,7 +30,8 @@ export async function inspectDevice() {
   for (const name in adapter.limits) limits[name] = adapter.limits[name];
   return {
     ok: true, reason: '', remedy: '',
-    adapter: { vendor, architecture, description, fallback: Boolean(adapter.info.isFallbackAdapter) },
+    adapter: { vendor, architecture, description,
+      fallback: Boolean(adapter.info.isFallbackAdapter) },
     features: [...adapter.features].sort(), limits,
   };
 }
@@ -42,7 +45,8 @@ export async function openDevice() {
   const found = await inspectDevice();
   if (!found.ok) throw new UnsupportedError(`${found.reason} ${found.remedy}`);
   const adapter = await requestAdapter();
-  const requiredLimits = Object.fromEntries(RAISED_LIMITS.map((name) => [name, adapter.limits[name]]));
+  const requiredLimits = Object.fromEntries(RAISED_LIMITS
+    .map((name) => [name, adapter.limits[name]]));
   try {
     return await adapter.requestDevice({ label: 'trefoil', requiredLimits });
   } catch (cause) {
@@ -66,7 +70,8 @@ export function watchDevice(device) {
   const lost = device.lost.then(({ reason, message }) => {
     first ??= new DeviceError(reason === 'destroyed'
       ? 'The pipeline was destroyed while it was in use.'
-      : `The GPU was lost (${message || 'no reason given'}). Reload the page; if it happens again, draw smaller.`);
+      : `The GPU was lost (${message || 'no reason given'}). `
+        + 'Reload the page; if it happens again, draw smaller.');
     throw first;
   });
   lost.catch(() => {});
@@ -85,8 +90,10 @@ function remedyFor(userAgent) {
   }
   if (/Chrome|Chromium/.test(userAgent)) {
     return /Linux/.test(userAgent) && !/Android/.test(userAgent)
-      ? 'Update Chrome, check chrome://gpu, or start it with --enable-unsafe-webgpu --enable-features=Vulkan.'
-      : 'Update the browser, turn on hardware acceleration in its settings, and look at chrome://gpu.';
+      ? 'Update Chrome, check chrome://gpu, or start it with '
+        + '--enable-unsafe-webgpu --enable-features=Vulkan.'
+      : 'Update the browser, turn on hardware acceleration in its settings, '
+        + 'and look at chrome://gpu.';
   }
   if (/Safari/.test(userAgent)) return 'Update to Safari 26 (macOS, iOS or iPadOS 26) or later.';
   return 'Use a current Chrome, Edge, Safari or Firefox.';

@@ -1,6 +1,7 @@
 /**
- * The library's errors. Each message says what, where, what was got, what was expected and what to do; the
- * name tells a caller which of them happened. Aborts are DOMExceptions named 'AbortError', as everywhere.
+ * The library's errors. Each message says what, where, what was got, what was expected and what to
+ * do; the name tells a caller which of them happened. Aborts are DOMExceptions named 'AbortError',
+ * as everywhere.
  */
 class NamedError extends Error {
   constructor(message, options) {
@@ -9,7 +10,10 @@ class NamedError extends Error {
   }
 }
 
-/** The device cannot run the engine: no WebGPU, no adapter, a limit too low, a kernel that computes wrongly. */
+/**
+ * The device cannot run the engine: no WebGPU, no adapter, a limit too low, a kernel that computes
+ * wrongly.
+ */
 export class UnsupportedError extends NamedError {}
 
 /** A file could not be fetched, or its bytes are not the ones that the manifest names. */

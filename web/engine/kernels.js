@@ -1,24 +1,35 @@
-/** WGSL files: their declared interface, and their pipelines. Every fact about a kernel is read from its file. */
+/**
+ * WGSL files: their declared interface, and their pipelines.
+ * Every fact about a kernel is read from its file.
+ */
 import { ModelError, ShapeError } from './errors.js';
 
 const MAX_WORKGROUPS = 65535;
 
 /**
- * Reads what a kernel declares: `struct Dims`, the bindings, the overrides and the `grid` line of its header.
+ * Reads what a kernel declares: `struct Dims`, the bindings, the overrides and the `grid` line of
+ * its header.
  * @param {string} name
  * @param {string} wgsl
  */
 export function readInterface(name, wgsl) {
   const [, fields] = wgsl.match(/struct Dims \{([^}]*)\}/) ?? [];
   const [, grid] = wgsl.match(/^\/\/\s+grid\s+([^\n]*?)\s*(?:\(|$)/m) ?? [];
-  if (!fields || !grid) throw new ModelError(`${name}.wgsl declares no struct Dims or no grid line`);
+  if (!fields || !grid) {
+    throw new ModelError(`${name}.wgsl declares no struct Dims or no grid line`);
+  }
   return {
     name,
-    dims: [...fields.matchAll(/(\w+)\s*:\s*(u32|f32)/g)].map(([, field, type]) => ({ field, type })),
+    dims: [...fields.matchAll(/(\w+)\s*:\s*(u32|f32)/g)]
+      .map(([, field, type]) => ({ field, type })),
     bindings: [...wgsl.matchAll(/@binding\((\d+)\) var<storage, (read|read_write)> (\w+)/g)]
-      .map(([, slot, access, binding]) => ({ slot: Number(slot), name: binding, writes: access === 'read_write' })),
-    overrides: Object.fromEntries([...wgsl.matchAll(/^override (\w+)\s*(?::\s*\w+)?\s*=\s*([\w.]+);/gm)]
-      .map(([, constant, value]) => [constant, parseConstant(value)])),
+      .map(([, slot, access, binding]) => ({
+        slot: Number(slot), name: binding, writes: access === 'read_write',
+      })),
+    overrides: Object.fromEntries(
+      [...wgsl.matchAll(/^override (\w+)\s*(?::\s*\w+)?\s*=\s*([\w.]+);/gm)]
+        .map(([, constant, value]) => [constant, parseConstant(value)]),
+    ),
     stride: /\bstride$/.test(grid),
     grid: grid.replace(/\s*stride$/, '').split(',').map((term) => term.trim()),
   };
@@ -30,7 +41,8 @@ function parseConstant(text) {
 }
 
 /**
- * Workgroups in x, y, z. A term is a product of names and integers with at most one divisor, rounded up.
+ * Workgroups in x, y, z. A term is a product of names and integers with at most one divisor,
+ * rounded up.
  * @param {ReturnType<typeof readInterface>} kernel
  * @param {Record<string, number>} values dims and overrides
  */
@@ -39,7 +51,9 @@ export function gridOf(kernel, values) {
     const [product, divisor = '1'] = term.split('/');
     const value = (word) => {
       const number = /^\d+$/.test(word) ? Number(word) : values[word];
-      if (number === undefined) throw new ModelError(`${kernel.name}.wgsl: grid names ${word}, which is no dim`);
+      if (number === undefined) {
+        throw new ModelError(`${kernel.name}.wgsl: grid names ${word}, which is no dim`);
+      }
       return number;
     };
     const above = product.split('*').reduce((total, word) => total * value(word.trim()), 1);
@@ -47,7 +61,8 @@ export function gridOf(kernel, values) {
   });
   if (kernel.stride) counts[0] = Math.min(counts[0], MAX_WORKGROUPS);
   if (counts.some((count) => !(count >= 1 && count <= MAX_WORKGROUPS))) {
-    throw new ShapeError(`${kernel.name}: a grid of [${counts}] workgroups; WebGPU allows 1 to ${MAX_WORKGROUPS}`);
+    throw new ShapeError(`${kernel.name}: a grid of [${counts}] workgroups; `
+      + `WebGPU allows 1 to ${MAX_WORKGROUPS}`);
   }
   return [counts[0], counts[1] ?? 1, counts[2] ?? 1];
 }
@@ -56,7 +71,9 @@ export function gridOf(kernel, values) {
 export function packDims(kernel, dims) {
   const bytes = new DataView(new ArrayBuffer(Math.ceil(kernel.dims.length / 4) * 16));
   kernel.dims.forEach(({ field, type }, i) => {
-    if (!Number.isFinite(dims[field])) throw new ShapeError(`${kernel.name}: dim ${field} is ${dims[field]}`);
+    if (!Number.isFinite(dims[field])) {
+      throw new ShapeError(`${kernel.name}: dim ${field} is ${dims[field]}`);
+    }
     if (type === 'u32') bytes.setUint32(4 * i, dims[field], true);
     else bytes.setFloat32(4 * i, dims[field], true);
   });
@@ -83,7 +100,9 @@ export class Kernels {
   async load(names) {
     await Promise.all(names.filter((name) => !this.#files.has(name)).map(async (name) => {
       const response = await fetch(new URL(`${name}.wgsl`, this.#base));
-      if (!response.ok) throw new ModelError(`${name}.wgsl: the server answered ${response.status}`);
+      if (!response.ok) {
+        throw new ModelError(`${name}.wgsl: the server answered ${response.status}`);
+      }
       const source = await response.text();
       this.#files.set(name, { source, interface: readInterface(name, source) });
     }));
@@ -97,12 +116,14 @@ export class Kernels {
 
   /** One pipeline's identity: kernel name and the constants that differ from its defaults. */
   static key(name, constants) {
-    return `${name} ${Object.keys(constants).sort().map((k) => `${k}=${Number(constants[k])}`).join(' ')}`.trim();
+    const parts = Object.keys(constants).sort().map((k) => `${k}=${Number(constants[k])}`);
+    return `${name} ${parts.join(' ')}`.trim();
   }
 
   /** Compiles what is missing of `variants` ([name, constants] pairs), all at once. */
   async compile(variants) {
-    const missing = new Map(variants.map(([name, constants]) => [Kernels.key(name, constants), [name, constants]])
+    const missing = new Map(variants
+      .map(([name, constants]) => [Kernels.key(name, constants), [name, constants]])
       .filter(([key]) => !this.#pipelines.has(key)));
     await Promise.all([...missing].map(async ([key, [name, constants]]) => {
       this.#pipelines.set(key, await this.#create(key, name, constants));
@@ -127,11 +148,13 @@ export class Kernels {
     } catch (cause) {
       const { messages } = await module.getCompilationInfo();
       const lines = messages.map((m) => `${name}.wgsl:${m.lineNum}:${m.linePos} ${m.message}`);
-      throw new ModelError(`${key} does not compile: ${[cause.message, ...lines].join('\n')}`, { cause });
+      throw new ModelError(`${key} does not compile: ${[cause.message, ...lines].join('\n')}`,
+        { cause });
     }
   }
 }
 
 function numbers(constants) {
-  return Object.fromEntries(Object.entries(constants).map(([name, value]) => [name, Number(value)]));
+  return Object.fromEntries(Object.entries(constants)
+    .map(([name, value]) => [name, Number(value)]));
 }

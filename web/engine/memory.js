@@ -45,8 +45,9 @@ export class Tensor {
     const rowBytes = this.bytes / this.shape[0];
     const offset = this.offset + first * rowBytes;
     if (first + count > this.shape[0] || offset % ALIGNMENT) {
-      throw new ShapeError(`${this.label}: rows ${first}..${first + count} of [${this.shape}] start at byte `
-        + `${offset}; a view must lie inside and start at a multiple of ${ALIGNMENT}`);
+      throw new ShapeError(`${this.label}: rows ${first}..${first + count} of [${this.shape}] `
+        + `start at byte ${offset}; `
+        + `a view must lie inside and start at a multiple of ${ALIGNMENT}`);
     }
     return new Tensor(this.allocation, [count, ...this.shape.slice(1)], this.label, offset);
   }
@@ -55,7 +56,9 @@ export class Tensor {
 /** Throws a ShapeError unless `tensor` has exactly this shape. */
 export function expectShape(op, tensor, want) {
   const same = tensor.shape.length === want.length && want.every((n, i) => n === tensor.shape[i]);
-  if (!same) throw new ShapeError(`${op}: ${tensor.label} is [${tensor.shape}], expected [${want}]`);
+  if (!same) {
+    throw new ShapeError(`${op}: ${tensor.label} is [${tensor.shape}], expected [${want}]`);
+  }
 }
 
 /**
@@ -63,8 +66,9 @@ export function expectShape(op, tensor, want) {
  */
 
 /**
- * Hands out buffers, takes them back for reuse, and counts. Freed buffers wait in a pool: commands run in the
- * order in which they were recorded, so a buffer may be handed out again as soon as it is released.
+ * Hands out buffers, takes them back for reuse, and counts. Freed buffers wait in a pool: commands
+ * run in the order in which they were recorded, so a buffer may be handed out again as soon as it
+ * is released.
  */
 export class Allocator {
   #device;
@@ -97,7 +101,8 @@ export class Allocator {
     const reused = this.#takePooled(wanted);
     if (reused) return reused;
     if (wanted > this.#limit) {
-      throw new ShapeError(`${label} needs a buffer of ${wanted} bytes; this device binds at most ${this.#limit}`);
+      throw new ShapeError(`${label} needs a buffer of ${wanted} bytes; `
+        + `this device binds at most ${this.#limit}`);
     }
     return this.create(wanted, STORAGE, label);
   }
@@ -132,7 +137,8 @@ export class Allocator {
   #takePooled(wanted) {
     let best = -1;
     this.#pool.forEach(({ bytes }, i) => {
-      if (bytes >= wanted && bytes <= 1.25 * wanted && !(bytes >= this.#pool[best]?.bytes)) best = i;
+      const fits = bytes >= wanted && bytes <= 1.25 * wanted;
+      if (fits && !(bytes >= this.#pool[best]?.bytes)) best = i;
     });
     if (best < 0) return null;
     const [allocation] = this.#pool.splice(best, 1);

@@ -1,9 +1,10 @@
 /**
  * The ops that models are written in: each checks shapes, picks a kernel and records it.
  *
- * Letters: M, T rows or tokens; K, N input and output width; D width; H heads; Dh head width; P pixels; C channels.
- * Activations are f32 and row-major; pictures are channels-last [height, width, C]. Ops that say `in place`
- * change their first argument; `into` and `add` write to, or add to, a tensor that the caller has.
+ * Letters: M, T rows or tokens; K, N input and output width; D width; H heads; Dh head width;
+ * P pixels; C channels. Activations are f32 and row-major; pictures are channels-last
+ * [height, width, C]. Ops that say `in place` change their first argument; `into` and `add` write
+ * to, or add to, a tensor that the caller has.
  */
 import { ShapeError } from './errors.js';
 import { expectShape } from './memory.js';
@@ -59,6 +60,11 @@ export class Ops extends Recorder {
     const y = into ?? this.empty([M, N], weight.label);
     expectShape(`linear ${weight.label}`, y, [M, N]);
     const { name, constants, buffers } = linearKernel(weight);
+    const unit = weight.group ?? 4; // inputs that the kernels take at a time
+    if (K % unit || k0 % unit || weight.shape[1] % unit) {
+      throw new ShapeError(`linear ${weight.label}: columns ${k0} + ${K} of ${weight.shape[1]}, `
+        + `expected multiples of ${unit}`);
+    }
     const step = this.#rowStep(M, 2 * N * K);
     for (let m = 0; m < M; m += step) {
       const count = Math.min(step, M - m);
@@ -73,9 +79,10 @@ export class Ops extends Recorder {
   }
 
   /**
-   * Linear, gated: y (+)= (silu(x . Wg^T) * (x . Wu^T)) . Wo^T, by row chunks so that the middle stays small.
-   * @param {{ gate: [weight, rows?], up: [weight, rows?], down: [weight, columns?], into, add }} parts each weight
-   *   with the part of it that is meant, as `linear` takes it
+   * Linear, gated: y (+)= (silu(x . Wg^T) * (x . Wu^T)) . Wo^T, by row chunks so that the middle
+   * stays small.
+   * @param {{ gate: [weight, rows?], up: [weight, rows?], down: [weight, columns?], into, add }}
+   *   parts each weight with the part of it that is meant, as `linear` takes it
    */
   swigluMlp(x, { gate, up, down, into, add = false }) {
     const F = gate[1]?.[1] ?? gate[0].shape[0];
@@ -89,18 +96,20 @@ export class Ops extends Recorder {
         const g = this.linear(part, gate[0], { rows: gate[1] });
         const u = this.linear(part, up[0], { rows: up[1] });
         this.dispatch('swiglu', { dims: { count: g.count }, tensors: [u, g], cost: 8 * g.count });
-        this.linear(g, down[0], { columns: down[1], into: count === M ? y : y.rows(m, count), add });
+        const target = count === M ? y : y.rows(m, count);
+        this.linear(g, down[0], { columns: down[1], into: target, add });
       });
     }
     return y;
   }
 
-  /** (1 + scale) * LN(x) + shift; shift and scale are chunks of D of a modulation vector, by index. */
+  /** (1 + scale) * LN(x) + shift; both are chunks of D of a modulation vector, by index. */
   layerNormModulate(x, modulation, { shift, scale }, eps) {
     const [M, D] = x.shape;
     const y = this.empty([M, D], 'modulated');
     this.dispatch('layer_norm_modulate', {
-      dims: { M, D, shift_at: shift * D, scale_at: scale * D, eps }, tensors: [x, modulation, y], cost: 8 * x.count,
+      dims: { M, D, shift_at: shift * D, scale_at: scale * D, eps },
+      tensors: [x, modulation, y], cost: 8 * x.count,
     });
     return y;
   }
@@ -108,7 +117,9 @@ export class Ops extends Recorder {
   /** x / rms(x) * w over the last `w.count` elements. x is [M, D] or holds heads: [T, H * Dh]. */
   rmsNorm(x, weight, eps) {
     const D = weight.count;
-    if (x.width % D) throw new ShapeError(`rmsNorm ${weight.label}: width ${x.width} is no multiple of ${D}`);
+    if (x.width % D) {
+      throw new ShapeError(`rmsNorm ${weight.label}: width ${x.width} is no multiple of ${D}`);
+    }
     const y = this.empty(x.shape, weight.label);
     this.dispatch('rms_norm', {
       dims: { M: x.count / D, D, eps }, tensors: [x, weight, y], cost: 4 * x.count,
@@ -116,21 +127,26 @@ export class Ops extends Recorder {
     return y;
   }
 
-  /** In place: rotates x [T, H * Dh] by angles [T, Dh / 2, 2] (cos, sin), pairs interleaved or half-split. */
+  /**
+   * In place: rotates x [T, H * Dh] by angles [T, Dh / 2, 2] (cos, sin), pairs interleaved or
+   * half-split.
+   */
   rope(x, angles, { halfSplit = false } = {}) {
     const [T, pairs] = angles.shape;
     const H = x.width / (2 * pairs);
     expectShape('rope', x, [T, 2 * pairs * H]);
     this.dispatch('rope', {
-      constants: halfSplit ? { HALF_SPLIT: 1 } : {}, dims: { T, H, Dh: 2 * pairs }, tensors: [angles, x],
-      cost: 4 * x.count,
+      constants: halfSplit ? { HALF_SPLIT: 1 } : {}, dims: { T, H, Dh: 2 * pairs },
+      tensors: [angles, x], cost: 4 * x.count,
     });
     return x;
   }
 
   /**
-   * softmax(q k^T / sqrt(Dh)) v with grouped queries. q [Tq, Hq * Dh], k and v [Tk, Hkv * Dh] -> [Tq, Hq * Dh].
-   * @param {{ headWidth: number, causal?: boolean, valid?: number }} options keys from `valid` on are masked
+   * softmax(q k^T / sqrt(Dh)) v with grouped queries.
+   * q [Tq, Hq * Dh], k and v [Tk, Hkv * Dh] -> [Tq, Hq * Dh].
+   * @param {{ headWidth: number, causal?: boolean, valid?: number }} options keys from `valid` on
+   *   are masked
    */
   attention(q, k, v, { headWidth: Dh, causal = false, valid = k.shape[0] }) {
     const [Tq, Tk] = [q.shape[0], k.shape[0]];
@@ -163,7 +179,9 @@ export class Ops extends Recorder {
   /** In place: x += alpha * y. */
   addScaled(x, y, alpha) {
     expectShape('addScaled', y, x.shape);
-    this.dispatch('add_scaled', { dims: { count: x.count, alpha }, tensors: [y, x], cost: 2 * x.count });
+    this.dispatch('add_scaled', {
+      dims: { count: x.count, alpha }, tensors: [y, x], cost: 2 * x.count,
+    });
     return x;
   }
 
@@ -175,14 +193,16 @@ export class Ops extends Recorder {
 
   /**
    * Convolution with zero padding, stride 1, of x [H, W, Cin], optionally enlarged (nearest) first.
-   * @param {{ weight, bias, up?: 1 | 2, into?, add?: boolean }} parts weight [Cout, k, k, Cin] or [Cout, Cin]
+   * @param {{ weight, bias, up?: 1 | 2, into?, add?: boolean }} parts weight [Cout, k, k, Cin] or
+   *   [Cout, Cin]
    */
   conv2d(x, { weight, bias, up = 1, into, add = false }) {
     const [H, W, Cin] = x.shape;
     const Cout = weight.shape[0];
     const KS = weight.shape.length === 4 ? weight.shape[1] : 1;
     if (weight.count !== Cout * KS * KS * Cin) {
-      throw new ShapeError(`conv2d ${weight.label}: [${weight.shape}] does not fit an input of [${x.shape}]`);
+      throw new ShapeError(`conv2d ${weight.label}: [${weight.shape}] does not fit `
+        + `an input of [${x.shape}]`);
     }
     const y = into ?? this.empty([up * H, up * W, Cout], weight.label);
     expectShape(`conv2d ${weight.label}`, y, [up * H, up * W, Cout]);
@@ -193,7 +213,8 @@ export class Ops extends Recorder {
       const rows = Math.min(step, up * H - row0);
       this.dispatch(Cin % 4 ? 'conv2d_ragged' : 'conv2d', {
         constants: { KS, UP: up, FORMAT: FORMAT[weight.storage], ...(add && { ADD: 1 }) },
-        dims: { H, W, Cin, Cout, row0, rows }, tensors: [x, weight.data, bias, y], cost: rows * rowCost,
+        dims: { H, W, Cin, Cout, row0, rows },
+        tensors: [x, weight.data, bias, y], cost: rows * rowCost,
       });
     }
     return y;
@@ -208,8 +229,12 @@ export class Ops extends Recorder {
     this.scope(() => {
       const partials = this.empty([Math.ceil(P / chunk), G, 2], 'group norm partials');
       const stats = this.empty([G, 2], 'group norm statistics');
-      this.dispatch('group_norm_stats', { dims: { P, C, G, chunk }, tensors: [x, partials], cost: 4 * x.count });
-      this.dispatch('group_norm_merge', { dims: { P, C, G, chunk, eps }, tensors: [partials, stats] });
+      this.dispatch('group_norm_stats', {
+        dims: { P, C, G, chunk }, tensors: [x, partials], cost: 4 * x.count,
+      });
+      this.dispatch('group_norm_merge', {
+        dims: { P, C, G, chunk, eps }, tensors: [partials, stats],
+      });
       this.dispatch('group_norm_apply', {
         constants: silu ? { SILU: 1 } : {}, dims: { P, C, G }, tensors: [x, stats, weight, bias, y],
         cost: 8 * x.count,
@@ -218,7 +243,10 @@ export class Ops extends Recorder {
     return y;
   }
 
-  /** Tokens [h * w, 4 C] -> pixels [2 h, 2 w, C], each channel scaled by std and moved by mean ([4 C]). */
+  /**
+   * Tokens [h * w, 4 C] -> pixels [2 h, 2 w, C],
+   * each channel scaled by std and moved by mean ([4 C]).
+   */
   unpatchify(tokens, { height, width, mean, std }) {
     const C = tokens.width / 4;
     expectShape('unpatchify', tokens, [height * width, 4 * C]);
@@ -245,18 +273,21 @@ export class Ops extends Recorder {
   }
 }
 
-/** Queries of one workgroup of attention: 64 invocations or a little more, whatever the head width. */
+/** Queries of one attention workgroup: 64 invocations or a little more, whatever the head width. */
 function queriesFor(Dh) {
   return Math.max(4, Math.min(64, Math.floor(256 / Dh) * 4));
 }
 
-/** The kernel for a weight's storage kind, its constants, and the weight's buffers in binding order. */
+/** The kernel for a weight's storage kind, its constants, and the buffers in binding order. */
 export function linearKernel({ label, storage, group, scalesDtype, codes, scales, biases, data }) {
-  if (storage in FORMAT) return { name: 'linear_dense', constants: { FORMAT: FORMAT[storage] }, buffers: [data] };
+  if (storage in FORMAT) {
+    return { name: 'linear_dense', constants: { FORMAT: FORMAT[storage] }, buffers: [data] };
+  }
   const packed = PACKED[storage];
   if (!packed) throw new ShapeError(`linear ${label}: storage ${storage} has no kernel`);
   const constants = { BITS: packed.bits, GROUP: group, FORMAT: FORMAT[scalesDtype] };
   return packed.zero === undefined
     ? { name: 'linear_affine', constants, buffers: [codes, scales, biases] }
-    : { name: 'linear_lowbit', constants: { ...constants, ZERO: packed.zero }, buffers: [codes, scales] };
+    : { name: 'linear_lowbit', constants: { ...constants, ZERO: packed.zero },
+      buffers: [codes, scales] };
 }

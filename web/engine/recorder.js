@@ -1,6 +1,7 @@
 /**
- * Commands are recorded by the ops, in order, and run by `run`: many dispatches to one compute pass, submissions
- * sized to a fraction of a second by the rate that earlier ones showed, at most two of them in flight.
+ * Commands are recorded by the ops, in order, and run by `run`: many dispatches to one compute
+ * pass, submissions sized to a fraction of a second by the rate that earlier ones showed, at most
+ * two of them in flight.
  */
 import { DeviceError, throwIfAborted } from './errors.js';
 import { Kernels, gridOf, packDims } from './kernels.js';
@@ -24,8 +25,10 @@ export class Recorder {
   #settled = 0;
 
   /**
-   * @param {{ device: GPUDevice | null, kernels: Kernels, allocator: import('./memory.js').Allocator,
-   *   watch?: { check: () => void, lost: Promise<never> } }} parts device null: a rehearsal, nothing runs
+   * @param {{ device: GPUDevice | null, kernels: Kernels,
+   *   allocator: import('./memory.js').Allocator,
+   *   watch?: { check: () => void, lost: Promise<never> } }} parts device null: a rehearsal,
+   *   nothing runs
    */
   constructor({ device, kernels, allocator, watch }) {
     this.#device = device;
@@ -86,7 +89,10 @@ export class Recorder {
     }
   }
 
-  /** Drops unsubmitted commands and releases every tensor: the state after a failure, or between stages. */
+  /**
+   * Drops unsubmitted commands and releases every tensor: the state after a failure, or between
+   * stages.
+   */
   reset() {
     this.#commands = [];
     this.#scopes.splice(1);
@@ -108,12 +114,14 @@ export class Recorder {
 
   /**
    * @param {string} name kernel
-   * @param {{ constants?: object, dims: object, tensors: Tensor[], cost?: number }} call tensors in binding order
+   * @param {{ constants?: object, dims: object, tensors: Tensor[], cost?: number }} call tensors in
+   *   binding order
    */
   dispatch(name, { constants = {}, dims, tensors, cost = 0 }) {
     const kernel = this.#kernels.interface(name);
     if (tensors.length !== kernel.bindings.length) {
-      throw new DeviceError(`${name} binds ${kernel.bindings.length} tensors, got ${tensors.length}`);
+      throw new DeviceError(`${name} binds ${kernel.bindings.length} tensors, `
+        + `got ${tensors.length}`);
     }
     this.variants.set(Kernels.key(name, constants), [name, constants]);
     const grid = gridOf(kernel, { ...kernel.overrides, ...constants, ...dims });
@@ -142,7 +150,10 @@ export class Recorder {
     throwIfAborted(signal);
   }
 
-  /** Runs what was recorded and gives back the memory that no tensor uses: between stages of different sizes. */
+  /**
+   * Runs what was recorded and gives back the memory that no tensor uses: between stages of
+   * different sizes.
+   */
   async drain(options) {
     await this.run(options);
     this.allocator.trim();
@@ -158,7 +169,8 @@ export class Recorder {
     try {
       if (this.rehearsal) return new ArrayBuffer(tensor.bytes);
       const encoder = this.#device.createCommandEncoder();
-      encoder.copyBufferToBuffer(tensor.allocation.gpu, tensor.offset, staging.gpu, 0, tensor.bytes);
+      encoder.copyBufferToBuffer(tensor.allocation.gpu, tensor.offset,
+        staging.gpu, 0, tensor.bytes);
       this.#device.queue.submit([encoder.finish()]);
       await this.#finished(staging.gpu.mapAsync(1)); // 1 = GPUMapMode.READ
       return staging.gpu.getMappedRange().slice(0);
@@ -226,10 +238,13 @@ export class Recorder {
       binding: kernel.bindings[i].slot,
       resource: { buffer: tensor.allocation.gpu, offset: tensor.offset, size: tensor.bytes },
     }));
-    entries.push({ binding: 0,
-      resource: { buffer: this.#uniforms.gpu, offset: slot * ALIGNMENT, size: uniform.byteLength } });
+    entries.push({
+      binding: 0,
+      resource: { buffer: this.#uniforms.gpu, offset: slot * ALIGNMENT, size: uniform.byteLength },
+    });
+    const layout = pipeline.getBindGroupLayout(0);
     pass.setPipeline(pipeline);
-    pass.setBindGroup(0, this.#device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
+    pass.setBindGroup(0, this.#device.createBindGroup({ layout, entries }));
     pass.dispatchWorkgroups(...grid);
   }
 
@@ -244,13 +259,17 @@ export class Recorder {
     }
   }
 
-  /** Waits for the GPU. What goes wrong there is a DeviceError, also when a promise fails before the loss is told. */
+  /**
+   * Waits for the GPU. What goes wrong there is a DeviceError, also when a promise fails before the
+   * loss is told.
+   */
   async #finished(work) {
     try {
       await Promise.race([work, this.#watch.lost]);
     } catch (cause) {
       if (!(cause instanceof DeviceError)) {
-        await Promise.race([this.#watch.lost, new Promise((resolve) => { setTimeout(resolve, LOSS_MS); })]);
+        const deadline = new Promise((resolve) => { setTimeout(resolve, LOSS_MS); });
+        await Promise.race([this.#watch.lost, deadline]);
         throw new DeviceError(`The GPU stopped: ${cause.message}`, { cause });
       }
       throw cause;

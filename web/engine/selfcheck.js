@@ -1,6 +1,7 @@
 /**
- * Every kernel variant that a model uses computes a small known answer before anything is downloaded: a driver or a
- * shader compiler that gets one wrong is found out here, with both numbers, and not in the picture.
+ * Every kernel variant that a model uses computes a small known answer before anything is
+ * downloaded: a driver or a shader compiler that gets one wrong is found out here, with both
+ * numbers, and not in the picture.
  */
 import { UnsupportedError } from './errors.js';
 import { CASES } from './selfcheck_cases.js';
@@ -50,7 +51,8 @@ function compare(label, got, want) {
   });
   const limit = want instanceof Uint32Array ? 0 : LIMIT;
   if (!(Math.sqrt(difference / size) <= limit)) {
-    throw new UnsupportedError(`This GPU computes ${label} wrongly: element ${worst} is ${got[worst]}, expected `
-      + `${want[worst]}. Update the graphics driver or the browser, or use another one.`);
+    throw new UnsupportedError(`This GPU computes ${label} wrongly: `
+      + `element ${worst} is ${got[worst]}, expected ${want[worst]}. `
+      + 'Update the graphics driver or the browser, or use another one.');
   }
 }

@@ -1,17 +1,22 @@
 /**
- * One small case per kernel, with its answer computed in float64 by the shortest correct code. A case is
- * { dims, reads, start, expected }: inputs in binding order, the written buffer before and after.
+ * One small case per kernel, with its answer computed in float64 by the shortest correct code.
+ * A case is { dims, reads, start, expected }: inputs in binding order, the written buffer before
+ * and after.
  * `o` are the variant's override values. Shapes are ragged on purpose: no multiple of any tile.
  */
 
 /** Reproducible values in about -1..1. */
-const wave = (count, phase) => Float32Array.from({ length: count }, (_, i) => Math.sin(phase + 1.7 * i));
+const wave = (count, phase) => Float32Array.from({ length: count },
+  (_, i) => Math.sin(phase + 1.7 * i));
 const zeros = (count) => new Float32Array(count);
 const table = (count, f) => Float32Array.from({ length: count }, (_, i) => f(i));
 const sum = (count, f) => Array.from({ length: count }, (_, i) => f(i)).reduce((a, b) => a + b, 0);
 const sigmoid = (v) => 1 / (1 + Math.exp(-v));
 
-/** Floats as a weight buffer of FORMAT holds them (0 f32, 1 bf16, 2 f16), and the values that they stand for. */
+/**
+ * Floats as a weight buffer of FORMAT holds them (0 f32, 1 bf16, 2 f16), and the values that they
+ * stand for.
+ */
 function stored(count, format, phase) {
   const values = wave(count, phase);
   const words = new Uint32Array(values.buffer.slice(0));
@@ -23,7 +28,8 @@ function stored(count, format, phase) {
     return { words: new Uint32Array(packed.buffer), at: (i) => kept[i] };
   }
   for (let i = 0; i < count; i++) packed[i] = (i % 3 ? 0 : 0x8000) | 14 << 10 | (37 * i & 1023);
-  return { words: new Uint32Array(packed.buffer), at: (i) => (i % 3 ? 0.5 : -0.5) * (1 + (37 * i & 1023) / 1024) };
+  return { words: new Uint32Array(packed.buffer),
+    at: (i) => (i % 3 ? 0.5 : -0.5) * (1 + (37 * i & 1023) / 1024) };
 }
 
 /** y[M, N] (+)= x . W[n0 + n, k0 + k]^T for any weight(n, k). */
@@ -39,7 +45,8 @@ function linearCase(o, { K, K_all, k0 }, reads, weight) {
 /** Codes for 8 rows of two groups. */
 function packedCase(o, valueOf) {
   const K_all = 2 * o.GROUP;
-  const codes = Uint32Array.from({ length: 8 * K_all * o.BITS / 32 }, (_, i) => Math.imul(i + 1, 2654435761));
+  const codes = Uint32Array.from({ length: 8 * K_all * o.BITS / 32 },
+    (_, i) => Math.imul(i + 1, 2654435761));
   const code = (n, k) => {
     const bit = (n * K_all + k) * o.BITS;
     return codes[bit >> 5] >>> (bit & 31) & (1 << o.BITS) - 1;
@@ -48,7 +55,10 @@ function packedCase(o, valueOf) {
     (n, k) => valueOf.value(code(n, k), n * 2 + Math.floor(k / o.GROUP)));
 }
 
-/** Softmax attention of 5 queries over 7 keys of which the last may be masked, two query heads to one key head. */
+/**
+ * Softmax attention of 5 queries over 7 keys of which the last may be masked, two query heads to
+ * one key head.
+ */
 function attentionCase(o) {
   const [Tq, Tk, Hq, Hkv, q0] = [5, 7, 2, 1, 1];
   const valid = o.CAUSAL ? 6 : 7;
@@ -59,9 +69,12 @@ function attentionCase(o) {
     const weights = Array.from({ length: limit },
       (_, j) => Math.exp(0.1 * sum(o.DH, (d) => q[row * o.DH + d] * k[j * o.DH + d])));
     const total = weights.reduce((a, b) => a + b, 0);
-    for (let d = 0; d < o.DH; d++) expected[row * o.DH + d] = sum(limit, (j) => weights[j] * v[j * o.DH + d]) / total;
+    for (let d = 0; d < o.DH; d++) {
+      expected[row * o.DH + d] = sum(limit, (j) => weights[j] * v[j * o.DH + d]) / total;
+    }
   }
-  return { dims: { Tq, Tk, Hq, Hkv, valid, q0, scale: 0.1 }, reads: [q, k, v], start: zeros(q.length), expected };
+  return { dims: { Tq, Tk, Hq, Hkv, valid, q0, scale: 0.1 }, reads: [q, k, v],
+    start: zeros(q.length), expected };
 }
 
 /** Convolution of a 3 x 5 picture. */
@@ -78,11 +91,13 @@ const convCase = (Cin) => (o) => {
       const y = row + Math.floor(t / Cin / o.KS) - (o.KS >> 1);
       const xx = column + Math.floor(t / Cin) % o.KS - (o.KS >> 1);
       if (y < 0 || y >= Ho || xx < 0 || xx >= Wo) return 0;
-      return w.at(c * o.KS ** 2 * Cin + t) * x[(Math.floor(y / o.UP) * W + Math.floor(xx / o.UP)) * Cin + t % Cin];
+      const pixel = Math.floor(y / o.UP) * W + Math.floor(xx / o.UP);
+      return w.at(c * o.KS ** 2 * Cin + t) * x[pixel * Cin + t % Cin];
     });
     return conv + bias[c] + (o.ADD ? start[i] : 0);
   });
-  return { dims: { H, W, Cin, Cout, row0: 0, rows: Ho }, reads: [x, w.words, bias], start, expected };
+  return { dims: { H, W, Cin, Cout, row0: 0, rows: Ho }, reads: [x, w.words, bias],
+    start, expected };
 };
 
 /** Mean and variance of a list. */
@@ -97,9 +112,11 @@ function layerNormCase() {
   const modulation = wave(3 * D, 1);
   const expected = table(M * D, (i) => {
     const { mean, variance } = moments(x.subarray(i - i % D, i - i % D + D));
-    return (1 + modulation[2 * D + i % D]) * (x[i] - mean) / Math.sqrt(variance + eps) + modulation[D + i % D];
+    return (1 + modulation[2 * D + i % D]) * (x[i] - mean) / Math.sqrt(variance + eps)
+      + modulation[D + i % D];
   });
-  return { dims: { M, D, shift_at: D, scale_at: 2 * D, eps }, reads: [x, modulation], start: zeros(M * D), expected };
+  return { dims: { M, D, shift_at: D, scale_at: 2 * D, eps }, reads: [x, modulation],
+    start: zeros(M * D), expected };
 }
 
 function rmsNormCase() {
@@ -157,7 +174,8 @@ function elementwise(reads, start, dims, f) {
 export const CASES = {
   linear_lowbit(o) {
     const scales = stored(8 * 2, o.FORMAT, 1);
-    return packedCase(o, { reads: [scales.words], value: (code, g) => scales.at(g) * (code - o.ZERO) });
+    return packedCase(o, { reads: [scales.words],
+      value: (code, g) => scales.at(g) * (code - o.ZERO) });
   },
   linear_affine(o) {
     const [scales, biases] = [stored(8 * 2, o.FORMAT, 1), stored(8 * 2, o.FORMAT, 2)];
@@ -204,7 +222,8 @@ export const CASES = {
   },
   add_scaled() {
     const y = wave(70, 1);
-    return elementwise([y], wave(70, 0), { count: 70, alpha: -0.3 }, (v, i) => v + Math.fround(-0.3) * y[i]);
+    return elementwise([y], wave(70, 0), { count: 70, alpha: -0.3 },
+      (v, i) => v + Math.fround(-0.3) * y[i]);
   },
   unpatchify() {
     const [h, w, C] = [2, 3, 4];
@@ -212,7 +231,8 @@ export const CASES = {
     return elementwise([tokens, mean, std], zeros(tokens.length), { h, w, C }, (_, i) => {
       const [row, column, c] = [Math.floor(i / C / (2 * w)), Math.floor(i / C) % (2 * w), i % C];
       const channel = 4 * c + 2 * (row % 2) + column % 2;
-      return tokens[((row >> 1) * w + (column >> 1)) * 4 * C + channel] * std[channel] + mean[channel];
+      const token = (row >> 1) * w + (column >> 1);
+      return tokens[token * 4 * C + channel] * std[channel] + mean[channel];
     });
   },
   to_rgba() {
@@ -223,7 +243,9 @@ export const CASES = {
   unpack_trits() {
     const codes = Uint8Array.from({ length: 32 }, (_, i) => i * i % 3);
     const trits = new Uint8Array(8).map((_, b) => sum(5, (i) => (codes[5 * b + i] ?? 0) * 3 ** i));
-    const words = Uint32Array.from({ length: 2 }, (_, w) => sum(16, (i) => codes[16 * w + i] * 4 ** i));
-    return { dims: { words: 2 }, reads: [new Uint32Array(trits.buffer)], start: new Uint32Array(2), expected: words };
+    const words = Uint32Array.from({ length: 2 },
+      (_, w) => sum(16, (i) => codes[16 * w + i] * 4 ** i));
+    return { dims: { words: 2 }, reads: [new Uint32Array(trits.buffer)],
+      start: new Uint32Array(2), expected: words };
   },
 };

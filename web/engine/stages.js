@@ -1,4 +1,7 @@
-/** Components one after another: loaded when used, freed afterwards, kept only when all of them fit a budget. */
+/**
+ * Components one after another: loaded when used, freed afterwards, kept only when all of them fit
+ * a budget.
+ */
 import { Weights } from './weights.js';
 
 export class Stages {
@@ -11,8 +14,8 @@ export class Stages {
   /**
    * @param {import('./ops.js').Ops} ops
    * @param {import('../loader/tensors.js').TensorFiles} files
-   * @param {{ components: Record<string, { gpu_bytes: number }>, budget: number, except?: string[] }} plan
-   *   budget in bytes; tensors in `except` stay on the CPU
+   * @param {{ components: Record<string, { gpu_bytes: number }>, budget: number,
+   *   except?: string[] }} plan budget in bytes; tensors in `except` stay on the CPU
    */
   constructor(ops, files, { components, budget, except }) {
     this.#ops = ops;
@@ -32,7 +35,8 @@ export class Stages {
   async use(component, signal, work) {
     const kept = this.#loaded.get(component);
     if (kept) return work(kept);
-    const weights = await new Weights(this.#ops, component).load(this.#files, { except: this.#except, signal });
+    const weights = await new Weights(this.#ops, component)
+      .load(this.#files, { except: this.#except, signal });
     if (this.#keep) this.#loaded.set(component, weights);
     try {
       return await work(weights);

@@ -1,4 +1,7 @@
-/** One component's weights in GPU memory: packed as the manifest has them, apart from base 3, which becomes 2 bits. */
+/**
+ * One component's weights in GPU memory: packed as the manifest has them, apart from base 3, which
+ * becomes 2 bits.
+ */
 import { ModelError } from './errors.js';
 import { Tensor } from './memory.js';
 
@@ -35,7 +38,8 @@ export class Weights {
   }
 
   /**
-   * Uploads every tensor of the component but those in `except`. After a failure nothing stays allocated.
+   * Uploads every tensor of the component but those in `except`.
+   * After a failure nothing stays allocated.
    * @param {import('../loader/tensors.js').TensorFiles} files
    * @param {{ except?: string[], signal?: AbortSignal }} options
    */
@@ -64,8 +68,9 @@ export class Weights {
    * @returns {Weight}
    */
   get(name) {
-    const weight = this.#weights.get(`${this.#component}.${name}.weight`) ?? this.#weights.get(`${this.#component}.${name}`);
-    if (!weight) throw new ModelError(`${this.#component}.${name}: not in the manifest`);
+    const full = `${this.#component}.${name}`;
+    const weight = this.#weights.get(`${full}.weight`) ?? this.#weights.get(full);
+    if (!weight) throw new ModelError(`${full}: not in the manifest`);
     return weight;
   }
 
@@ -75,7 +80,8 @@ export class Weights {
   }
 
   has(name) {
-    return this.#weights.has(`${this.#component}.${name}.weight`) || this.#weights.has(`${this.#component}.${name}`);
+    const full = `${this.#component}.${name}`;
+    return this.#weights.has(`${full}.weight`) || this.#weights.has(full);
   }
 
   free() {
@@ -92,7 +98,8 @@ export class Weights {
     this.#weights.set(name, weight);
     const { rehearsal } = this.#ops;
     if (shape.length === 1) {
-      weight.data = this.#put(rehearsal ? { byteLength: 4 * count } : await files.floats(name), `${name} data`);
+      const data = rehearsal ? { byteLength: 4 * count } : await files.floats(name);
+      weight.data = this.#put(data, `${name} data`);
       return weight.data.bytes;
     }
     let bytes = 0;
@@ -124,7 +131,9 @@ export class Weights {
     const codes = this.#own(count / 16, label);
     this.#ops.scope(() => {
       const trits = this.#ops.upload(data, [data.byteLength / 4], `${label} base 3`);
-      this.#ops.dispatch('unpack_trits', { dims: { words: codes.count }, tensors: [trits, codes], cost: 4 * count });
+      this.#ops.dispatch('unpack_trits', {
+        dims: { words: codes.count }, tensors: [trits, codes], cost: 4 * count,
+      });
     });
     return codes;
   }

@@ -2,7 +2,10 @@
 import { DownloadError, ModelError } from '../engine/errors.js';
 
 const FORMAT = 'trefoil-1';
-const NEEDED = ['name', 'family', 'pipeline', 'patch', 'tokenizer', 'scheduler', 'components', 'shards', 'tensors'];
+const NEEDED = [
+  'name', 'family', 'pipeline', 'patch', 'tokenizer', 'scheduler',
+  'components', 'shards', 'tensors',
+];
 
 /**
  * @param {string | URL} url
@@ -13,12 +16,17 @@ const NEEDED = ['name', 'family', 'pipeline', 'patch', 'tokenizer', 'scheduler',
 export async function fetchManifest(url, signal) {
   const manifest = await fetchJson(url, signal);
   if (manifest?.format !== FORMAT) {
-    throw new ModelError(`${url}: format is ${JSON.stringify(manifest?.format)}, expected "${FORMAT}". `
+    throw new ModelError(`${url}: format is ${JSON.stringify(manifest?.format)}, `
+      + `expected "${FORMAT}". `
       + 'Build the site again with the same version of build.py as this page.');
   }
   const missing = NEEDED.filter((key) => !(key in manifest));
-  if (missing.length) throw new ModelError(`${url}: ${missing.join(', ')} missing. Build the site again.`);
-  for (const [name, tensor] of Object.entries(manifest.tensors)) checkExtents(manifest, name, tensor);
+  if (missing.length) {
+    throw new ModelError(`${url}: ${missing.join(', ')} missing. Build the site again.`);
+  }
+  for (const [name, tensor] of Object.entries(manifest.tensors)) {
+    checkExtents(manifest, name, tensor);
+  }
   return manifest;
 }
 
@@ -40,8 +48,8 @@ export async function fetchFile(url, options) {
     response = await fetch(url, options);
   } catch (cause) {
     if (cause.name === 'AbortError') throw cause;
-    throw new DownloadError(`${url} could not be fetched: ${cause.message}. Check the connection and try again.`,
-      { cause });
+    throw new DownloadError(`${url} could not be fetched: ${cause.message}. `
+      + 'Check the connection and try again.', { cause });
   }
   if (!response.ok) {
     throw new DownloadError(`${url} could not be fetched: the server answered ${response.status}.`);
@@ -54,8 +62,8 @@ function checkExtents(manifest, name, tensor) {
     for (const [shard, offset, bytes] of tensor[part] ?? []) {
       const size = manifest.shards[shard]?.bytes;
       if (!(offset >= 0 && bytes >= 0 && offset + bytes <= size)) {
-        throw new ModelError(`manifest: ${name} ${part} lies at ${offset}..${offset + bytes} of shard ${shard}, `
-          + `which has ${size} bytes. Build the site again.`);
+        throw new ModelError(`manifest: ${name} ${part} lies at ${offset}..${offset + bytes} of `
+          + `shard ${shard}, which has ${size} bytes. Build the site again.`);
       }
     }
   }

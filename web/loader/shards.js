@@ -1,4 +1,7 @@
-/** The model's files: downloaded once, verified by SHA-256, kept in the browser's private file system or in memory. */
+/**
+ * The model's files: downloaded once, verified by SHA-256, kept in the browser's private file
+ * system or in memory.
+ */
 import { DownloadError } from '../engine/errors.js';
 import { fetchFile } from './manifest.js';
 
@@ -9,11 +12,13 @@ const FOLDER = 'trefoil';
  * Downloads what is not kept yet.
  * @param {object[]} shards the manifest's: { file, bytes, sha256 }
  * @param {URL} base folder of the files
- * @param {{ storage?: 'auto' | 'opfs' | 'memory', signal?: AbortSignal, onProgress?: (p: object) => void }} options
+ * @param {{ storage?: 'auto' | 'opfs' | 'memory', signal?: AbortSignal,
+ *   onProgress?: (p: object) => void }} options
  * @returns {Promise<ShardStore>}
  * @throws {DownloadError} a file is missing, or its bytes are wrong twice
  */
-export async function openShards(shards, base, { storage = 'auto', signal, onProgress = () => {} } = {}) {
+export async function openShards(shards, base, options = {}) {
+  const { storage = 'auto', signal, onProgress = () => {} } = options;
   const keeper = await openKeeper(storage);
   const totalBytes = shards.reduce((sum, { bytes }) => sum + bytes, 0);
   let loadedBytes = 0;
@@ -30,7 +35,8 @@ export async function openShards(shards, base, { storage = 'auto', signal, onPro
         advance(shard.bytes, shard.file);
         continue;
       }
-      const bytes = await download(shard, new URL(shard.file, base), stop, (n) => advance(n, shard.file));
+      const url = new URL(shard.file, base);
+      const bytes = await download(shard, url, stop, (n) => advance(n, shard.file));
       await keeper.put(shard, bytes);
     }
   };
@@ -58,7 +64,10 @@ export class ShardStore {
   }
 }
 
-/** One verified shard. Wrong bytes may come from a cache on the way, so they are fetched once more, past it. */
+/**
+ * One verified shard.
+ * Wrong bytes may come from a cache on the way, so they are fetched once more, past it.
+ */
 async function download(shard, url, signal, advance) {
   let got;
   for (const cache of ['default', 'reload']) {
@@ -67,11 +76,14 @@ async function download(shard, url, signal, advance) {
     if (got === shard.sha256) return bytes;
     advance(-received);
   }
-  throw new DownloadError(`${url} is damaged: got ${got}, expected SHA-256 ${shard.sha256} of ${shard.bytes} bytes. `
-    + 'Upload the file again, or build the site again.');
+  throw new DownloadError(`${url} is damaged: got ${got}, expected SHA-256 ${shard.sha256} of `
+    + `${shard.bytes} bytes. Upload the file again, or build the site again.`);
 }
 
-/** @returns {Promise<{ bytes: Uint8Array | null, received: number }>} bytes null: not as many as announced */
+/**
+ * @returns {Promise<{ bytes: Uint8Array | null, received: number }>} bytes null: not as many as
+ *   announced
+ */
 async function receive(shard, url, options, advance) {
   const response = await fetchFile(url, options);
   const bytes = new Uint8Array(shard.bytes);
@@ -95,7 +107,8 @@ async function read(reader, url) {
     return await reader.read();
   } catch (cause) {
     if (cause.name === 'AbortError') throw cause;
-    throw new DownloadError(`${url} broke off: ${cause.message}. Check the connection and try again.`, { cause });
+    throw new DownloadError(`${url} broke off: ${cause.message}. `
+      + 'Check the connection and try again.', { cause });
   }
 }
 
@@ -111,7 +124,9 @@ async function openKeeper(storage) {
     const root = await navigator.storage.getDirectory();
     return new OpfsKeeper(await root.getDirectoryHandle(FOLDER, { create: true }));
   } catch (cause) {
-    if (storage === 'opfs') throw new DownloadError(`This page may not keep files: ${cause.message}.`, { cause });
+    if (storage === 'opfs') {
+      throw new DownloadError(`This page may not keep files: ${cause.message}.`, { cause });
+    }
     return new MemoryKeeper();
   }
 }
@@ -132,7 +147,7 @@ class MemoryKeeper {
   }
 }
 
-/** One file a shard, named by its hash; a file of the right length was verified when it was written. */
+/** One file a shard, named by its hash; a file of the right length was verified when written. */
 class OpfsKeeper {
   #folder;
   #memory = new MemoryKeeper();

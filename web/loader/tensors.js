@@ -67,9 +67,12 @@ export class TensorFiles {
     const known = new Map();
     for (let i = 0; i < rows.length; i++) {
       const row = rows[i];
-      if (!(row >= 0 && row < N)) throw new ModelError(`${name}: row ${row} asked for, there are ${N}`);
+      if (!(row >= 0 && row < N)) {
+        throw new ModelError(`${name}: row ${row} asked for, there are ${N}`);
+      }
       if (!known.has(row)) {
-        known.set(row, storage.startsWith('affine') ? await this.#affineRow(name, row) : await this.#denseRow(name, row));
+        const affine = storage.startsWith('affine');
+        known.set(row, await (affine ? this.#affineRow(name, row) : this.#denseRow(name, row)));
       }
       out.set(known.get(row), i * K);
     }
@@ -82,7 +85,9 @@ export class TensorFiles {
     return toFloats(await this.part(name, 'data', row * rowBytes, rowBytes), storage);
   }
 
-  /** scale * code + bias; codes lie lowest bits first in little-endian words, so byte by byte too. */
+  /**
+   * scale * code + bias; codes lie lowest bits first in little-endian words, so byte by byte too.
+   */
   async #affineRow(name, row) {
     const { storage, shape: [, K], group, scales_dtype: dtype } = this.entry(name);
     const bits = Number(storage.slice('affine'.length));
@@ -101,7 +106,9 @@ export class TensorFiles {
 /** Little-endian bf16, f16 or f32 bytes -> floats. */
 export function toFloats(bytes, dtype) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (dtype === 'f32') return Float32Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
+  if (dtype === 'f32') {
+    return Float32Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
+  }
   const halves = Float32Array.from({ length: bytes.length / 2 });
   if (dtype === 'bf16') {
     const words = new Uint32Array(halves.buffer);

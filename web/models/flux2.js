@@ -1,10 +1,14 @@
 /**
  * The FLUX.2 denoiser: velocity of a noisy latent picture, given text.
- * Reference: diffusers' Flux2Transformer2DModel. S text and L image tokens share one buffer x [S + L, D], text first;
- * D width, H heads of width Dh, F MLP width, C latent channels of a token.
+ * Reference: diffusers' Flux2Transformer2DModel. S text and L image tokens share one buffer
+ * x [S + L, D], text first; D width, H heads of width Dh, F MLP width, C latent channels of a
+ * token.
  */
 
-/** Chunks of a six-part modulation vector [6 D]: attention's, then the MLP's. A three-part one has the first. */
+/**
+ * Chunks of a six-part modulation vector [6 D]: attention's, then the MLP's.
+ * A three-part one has the first.
+ */
 const ATTENTION = { shift: 0, scale: 1, gate: 2 };
 const MLP = { shift: 3, scale: 4, gate: 5 };
 const f32 = Math.fround;
@@ -41,7 +45,9 @@ export class Flux2 {
     const [S, Dt] = taps[0].shape;
     const L = grid.height * grid.width;
     const text = g.empty([S, this.#width], 'context');
-    taps.forEach((tap, i) => g.linear(tap, embedder, { columns: [i * Dt, Dt], into: text, add: i > 0 }));
+    taps.forEach((tap, i) => {
+      g.linear(tap, embedder, { columns: [i * Dt, Dt], into: text, add: i > 0 });
+    });
     const x = g.empty([S + L, this.#width], 'tokens');
     const Dh = this.#config.attention_head_dim;
     const angles = g.upload(rotaryAngles(S, grid, this.#config), [S + L, Dh / 2, 2], 'angles');
@@ -66,23 +72,25 @@ export class Flux2 {
       const modImage = g.linear(vec, w('double_stream_modulation_img.linear')); // [1, 6 D]
       const modText = g.linear(vec, w('double_stream_modulation_txt.linear'));  // [1, 6 D]
       const modSingle = g.linear(vec, w('single_stream_modulation.linear'));    // [1, 3 D]
-      for (let i = 0; i < doubles; i++) this.#doubleBlock(i, { x, angles, S, L, modImage, modText });
+      for (let i = 0; i < doubles; i++) {
+        this.#doubleBlock(i, { x, angles, S, L, modImage, modText });
+      }
       for (let i = 0; i < singles; i++) this.#singleBlock(i, { x, angles, mod: modSingle });
       const modFinal = g.linear(vec, w('norm_out.linear'));                     // [1, 2 D]
       return g.linear(g.layerNormModulate(image, modFinal, FINAL, eps), w('proj_out'));
     });
   }
 
-  /** In place on x: attention over both streams with weights of their own, then each stream's MLP. */
+  /** In place on x: attention over both streams with weights of their own, then their MLPs. */
   #doubleBlock(i, { x, angles, S, L, modImage, modText }) {
     const g = this.#g;
     const { eps, mlp_hidden: F } = this.#config;
     const w = (name) => this.#weights.get(`transformer_blocks.${i}.${name}`);
     const streams = [
-      { rows: [0, S], mod: modText, q: 'add_q_proj', k: 'add_k_proj', v: 'add_v_proj', normQ: 'norm_added_q',
-        normK: 'norm_added_k', out: 'to_add_out', mlp: 'ff_context' },
-      { rows: [S, L], mod: modImage, q: 'to_q', k: 'to_k', v: 'to_v', normQ: 'norm_q', normK: 'norm_k',
-        out: 'to_out.0', mlp: 'ff' },
+      { rows: [0, S], mod: modText, q: 'add_q_proj', k: 'add_k_proj', v: 'add_v_proj',
+        normQ: 'norm_added_q', normK: 'norm_added_k', out: 'to_add_out', mlp: 'ff_context' },
+      { rows: [S, L], mod: modImage, q: 'to_q', k: 'to_k', v: 'to_v',
+        normQ: 'norm_q', normK: 'norm_k', out: 'to_out.0', mlp: 'ff' },
     ];
     g.scope(() => {
       const [q, k, v] = ['q', 'k', 'v'].map((name) => g.empty(x.shape, name));  // [S + L, D]
@@ -97,14 +105,17 @@ export class Flux2 {
       }
       const a = this.#attend(q, k, v, angles);                                  // [S + L, D]
       for (const { rows, mod, out } of streams) {
-        g.gatedAdd(x.rows(...rows), g.linear(a.rows(...rows), w(`attn.${out}`)), mod, ATTENTION.gate);
+        const y = g.linear(a.rows(...rows), w(`attn.${out}`));
+        g.gatedAdd(x.rows(...rows), y, mod, ATTENTION.gate);
       }
     });
     for (const { rows, mod, mlp } of streams) {
       g.scope(() => {
-        const wIn = w(`${mlp}.linear_in`);                                      // [2 F, D]: gate rows, up rows
+        const wIn = w(`${mlp}.linear_in`);                                      // gate, up [2 F, D]
         const h = g.layerNormModulate(x.rows(...rows), mod, MLP, eps);
-        const y = g.swigluMlp(h, { gate: [wIn, [0, F]], up: [wIn, [F, F]], down: [w(`${mlp}.linear_out`)] });
+        const y = g.swigluMlp(h, {
+          gate: [wIn, [0, F]], up: [wIn, [F, F]], down: [w(`${mlp}.linear_out`)],
+        });
         g.gatedAdd(x.rows(...rows), y, mod, MLP.gate);
       });
     }
@@ -126,12 +137,18 @@ export class Flux2 {
         const k = this.#normalised(project(1), w('norm_k'));
         return g.linear(this.#attend(q, k, project(2), angles), wOut, { columns: [0, D] });
       });
-      g.swigluMlp(h, { gate: [wIn, [3 * D, F]], up: [wIn, [3 * D + F, F]], down: [wOut, [D, F]], into: y, add: true });
+      g.swigluMlp(h, {
+        gate: [wIn, [3 * D, F]], up: [wIn, [3 * D + F, F]], down: [wOut, [D, F]],
+        into: y, add: true,
+      });
       g.gatedAdd(x, y, mod, ATTENTION.gate);
     });
   }
 
-  /** Per-head RMS norm of a projection that nothing else needs, and into a part of a joint buffer if given. */
+  /**
+   * Per-head RMS norm of a projection that nothing else needs,
+   * and into a part of a joint buffer if given.
+   */
   #normalised(heads, weight, into) {
     const y = this.#g.rmsNorm(heads, weight.data, this.#config.eps);
     this.#g.release(heads);
@@ -145,8 +162,9 @@ export class Flux2 {
   }
 
   /**
-   * silu(MLP([cos, sin] of timestep * 10000^(-i / half))): the vector that all modulations are linear in. Angles reach
-   * 1000 radians, where a rounding is visible, so they are rounded to float32 where diffusers rounds them.
+   * silu(MLP([cos, sin] of timestep * 10000^(-i / half))): the vector that all modulations are
+   * linear in. Angles reach 1000 radians, where a rounding is visible, so they are rounded to
+   * float32 where diffusers rounds them.
    */
   #timeEmbedding(timestep) {
     const g = this.#g;
@@ -165,11 +183,13 @@ export class Flux2 {
 }
 
 /**
- * (cos, sin) for every token and frequency: positions (0, 0, 0, l) for text, (0, y, x, 0) for image tokens, each axis
- * with its own share of the head's pairs. @returns {Float32Array} [S + L, Dh / 2, 2]
+ * (cos, sin) for every token and frequency: positions (0, 0, 0, l) for text, (0, y, x, 0) for image
+ * tokens, each axis with its own share of the head's pairs.
+ * @returns {Float32Array} [S + L, Dh / 2, 2]
  */
 function rotaryAngles(S, { height, width }, { axes_dims_rope: axes, rope_theta: theta }) {
-  const frequencies = axes.map((dims) => Array.from({ length: dims / 2 }, (_, i) => theta ** (-2 * i / dims)));
+  const frequencies = axes.map((dims) => Array.from({ length: dims / 2 },
+    (_, i) => theta ** (-2 * i / dims)));
   const angles = new Float32Array((S + height * width) * 2 * frequencies.flat().length);
   let at = 0;
   const put = (position) => frequencies.forEach((axis, n) => axis.forEach((frequency) => {

@@ -1,4 +1,7 @@
-/** FLUX.2 Klein from prompt to pixels. Reference: diffusers' Flux2KleinPipeline in float32, without guidance. */
+/**
+ * FLUX.2 Klein from prompt to pixels.
+ * Reference: diffusers' Flux2KleinPipeline in float32, without guidance.
+ */
 import { Flux2 } from './flux2.js';
 import { decode } from './kl.js';
 import { noiseTokens } from './noise.js';
@@ -16,12 +19,14 @@ export const CPU_TENSORS = ['text_encoder.embed_tokens.weight'];
  * @param {import('../loader/tensors.js').TensorFiles} parts.files
  * @param {object} parts.manifest
  * @param {{ ids: Int32Array, count: number }} tokens
- * @param {{ seed: number, width: number, height: number, steps: number }} request pixels; checked by the caller
- * @param {{ signal?: AbortSignal, onProgress: Function, observe: Function }} hooks `observe(name, shape, tensorOrArray)`
- *   sees every stage's result
+ * @param {{ seed: number, width: number, height: number, steps: number }} request pixels; checked
+ *   by the caller
+ * @param {{ signal?: AbortSignal, onProgress: Function, observe: Function }} hooks
+ *   `observe(name, shape, tensorOrArray)` sees every stage's result
  * @returns {Promise<{ rgba: Uint8ClampedArray, timings: object }>}
  */
-export async function draw({ g, stages, files, manifest }, tokens, request, { signal, onProgress, observe }) {
+export async function draw({ g, stages, files, manifest }, tokens, request, hooks) {
+  const { signal, onProgress, observe } = hooks;
   const { components, patch, pipeline: { text_encoder_out_layers: taps } } = manifest;
   const [textEncoder, transformer, autoencoder] = ['text_encoder', 'transformer', 'autoencoder']
     .map((name) => components[name].config);
@@ -33,14 +38,16 @@ export async function draw({ g, stages, files, manifest }, tokens, request, { si
   // 1 prompt -> encoder rows, a [S, Dt] per tap
   onProgress({ stage: 'encode', step: 0, steps });
   await observe('token_ids', [tokens.ids.length], tokens.ids);
-  const rows = await stages.use('text_encoder', signal, async (weights) => encodeText(g, weights, textEncoder, {
-    embeddings: await gatherEmbeddings(g, files, tokens.ids, textEncoder), valid: tokens.count, taps, signal,
-  }));
+  const rows = await stages.use('text_encoder', signal, async (weights) => {
+    const embeddings = await gatherEmbeddings(g, files, tokens.ids, textEncoder);
+    return encodeText(g, weights, textEncoder, { embeddings, valid: tokens.count, taps, signal });
+  });
   await observe('encoder_rows', [rows[0].shape[0], taps.length * rows[0].width], rows);
   const encodeMs = clock();
 
   // 2 noise -> latents [L, C]
-  const noise = g.rehearsal ? new Float32Array(L * C) : noiseTokens(request.seed, { channels: C, ...grid });
+  const noise = g.rehearsal ? new Float32Array(L * C)
+    : noiseTokens(request.seed, { channels: C, ...grid });
   const latents = g.upload(noise, [L, C], 'latents');
   await observe('noise', [L, C], noise);
 
@@ -69,9 +76,11 @@ export async function draw({ g, stages, files, manifest }, tokens, request, { si
   onProgress({ stage: 'decode', step: steps, steps });
   await g.drain({ signal });
   const rgba = await stages.use('autoencoder', signal, async (weights) => {
-    const [mean, variance] = await Promise.all(['mean', 'var'].map((name) => g.rehearsal ? new Float32Array(C)
-      : files.floats(`autoencoder.bn.running_${name}`)));
-    const picture = await decode(g, weights, autoencoder, latents, { ...grid, mean, variance, signal });
+    const running = (name) => g.rehearsal ? new Float32Array(C)
+      : files.floats(`autoencoder.bn.running_${name}`);
+    const [mean, variance] = await Promise.all(['mean', 'var'].map(running));
+    const picture = await decode(g, weights, autoencoder, latents,
+      { ...grid, mean, variance, signal });
     await observe('decoded', [request.height, request.width, 3], picture);
     return g.read(g.toRgba(picture), { signal });
   });

@@ -1,8 +1,9 @@
 /**
  * torch's CPU normal noise, so that a seed means the same picture as on a desktop.
  *
- * torch.Generator('cpu').manual_seed(seed) is the Mersenne Twister mt19937 (Matsumoto and Nishimura 1998, 32-bit
- * seeding); torch.randn in float32 fills 16 or more values by Box-Muller over blocks of 16 uniforms.
+ * torch.Generator('cpu').manual_seed(seed) is the Mersenne Twister mt19937 (Matsumoto and Nishimura
+ * 1998, 32-bit seeding); torch.randn in float32 fills 16 or more values by Box-Muller over blocks
+ * of 16 uniforms.
  */
 import { InputError } from '../engine/errors.js';
 
@@ -14,7 +15,9 @@ const f32 = Math.fround;
 function mersenneTwister(seed) {
   const state = new Uint32Array(N);
   state[0] = seed;
-  for (let i = 1; i < N; i++) state[i] = Math.imul(1812433253, state[i - 1] ^ state[i - 1] >>> 30) + i;
+  for (let i = 1; i < N; i++) {
+    state[i] = Math.imul(1812433253, state[i - 1] ^ state[i - 1] >>> 30) + i;
+  }
   let at = N;
   const refill = () => {
     for (let i = 0; i < N; i++) {
@@ -50,13 +53,16 @@ export function uniforms(seed, count) {
 }
 
 /**
- * torch.randn(count) of a fresh generator, to 1e-6 (torch's own vectorised log, sine and cosine differ by machine).
+ * torch.randn(count) of a fresh generator, to 1e-6 (torch's own vectorised log, sine and cosine
+ * differ by machine).
  * @param {number | bigint} seed 0 .. 2^53 - 1
  * @param {number} count at least 16
  * @returns {Float32Array}
  */
 export function torchRandn(seed, count) {
-  if (count < 16) throw new InputError(`noise of ${count} values; torch's rule used here needs at least 16`);
+  if (count < 16) {
+    throw new InputError(`noise of ${count} values; torch's rule used here needs at least 16`);
+  }
   const next = generator(seed);
   const values = Float32Array.from({ length: count }, next);
   const whole = count - count % 16;
@@ -80,7 +86,8 @@ function boxMuller(block) {
 }
 
 /**
- * The start of a drawing: noise of shape [C, height, width], as diffusers draws it, as tokens [height * width, C].
+ * The start of a drawing: noise of shape [C, height, width], as diffusers draws it, as tokens
+ * [height * width, C].
  * @returns {Float32Array}
  */
 export function noiseTokens(seed, { channels, height, width }) {

@@ -1,27 +1,31 @@
 /**
  * Qwen3 as a text encoder: the hidden states of chosen layers, tapped on the way up.
- * Reference: transformers' Qwen3Model. S tokens, D hidden size, H and Hkv heads of width Dh, F intermediate size.
+ * Reference: transformers' Qwen3Model. S tokens, D hidden size, H and Hkv heads of width Dh,
+ * F intermediate size.
  */
 
 /**
  * @param {import('../engine/ops.js').Ops} g
  * @param {import('../engine/weights.js').Weights} weights
  * @param {object} config the manifest's text encoder configuration
- * @param {{ embeddings: Float32Array, valid: number, taps: number[], signal?: AbortSignal }} input embeddings [S, D];
- *   keys from `valid` on are padding; a tap t is hidden_states[t]: the output of layer t - 1, and after the
- *   last layer of the whole model its final norm
+ * @param {{ embeddings: Float32Array, valid: number, taps: number[], signal?: AbortSignal }} input
+ *   embeddings [S, D]; keys from `valid` on are padding; a tap t is hidden_states[t]: the output of
+ *   layer t - 1, and after the last layer of the whole model its final norm
  * @returns {Promise<import('../engine/memory.js').Tensor[]>} a [S, D] per tap, in the taps' order
  */
 export async function encodeText(g, weights, config, { embeddings, valid, taps, signal }) {
   const { hidden_size: D, rms_norm_eps: eps, total_hidden_layers: total } = config;
   const S = embeddings.length / D;
-  const x = g.upload(embeddings, [S, D], 'text embeddings');                    // [S, D]
+  const x = g.upload(embeddings, [S, D], 'text embeddings');        // [S, D]
   const angles = g.upload(rotaryAngles(S, config), [S, config.head_dim / 2, 2], 'text angles');
   const tapped = new Map(taps.includes(0) ? [[0, g.clone(x)]] : []);
   for (let i = 0; i < Math.max(...taps); i++) {
-    g.scope(() => layer(g, x, (name) => weights.get(`layers.${i}.${name}`), config, { angles, valid }));
+    const w = (name) => weights.get(`layers.${i}.${name}`);
+    g.scope(() => layer(g, x, w, config, { angles, valid }));
     const t = i + 1;
-    if (taps.includes(t)) tapped.set(t, t === total ? g.rmsNorm(x, weights.vector('norm'), eps) : g.clone(x));
+    if (taps.includes(t)) {
+      tapped.set(t, t === total ? g.rmsNorm(x, weights.vector('norm'), eps) : g.clone(x));
+    }
   }
   g.release(x, angles);
   await g.drain({ signal });
@@ -32,16 +36,20 @@ export async function encodeText(g, weights, config, { embeddings, valid, taps, 
 function layer(g, x, w, config, { angles, valid }) {
   const { rms_norm_eps: eps, head_dim: Dh } = config;
   g.scope(() => {
-    const h = g.rmsNorm(x, w('input_layernorm').data, eps);                     // [S, D]
-    const heads = (name) => g.linear(h, w(`self_attn.${name}`));                // [S, H * Dh] or [S, Hkv * Dh]
-    const turned = (name, norm) => g.rope(g.rmsNorm(heads(name), w(`self_attn.${norm}`).data, eps), angles,
-      { halfSplit: true });
+    const h = g.rmsNorm(x, w('input_layernorm').data, eps);         // [S, D]
+    const heads = (name) => g.linear(h, w(`self_attn.${name}`));    // [S, H * Dh] or [S, Hkv * Dh]
+    const turned = (name, norm) => g.rope(
+      g.rmsNorm(heads(name), w(`self_attn.${norm}`).data, eps), angles, { halfSplit: true },
+    );
     const a = g.attention(turned('q_proj', 'q_norm'), turned('k_proj', 'k_norm'), heads('v_proj'),
-      { headWidth: Dh, causal: true, valid });                                  // [S, H * Dh]
+      { headWidth: Dh, causal: true, valid });                      // [S, H * Dh]
     g.linear(a, w('self_attn.o_proj'), { into: x, add: true });
   });
   const h = g.rmsNorm(x, w('post_attention_layernorm').data, eps);
-  g.swigluMlp(h, { gate: [w('mlp.gate_proj')], up: [w('mlp.up_proj')], down: [w('mlp.down_proj')], into: x, add: true });
+  g.swigluMlp(h, {
+    gate: [w('mlp.gate_proj')], up: [w('mlp.up_proj')], down: [w('mlp.down_proj')],
+    into: x, add: true,
+  });
 }
 
 /** (cos, sin) of position * theta^(-2i / Dh), i < Dh / 2. @returns {Float32Array} [S, Dh / 2, 2] */

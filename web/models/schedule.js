@@ -1,11 +1,18 @@
-/** Flow matching with FLUX.2's empirical shift, in the float32 steps of diffusers' FlowMatchEulerDiscreteScheduler. */
+/**
+ * Flow matching with FLUX.2's empirical shift, in the float32 steps of diffusers'
+ * FlowMatchEulerDiscreteScheduler.
+ */
 import { ModelError } from '../engine/errors.js';
 
 /** Settings that would change the sigmas and that no model of this family uses. */
-const UNUSED = ['use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas', 'invert_sigmas', 'shift_terminal'];
+const UNUSED = [
+  'use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas',
+  'invert_sigmas', 'shift_terminal',
+];
 
 /**
- * The shift mu: a line in the number of image tokens, blended between its fits for 10 and 200 steps.
+ * The shift mu: a line in the number of image tokens, blended between its fits for 10 and 200
+ * steps.
  * Source: compute_empirical_mu of diffusers' Flux2KleinPipeline.
  */
 export function empiricalMu(tokens, steps) {
@@ -24,9 +31,12 @@ export function empiricalMu(tokens, steps) {
  */
 export function schedule(steps, tokens, config) {
   const used = UNUSED.filter((key) => config[key]);
-  if (used.length) throw new ModelError(`scheduler: ${used.join(', ')} is set; this engine draws without it`);
+  if (used.length) {
+    throw new ModelError(`scheduler: ${used.join(', ')} is set; this engine draws without it`);
+  }
   if (config.time_shift_type && config.time_shift_type !== 'exponential') {
-    throw new ModelError(`scheduler: time_shift_type is ${config.time_shift_type}, expected exponential`);
+    throw new ModelError(`scheduler: time_shift_type is ${config.time_shift_type}, `
+      + 'expected exponential');
   }
   const sigmas = new Float32Array(steps + 1);
   const shift = Math.fround(Math.exp(empiricalMu(tokens, steps)));
@@ -39,7 +49,10 @@ export function schedule(steps, tokens, config) {
   return sigmas;
 }
 
-/** The time that the denoiser is told for a sigma: diffusers hands over 1000 sigma / 1000, in float32. */
+/**
+ * The time that the denoiser is told for a sigma:
+ * diffusers hands over 1000 sigma / 1000, in float32.
+ */
 export function timestepOf(sigma) {
   return Math.fround(Math.fround(Math.fround(1000 * sigma) / 1000) * 1000);
 }

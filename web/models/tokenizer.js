@@ -1,4 +1,7 @@
-/** Prompts to token ids, as diffusers' pipeline makes them: chat template, truncation, padding on the right. */
+/**
+ * Prompts to token ids, as diffusers' pipeline makes them: chat template, truncation, padding on
+ * the right.
+ */
 import { Tokenizer } from '../vendor/tokenizers@0.2.0/tokenizers.js';
 import { fetchJson } from '../loader/manifest.js';
 
@@ -9,7 +12,8 @@ export class PromptTokenizer {
 
   /**
    * @param {object} json tokenizer.json
-   * @param {{ config: object, prefix: string, suffix: string, pad_token_id: number }} template the manifest's
+   * @param {{ config: object, prefix: string, suffix: string, pad_token_id: number }} template
+   *   the manifest's
    * @param {number} length rows of text that the model takes
    */
   constructor(json, template, length) {
@@ -26,8 +30,8 @@ export class PromptTokenizer {
 
   /**
    * @param {string} prompt
-   * @returns {{ ids: Int32Array, count: number, dropped: number }} ids [length]; count of them are the prompt's, the
-   *   rest padding; dropped tokens did not fit and were cut from the end
+   * @returns {{ ids: Int32Array, count: number, dropped: number }} ids [length]; count of them are
+   *   the prompt's, the rest padding; dropped tokens did not fit and were cut from the end
    */
   encode(prompt) {
     const { prefix, suffix, pad_token_id: pad } = this.#template;

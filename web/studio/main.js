@@ -152,7 +152,7 @@ function listen() {
   }
 }
 
-/** The page's own defaults, then the query: ?prompt=…&seed=…&width=…&height=…&steps=…&run */
+/** The page's defaults, then the query: ?prompt=…&seed=…&width=…&height=…&steps=…&run */
 function readPage() {
   const query = new URLSearchParams(location.search);
   const form = Object.fromEntries(FIELDS.map((name) => [name, byId(name).defaultValue]));
