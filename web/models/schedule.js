@@ -4,6 +4,8 @@
  */
 import { ModelError } from '../engine/errors.js';
 
+const f32 = Math.fround;
+
 /** Settings that would change the sigmas and that no model of this family uses. */
 const UNUSED = [
   'use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas',
@@ -39,12 +41,12 @@ export function schedule(steps, tokens, config) {
       + 'expected exponential');
   }
   const sigmas = new Float32Array(steps + 1);
-  const shift = Math.fround(Math.exp(empiricalMu(tokens, steps)));
+  const shift = f32(Math.exp(empiricalMu(tokens, steps)));
   for (let i = 0; i < steps; i++) {
-    const sigma = Math.fround(1 - i * (1 - 1 / steps) / Math.max(steps - 1, 1));
+    const sigma = f32(1 + i * ((1 / steps - 1) / Math.max(steps - 1, 1)));
     sigmas[i] = config.use_dynamic_shifting === false
-      ? config.shift * sigma / (1 + (config.shift - 1) * sigma)
-      : shift / (shift + Math.fround(Math.fround(1 / sigma) - 1));
+      ? f32(config.shift * sigma) / f32(1 + f32((config.shift - 1) * sigma))
+      : shift / f32(shift + f32(f32(1 / sigma) - 1));
   }
   return sigmas;
 }
@@ -54,5 +56,5 @@ export function schedule(steps, tokens, config) {
  * diffusers hands over 1000 sigma / 1000, in float32.
  */
 export function timestepOf(sigma) {
-  return Math.fround(Math.fround(Math.fround(1000 * sigma) / 1000) * 1000);
+  return f32(f32(f32(1000 * sigma) / 1000) * 1000);
 }
