@@ -1,0 +1,104 @@
+"""Drives trefoil.js in a page of its own: one pipeline, its pictures, every stage's tensors."""
+
+import base64
+
+import numpy as np
+
+SETUP = """
+async (url) => {
+  const trefoil = await import(new URL('trefoil.js', url));
+  const encode = ({ buffer, byteOffset, byteLength }) =>
+    new Uint8Array(buffer, byteOffset, byteLength).toBase64();
+  const outcome = async (work) => {
+    try {
+      return { value: await work() };
+    } catch (error) {
+      return { error: { name: error.name, message: error.message } };
+    }
+  };
+  let pipe;
+  globalThis.library = {
+    trefoil,
+    encode,
+    load: (manifest, options) => outcome(async () => {
+      pipe?.destroy();
+      pipe = await trefoil.loadPipeline(new URL(manifest, url), options);
+      return pipe.info;
+    }),
+    destroy: () => pipe.destroy(),
+    generate: (request, { tensors = false, cancelAt } = {}) => outcome(async () => {
+      const seen = {};
+      const progress = [];
+      const abort = new AbortController();
+      library.progress = progress;
+      const onProgress = (event) => {
+        progress.push({ ...event, afterAbort: abort.signal.aborted });
+        if (event.stage === cancelAt?.stage && event.step >= cancelAt.step) abort.abort();
+      };
+      const onTensor = (name, { shape, data }) => {
+        seen[name] = { shape: [...shape], type: data.constructor.name, data: encode(data) };
+      };
+      const hooks = { signal: abort.signal, onProgress, ...(tensors ? { onTensor } : {}) };
+      const { rgba, ...rest } = await pipe.generate(request, hooks);
+      return { ...rest, rgba: encode(rgba), seen, progress };
+    }),
+  };
+}
+"""
+TYPES = {"Float32Array": "<f4", "Int32Array": "<i4"}
+
+
+class LibraryError(Exception):
+    """What the library rejected with: its name and message."""
+
+    def __init__(self, name, message):
+        super().__init__(f"{name}: {message}")
+        self.name = name
+        self.message = message
+
+
+class Library:
+    """trefoil.js of the site at `url`, in a page of its own with nothing kept from before."""
+
+    def __init__(self, browser, url):
+        self.context = browser.new_context()
+        self.page = self.context.new_page()
+        self.complaints = []  # what the browser says of invalid WebGPU, among other things
+        self.page.on("console", lambda message: message.type in ("error", "warning")
+                     and self.complaints.append(message.text))
+        self.page.route(url + "empty.html", lambda route: route.fulfill(
+            body="<!doctype html><title>empty</title>", content_type="text/html"))
+        self.page.goto(url + "empty.html")
+        self.page.evaluate(SETUP, url)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.context.close()
+
+    def load(self, manifest="model/manifest.json", **options):
+        """Loads a pipeline in place of the last one; returns its info."""
+        return self.call("([manifest, options]) => library.load(manifest, options)",
+                         [manifest, options])
+
+    def generate(self, tensors=False, cancel_at=None, **request):
+        """Draws. rgba is u8 [H, W, 4]; with tensors, `seen` maps names to arrays."""
+        hooks = {"tensors": tensors} | ({"cancelAt": cancel_at} if cancel_at else {})
+        drawn = self.call("([request, hooks]) => library.generate(request, hooks)",
+                          [request, hooks])
+        pixels = np.frombuffer(base64.b64decode(drawn["rgba"]), np.uint8)
+        drawn["rgba"] = pixels.reshape(drawn["height"], drawn["width"], 4)
+        drawn["seen"] = {name: array_of(tensor) for name, tensor in drawn["seen"].items()}
+        return drawn
+
+    def call(self, script, argument):
+        outcome = self.page.evaluate(script, argument)
+        if "error" in outcome:
+            raise LibraryError(**outcome["error"])
+        return outcome["value"]
+
+
+def array_of(tensor):
+    flat = np.frombuffer(base64.b64decode(tensor["data"]), TYPES[tensor["type"]])
+    return flat.reshape(tensor["shape"])

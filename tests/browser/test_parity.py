@@ -1,0 +1,159 @@
+"""Whole pictures: WebGPU in Chromium against diffusers in float32, stage by stage.
+
+A failure names the first stage that differs, its relative error and its worst element. With
+PARITY_TABLE=FILE in the environment the table that ends the run is written there too.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.browser.library import Library
+from tests.checkpoints import make_checkpoint
+from tests.reference import encode_prompt, reference, site_text_encoder
+
+MODELS = Path(__file__).resolve().parents[2] / "models"
+PROMPTS = {
+    "english": "an old pine in the snow",
+    "chinese": "雪中的一棵小松树，旁边有一只红狐狸",
+    "emoji": "🦊 under a 🌲, it's snowing ❄️ 👩‍👩‍👧",
+    "empty": "",
+    "overlong": "a quiet garden with a stone lantern and two juniper trees, " * 40,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    shape: str
+    variant: str
+    layout: str
+    prompt: str
+    seed: int
+    width: int
+    height: int
+    steps: int
+
+    @property
+    def id(self):
+        return (f"{self.shape}-{self.variant}-{self.layout}-{self.width}x{self.height}"
+                f"-{self.steps}-{self.prompt}")
+
+
+CASES = [Case(*row) for row in [
+    ("shallow", "ternary", "unpacked", "english", 0, 64, 48, 1),
+    ("shallow", "ternary", "mlx", "chinese", 7, 48, 48, 4),
+    ("shallow", "binary", "unpacked", "overlong", 2**32, 40, 96, 2),
+    ("shallow", "binary", "mlx", "emoji", 2**53 - 1, 160, 96, 2),
+    ("uneven", "ternary", "unpacked", "emoji", 3, 64, 64, 4),
+    ("uneven", "ternary", "mlx", "overlong", 2**32 + 5, 96, 64, 8),
+    ("uneven", "binary", "unpacked", "empty", 11, 80, 112, 1),
+    ("uneven", "binary", "mlx", "english", 5, 64, 96, 2),
+    ("klein", "ternary", "mlx", "english", 1, 64, 64, 1),
+    ("klein", "binary", "unpacked", "overlong", 2, 96, 64, 1),
+    ("garden", "ternary", "mlx", "english", 4, 128, 128, 2),
+]]
+
+# Relative L2 error against diffusers, f32 on both sides. Most of a velocity's is torch's own: its
+# exp is off by a bit in the time embedding's frequencies, which 1000 radians make visible.
+LIMITS = {"encoder_rows": 5e-6, "velocity": 3e-5, "latents": 3e-5, "decoded": 6e-5}
+NOISE_LIMIT = 1e-6  # absolute: torch's logarithm and sine differ by machine
+LEAST_PSNR = 50.0   # dB
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """checkpoint(shape, variant, layout) -> folder; the shape "garden" is the embedded model."""
+    made = {}
+
+    def make(shape, variant, layout):
+        if shape == "garden":
+            return MODELS / f"{shape}-{variant}"
+        key = (shape, variant, layout)
+        if key not in made:
+            folder = tmp_path_factory.mktemp("checkpoint") / "-".join(key)
+            made[key] = make_checkpoint(folder, *key)
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def table(request):
+    """Rows of the parity table, printed when the module is done."""
+    rows = []
+    yield rows
+    head = f"{'checkpoint':26} {'size':>9} {'steps':>5} {'prompt':>9} {'velocity':>9} {'PSNR':>7}"
+    lines = ["", "parity with diffusers (float32, CPU)", head, *rows]
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print(*lines, sep="\n")
+    if path := os.environ.get("PARITY_TABLE"):
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("\n".join(lines[1:]) + "\n")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_picture_matches_diffusers(case, checkpoint, site, server, browser, table):
+    folder = checkpoint(case.shape, case.variant, case.layout)
+    options = {"text_encoder_bits": 16} if case.layout == "unpacked" else {}
+    request = {"prompt": PROMPTS[case.prompt], "seed": case.seed, "width": case.width,
+               "height": case.height, "steps": case.steps}
+    with Library(browser, server(site(folder, **options))) as library:
+        library.load()
+        got = library.generate(tensors=True, **request)
+        assert not library.complaints
+    want = reference(folder, **request)
+
+    worst = check_stages(got["seen"], want)
+    assert got["tokens"] == want["tokens"]
+    assert (got["rgba"][..., 3] == 255).all()
+    ratio = psnr(got["rgba"][..., :3], want["picture"])
+    size = f"{case.width}x{case.height}"
+    name = f"{case.shape} {case.variant} {case.layout}"
+    table.append(f"{name:26} {size:>9} {case.steps:5} {case.prompt:>9} {worst:9.1e} {ratio:7.1f}")
+    assert ratio >= LEAST_PSNR, f"picture: PSNR {ratio:.1f} dB, at least {LEAST_PSNR} expected"
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_encoder_quantised_at_export(bits, checkpoint, site, server, browser):
+    """The rows are those of the weights that the site stores, whatever the exporter made them."""
+    folder = checkpoint("uneven", "ternary", "unpacked")
+    dist = site(folder, text_encoder_bits=bits)
+    prompt = PROMPTS["english"]
+    with Library(browser, server(dist)) as library:
+        library.load()
+        got = library.generate(tensors=True, prompt=prompt, width=32, height=32, steps=1)
+    want = encode_prompt(folder, prompt, site_text_encoder(folder, dist))
+    check("encoder_rows", got["seen"]["encoder_rows"], want, LIMITS["encoder_rows"])
+
+
+def check_stages(got, want):
+    """Every stage in the order of drawing; returns the largest relative error of a velocity."""
+    np.testing.assert_array_equal(got["token_ids"], want["token_ids"], err_msg="token_ids")
+    check("encoder_rows", got["encoder_rows"], want["encoder_rows"], LIMITS["encoder_rows"])
+    np.testing.assert_allclose(got["noise"], want["noise"], rtol=0, atol=NOISE_LIMIT,
+                               err_msg="noise")
+    np.testing.assert_array_equal(got["sigmas"], want["sigmas"], err_msg="sigmas")
+    errors = [check(f"velocity.{step}", got[f"velocity.{step}"], velocity, LIMITS["velocity"])
+              for step, velocity in enumerate(want["velocity"])]
+    check("latents", got["latents"], want["latents"], LIMITS["latents"])
+    check("decoded", got["decoded"], want["decoded"], LIMITS["decoded"])
+    return max(errors)
+
+
+def check(stage, got, want, limit):
+    assert got.shape == want.shape, f"{stage}: shape {got.shape}, expected {want.shape}"
+    difference = np.abs(got.astype(np.float64) - want)
+    error = np.linalg.norm(difference) / np.linalg.norm(want)
+    at = tuple(map(int, np.unravel_index(difference.argmax(), want.shape)))
+    assert error <= limit, (
+        f"{stage}: relative error {error:.1e} > {limit:.0e}; worst at {list(at)}: "
+        f"got {got[at]:.6g}, want {want[at]:.6g}")
+    return error
+
+
+def psnr(got, want):
+    error = np.square(got.astype(np.float64) - want).mean()
+    return np.inf if error == 0 else 10 * np.log10(255**2 / error)
