@@ -58,16 +58,14 @@ export async function loadPipeline(manifestUrl, options = {}) {
     throw new ModelError(`${url}: family ${manifest.family}; `
       + `this engine draws ${Object.keys(FAMILIES)}`);
   }
-  const shards = manifest.shards.filter(({ onDemand }) => !onDemand);
-  const totalBytes = shards.reduce((sum, { bytes }) => sum + bytes, 0);
-  onProgress({ phase: 'check', loadedBytes: 0, totalBytes });
+  onProgress({ phase: 'check', loadedBytes: 0, totalBytes: downloadBytes(manifest) });
   const device = await openDevice();
   const pipeline = new Pipeline({ manifest, family, device, memoryBudget });
   try {
     await pipeline.check();
     throwIfAborted(signal);
     const base = new URL(manifest.weights_url ?? '.', url);
-    await pipeline.download(base, url, { shards, storage, signal, onProgress });
+    await pipeline.download(base, url, { storage, signal, onProgress });
     return pipeline;
   } catch (error) {
     pipeline.destroy();
@@ -102,8 +100,8 @@ class Pipeline {
   /** Compiles the kernels that this model uses, and lets each compute a known answer. */
   async check() {
     await this.#kernels.load(KERNELS);
-    const { width, height } = this.#manifest.pipeline;
-    const { variants } = await this.#rehearse(width, height);
+    const { patch } = this.#manifest; // the smallest picture needs the same kernels as any other
+    const { variants } = await this.#rehearse(patch, patch);
     await selfCheck(this.#ops, variants);
   }
 
@@ -111,10 +109,10 @@ class Pipeline {
    * Fetches shards and tokenizer.
    * `base` is the weights' folder, `manifestUrl` says where the tokenizer lies.
    */
-  async download(base, manifestUrl, { shards, storage, signal, onProgress }) {
+  async download(base, manifestUrl, options) {
     const [store, tokenizer] = await Promise.all([
-      openShards(shards, base, { storage, signal, onProgress }),
-      PromptTokenizer.load(this.#manifest, manifestUrl, signal),
+      openShards(this.#manifest.shards, base, options),
+      PromptTokenizer.load(this.#manifest, manifestUrl, options.signal),
     ]);
     this.#files = new TensorFiles(this.#manifest, store);
     this.#tokenizer = tokenizer;
@@ -123,11 +121,11 @@ class Pipeline {
 
   /** What a page needs to know of the model and the device. */
   get info() {
-    const { name, family, variant, pipeline, patch, shards } = this.#manifest;
+    const { name, family, variant, pipeline, patch } = this.#manifest;
     const { vendor, architecture, description } = this.#device.adapterInfo ?? {};
     return {
       name, family, variant, pipeline, patch,
-      bytes: shards.reduce((sum, { bytes }) => sum + bytes, 0),
+      bytes: downloadBytes(this.#manifest),
       device: { vendor, architecture, description },
       kernels: [...this.#ops.variants.keys()].sort(),
     };
@@ -271,4 +269,9 @@ class Pipeline {
 /** How much of a picture is done: a tenth for text, a seventh for the decoder, steps between. */
 function fractionOf({ stage, step, steps }) {
   return { encode: 0, denoise: 0.1 + 0.75 * step / steps, decode: 0.85 }[stage];
+}
+
+/** Bytes of all shards that a first picture needs. */
+function downloadBytes({ shards }) {
+  return shards.reduce((sum, { bytes, onDemand }) => sum + (onDemand ? 0 : bytes), 0);
 }

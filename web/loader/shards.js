@@ -9,8 +9,8 @@ const PARALLEL = 3;
 const FOLDER = 'trefoil';
 
 /**
- * Downloads what is not kept yet.
- * @param {object[]} shards the manifest's: { file, bytes, sha256 }
+ * Downloads what is not kept yet, apart from the shards that are only fetched on demand.
+ * @param {object[]} shards all of the manifest's: { file, bytes, sha256, onDemand? }
  * @param {URL} base folder of the files
  * @param {{ storage?: 'auto' | 'opfs' | 'memory', signal?: AbortSignal,
  *   onProgress?: (p: object) => void }} options
@@ -20,7 +20,8 @@ const FOLDER = 'trefoil';
 export async function openShards(shards, base, options = {}) {
   const { storage = 'auto', signal, onProgress = () => {} } = options;
   const keeper = await openKeeper(storage);
-  const totalBytes = shards.reduce((sum, { bytes }) => sum + bytes, 0);
+  const waiting = shards.filter(({ onDemand }) => !onDemand);
+  const totalBytes = waiting.reduce((sum, { bytes }) => sum + bytes, 0);
   let loadedBytes = 0;
   const advance = (bytes, file) => {
     loadedBytes += bytes;
@@ -28,7 +29,6 @@ export async function openShards(shards, base, options = {}) {
   };
   const abort = new AbortController();
   const stop = signal ? AbortSignal.any([signal, abort.signal]) : abort.signal;
-  const waiting = shards.map((shard, index) => ({ ...shard, index }));
   const worker = async () => {
     for (let shard = waiting.shift(); shard; shard = waiting.shift()) {
       if (await keeper.has(shard)) {
