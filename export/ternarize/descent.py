@@ -54,6 +54,10 @@ class Average:
             decay = min(self.decay, (1 + step) / (10 + step))
             torch._foreach_lerp_(self.values, [p.detach() for p in self.parameters], 1 - decay)
 
+    def restore(self, values):
+        for own, saved in zip(self.values, values, strict=True):
+            own.copy_(saved)
+
     @torch.no_grad()
     def apply(self):
         if self.values:
@@ -75,7 +79,7 @@ class Descent:
         self.average = Average(latents + others, self.settings.average if self.training else 0)
         if run.loop:
             self.optimiser.load_state_dict(run.loop["optimiser"])
-            self.average.values = run.loop["average"]
+            self.average.restore(run.loop["average"])
 
     def state(self):
         return {"optimiser": self.optimiser.state_dict(), "average": self.average.values}

@@ -63,8 +63,8 @@ def save_checkpoint(folder, state):
     processes.wait()
 
 
-def load_checkpoint(folder, device):
-    """This process's state, or None where nothing was saved. Raises ExportError."""
+def load_checkpoint(folder):
+    """This process's state in main memory, or None where nothing was saved. Raises ExportError."""
     found = [f for f in (folder, folder.with_name(folder.name + ".previous")) if f.is_dir()]
     if not found:
         return None
@@ -76,7 +76,7 @@ def load_checkpoint(folder, device):
             "go on with as many, or --restart"
         )
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:120]
         raise ExportError(

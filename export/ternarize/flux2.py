@@ -87,9 +87,9 @@ class Flux2:
 
     def prepare(self, transformer, dtype):
         """The time embedding stays f32: near 1000 bf16 has steps of 4, the schedule finer ones."""
+        embed = transformer.time_guidance_embed
         for child in transformer.children():
-            child.to(dtype)
-        embed = transformer.time_guidance_embed.float()
+            child.to(torch.float32 if child is embed else dtype)
         embed.register_forward_pre_hook(lambda module, inputs: (module.timesteps, *inputs[1:]))
         embed.register_forward_hook(lambda module, inputs, output: output.to(dtype))
         return transformer

@@ -70,7 +70,7 @@ def layers(student, teacher, reference):
     for row, (name, values) in enumerate(student.values.items()):
         weight = processes.local(wanted[name]).double()
         noise = (weight - processes.local(student.parameters[name]).double()).square().sum()
-        flips = (values != reference[name]).sum() if reference else torch.zeros(())
+        flips = (values.cpu() != reference[name]).sum() if reference else torch.zeros(())
         counted = (weight.square().sum(), noise, (values == 0).sum(), flips)
         sums[row, :4] = torch.stack([figure.double().cpu() for figure in counted])
         sums[row, 4] = values.numel()

@@ -3,6 +3,7 @@
 import time
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class Run:
     def dtype(self):
         return DTYPES[self.settings.compute]
 
-    @property
+    @cached_property
     def identity(self):
         """Everything that the result depends on; a checkpoint of another identity is refused."""
         return self.settings.as_json() | {
@@ -60,12 +61,12 @@ class Run:
     def prepare(self, folder):
         """Loads teacher and student, draws the trajectories, and resumes. Raises ExportError."""
         family, settings = self.family, self.settings
-        saved = load_checkpoint(self.work / "checkpoint", self.device)
+        saved = load_checkpoint(self.work / "checkpoint")
         self.refuse_other(saved)
         transformer, weights = family.load_transformer()
         family.prepare(transformer, self.dtype)
         self.teacher = self.place(deepcopy(transformer).requires_grad_(False))
-        draw(folder, family, lambda: self.teacher, self.prompts, settings, self.dtype, self.device,
+        draw(folder, family, self.teacher, self.prompts, settings, self.dtype, self.device,
              self.progress)  # fmt: skip
         self.trajectories = Trajectories(folder, settings.seeds_per_prompt, self.dtype, self.device)
         if settings.checkpointing:
@@ -112,7 +113,8 @@ class Run:
     def begin(self):
         """At the first step of a stage: remembers the values that its flips are counted from."""
         if self.step == 0 and self.stage != "init":
-            self.reference = {n: values.clone() for n, values in self.student.values.items()}
+            values = self.student.values.items()
+            self.reference = {name: value.to("cpu", copy=True) for name, value in values}
 
     def end(self):
         """Measures the student and writes the figures down; the next stage begins."""

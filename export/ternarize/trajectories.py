@@ -8,6 +8,8 @@ They are drawn once and kept in three files, so that training reads rows instead
 """
 
 import json
+import math
+import shutil
 
 import numpy as np
 import torch
@@ -36,7 +38,7 @@ class Trajectories:
         return torch.from_numpy(chosen).view(torch.bfloat16).to(self.device, self.dtype)
 
 
-def draw(folder, family, load_teacher, prompts, settings, dtype, device, progress):
+def draw(folder, family, teacher, prompts, settings, dtype, device, progress):
     """Draws what is not there yet. Every process draws its share of each batch of prompts."""
     request = {
         "teacher": family.fingerprint(), "prompts": prompts.digest, "count": len(prompts.texts),
@@ -47,7 +49,7 @@ def draw(folder, family, load_teacher, prompts, settings, dtype, device, progres
     if done == count:
         return
     states, contexts = open_files(folder, family, count, settings.seeds_per_prompt, done)
-    encode, teacher = family.load_encoder(dtype, device), load_teacher()
+    encode = family.load_encoder(dtype, device)
     size = settings.micro_batch
     progress.begin("draw with the teacher", count, done)
     while done < count:
@@ -97,10 +99,22 @@ def open_files(folder, family, count, seeds, done):
     shapes = {"states.npy": (np.float16, states),
               "contexts.npy": (np.uint16, (count, *family.context_shape))}  # fmt: skip
     if processes.rank() == 0 and not done:
+        check_disk(folder, shapes.values())
         for name, (dtype, shape) in shapes.items():
             np.lib.format.open_memmap(folder / name, "w+", dtype, shape).flush()
     processes.wait()
     return [np.load(folder / name, mmap_mode="r+") for name in shapes]
+
+
+def check_disk(folder, shapes):
+    """A full disk would kill the process while it writes, so it is refused before."""
+    needed = sum(math.prod(shape) * np.dtype(dtype).itemsize for dtype, shape in shapes)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ExportError(
+            f"{folder}: the trajectories take {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are "
+            "free; name --trajectories on a larger disk, or give fewer prompts"
+        )
 
 
 def initial(family, settings, row):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -125,6 +126,12 @@ def test_trajectories_of_another_request(command, tmp_path):
     refused(command(*words, "--seed", 1, "--work", tmp_path / "w"), "was drawn with another seed")
     (tmp_path / "drawn" / "drawn.json").write_text("{")
     refused(command(*words, "--work", tmp_path / "w"), "drawn.json: cannot be read")
+
+
+def test_trajectories_that_do_not_fit_on_the_disk(command, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
+    refused(command(), "the trajectories take 0.0 GB", "larger disk")
+    assert not (tmp_path / "student").exists()
 
 
 def test_checkpoint_that_cannot_be_read(command, tmp_path):

@@ -1,9 +1,12 @@
 """Whole runs on a small random teacher: exact resume, learning, stages left out."""
 
+import json
+
 import pytest
 import torch
 
 from export.ternarize import grid
+from export.ternarize.files import load_checkpoint, save_checkpoint
 from tests.ternarize.teacher import files, finish, start
 
 BREAKS = [("reconstruct", 1), ("train", 4), ("train", 9), ("finish", 3)]
@@ -33,6 +36,27 @@ def test_a_run_broken_off_in_every_stage_ends_the_same(teacher, prompts, whole, 
     got, want = files(out), files(whole[1])
     assert got.keys() == want.keys()
     assert not [name for name in want if got[name] != want[name]]
+
+
+def test_drawing_goes_on_where_it_was_broken_off(teacher, prompts, whole, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        start(teacher, prompts, tmp_path / "student", stop=("draw with the teacher", 8))
+    drawn = tmp_path / "student.work" / "trajectories"
+    assert json.loads((drawn / "drawn.json").read_text())["rows"] == 8
+    run, _ = start(teacher, prompts, tmp_path / "student")
+    assert files(drawn) == files(whole[0].work / "trajectories")
+    assert len(run.held_out_rows) == 4 and len(run.trajectories.states) == 16
+
+
+def test_a_crash_between_two_renames_loses_nothing(tmp_path):
+    folder = tmp_path / "checkpoint"
+    save_checkpoint(folder, {"step": 1})
+    assert load_checkpoint(folder) == {"step": 1}
+    folder.rename(tmp_path / "checkpoint.previous")
+    assert load_checkpoint(folder) == {"step": 1}
+    save_checkpoint(folder, {"step": 2})
+    assert load_checkpoint(folder) == {"step": 2}
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
 
 def test_a_finished_run_only_writes_its_folder_again(teacher, prompts, whole, tmp_path):
