@@ -11,7 +11,7 @@ from export.ternarize.stages import run_stages, write_student
 from tests.checkpoints import SHAPES, fill, make_vae, text_config, write_json, write_unpacked
 
 SPEC = SHAPES["shallow"]
-CALL = SPEC["pipeline"] | {"num_inference_steps": 3}
+CALL = SPEC["pipeline"] | {"num_inference_steps": 3, "width": 32, "height": 24}
 TREES = ("pine", "maple", "juniper", "plum", "elm")
 PLACES = ("in the snow", "by a river", "at night", "under a grey sky")
 SMALL = [
@@ -33,7 +33,7 @@ def write_teacher(path, seed=0):
     transformer, encoder, vae = modules
     path.mkdir(parents=True)
     write_unpacked(path, transformer, encoder, vae)
-    write_json(path / "trefoil.json", CALL | {"prompts": ["a pine"], "sizes": [[64, 48]]})
+    write_json(path / "trefoil.json", CALL | {"prompts": ["a pine"], "sizes": [[32, 24]]})
     return path
 
 

@@ -72,7 +72,7 @@ def test_build_reads_it(student, tmp_path, capsys):
     kinds = {manifest["tensors"][f"transformer.{name}"]["storage"] for name in run.family.lowbit}
     assert kinds == {run.settings.bits}
     call = manifest["pipeline"]
-    assert (call["width"], call["height"], call["num_inference_steps"]) == (64, 48, 3)
+    assert (call["width"], call["height"], call["num_inference_steps"]) == (32, 24, 3)
 
 
 def test_the_text_encoder_is_within_half_a_step_of_the_teachers(teacher, whole):

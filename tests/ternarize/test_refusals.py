@@ -88,7 +88,7 @@ def test_width_off_the_group(command, copy):
 
 
 def test_picture_off_the_patch(command):
-    refused(command("--width", 60), "60 x 48, expected multiples of 8")
+    refused(command("--width", 60), "60 x 24, expected multiples of 8")
 
 
 def test_settings_out_of_their_limits(command):
