@@ -7,6 +7,7 @@ read. A folder with a checkpoint is gone on with; several GPUs or machines run i
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -30,8 +31,6 @@ def parse(arguments=None):
         help="the teacher's drawings, which several runs can share (default: in --work)")
     add("--restart", action="store_true", help="forget the checkpoint in --work")
     add("--save-minutes", type=float, default=10, metavar="N", help="between checkpoints (10)")
-    add("--text-encoder-bits", type=int, choices=(4, 8, 16), default=4,
-        help="of the student's text encoder; 16: as it is (default: 4)")
     add("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
     for name in ("steps", "width", "height"):
         add(f"--{name}", type=int, metavar="N", help="of the teacher's drawings (the model's own)")
@@ -40,6 +39,8 @@ def parse(arguments=None):
                      help=f"stages to leave out: {', '.join(settings.SKIPPABLE)}")
     run.add_argument("--scales", choices=("least-squares", "absmean"), default="least-squares",
                      help="of the first stage; absmean is for comparison")
+    run.add_argument("--text-encoder-bits", type=int, choices=(4, 8, 16), default=4,
+                     help="of the student's text encoder; 16: as it is (default: 4)")
     run.add_argument("--compute", choices=("bf16", "f32"), default="bf16")
     run.add_argument("--no-checkpointing", action="store_false", dest="checkpointing",
                      help="keep all activations: faster, and takes more memory")
@@ -51,7 +52,7 @@ def parse(arguments=None):
 
 def main(arguments=None):
     """Exit status 0, or 1 with one line on stderr. Usage errors leave with 2."""
-    parser, options = parse(arguments)
+    _, options = parse(arguments)
     if "RANK" not in os.environ:
         again = sys.argv[1:] if arguments is None else arguments
         environment.ensure(["-m", "export.ternarize", *again], extras=("test",))
@@ -72,4 +73,5 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

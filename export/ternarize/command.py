@@ -23,7 +23,7 @@ def run(options):
         own = make_run(options, device, progress)
         own.prepare(options.trajectories or own.work / "trajectories")
         run_stages(own)
-        write_student(own, options.out, options.text_encoder_bits)
+        write_student(own, options.out)
     finally:
         progress.close()
         processes.stop()

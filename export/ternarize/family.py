@@ -8,7 +8,8 @@ the model's own, refuses in one sentence what it cannot read, and has
     sigmas                        f32 [steps + 1], 1 to 0: the schedule that the model draws with
     state_shape, context_shape    of one sample: (tokens, channels), (text tokens, width)
     fingerprint()                 a digest of the teacher and of how it is asked to draw
-    load_encoder(dtype, device)   a function: prompts -> contexts [B, *context_shape]
+    load_encoder(dtype, device, bits)   a function: prompts -> contexts [B, *context_shape], by the
+                                  teacher's encoder, or with fewer than 16 bits the student's
     load_transformer()            the teacher's transformer in float32, and its tensors by name
     prepare(transformer, dtype)   makes it compute in dtype, exactly where that matters
     blocks(transformer)           name -> module, in the order of use

@@ -76,8 +76,9 @@ def load_checkpoint(folder):
             "go on with as many, or --restart"
         )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return dict(state)
+    except (OSError, TypeError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         reason = " ".join(str(error).split())[:120]
         raise ExportError(
             f"{path}: the checkpoint cannot be read ({reason}); --restart begins anew"

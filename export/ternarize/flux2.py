@@ -13,7 +13,7 @@ from export.convert import open_model
 from export.errors import ExportError
 from export.families import flux2
 from export.spec import LOWBIT
-from export.ternarize.folder import write_folder
+from export.ternarize.folder import rounded_text_encoder, write_folder
 
 SAMPLED_BYTES = 1 << 20  # of the beginning and the end of each weight file, for the fingerprint
 
@@ -62,10 +62,15 @@ class Flux2:
                 digest.update(str(path.stat().st_size).encode())
         return digest.hexdigest()
 
-    def load_encoder(self, dtype, device):
+    def load_encoder(self, dtype, device, bits=16):
         logging.disable_progress_bar()
         encoder = Qwen3ForCausalLM.from_pretrained(self.folder / "text_encoder", dtype=dtype)
-        encoder = encoder.eval().requires_grad_(False).to(device)
+        encoder = encoder.eval().requires_grad_(False)
+        if bits < 16:
+            weights = dict(encoder.named_parameters())
+            for name, weight in rounded_text_encoder(self.folder / "text_encoder", bits):
+                weights[name].copy_(weight)
+        encoder.to(device)
         tokenizer = AutoTokenizer.from_pretrained(self.folder / "tokenizer")
         pipeline = self.model.pipeline
 

@@ -17,7 +17,7 @@ from export.configuration import Configuration, read_json
 from export.layouts import Floats
 from export.layouts.mlx_affine import MlxAffine
 from export.layouts.mlx_packed import MlxPacked, sibling
-from export.pack import pack_words
+from export.pack import pack_words, unpack_words, widen_bf16
 from export.spec import LINEAR
 from export.ternarize.files import save_tensors, write_json
 from export.ternarize.grid import BINARY, CODE_BITS
@@ -69,14 +69,33 @@ def packed_parts(name, values, scales, bits):
     }
 
 
-def write_text_encoder(folder, teacher, bits):
-    """All layers of the encoder, linears and embedding as MLX's affine grid, the rest in bf16."""
+def text_encoder_layout(teacher, bits):
+    """(configuration, Floats) of all layers of an encoder's folder, quantised to `bits`."""
     config = Configuration.read(teacher / "config.json")
     layers = config.integer("num_hidden_layers")
     specs = qwen3.encoder_spec(qwen3.read_config(config, (layers,)))
     checkpoint = Checkpoint(teacher)
     checkpoint.strip_prefix("model.")
-    layout = Floats(checkpoint, specs, bits)
+    return config, Floats(checkpoint, specs, bits)
+
+
+def rounded_text_encoder(teacher, bits):
+    """(name, f32 weight) of each linear and the embedding, as write_text_encoder stores it."""
+    _, layout = text_encoder_layout(teacher, bits)
+    for name, spec in layout.specs.items():
+        if spec.role == LINEAR:
+            packed = layout.pack(name)
+            scales, biases = (widen_bf16(packed.parts[part]) for part in ("scales", "biases"))
+            codes = unpack_words(packed.parts["codes"], bits).astype(np.float32)
+            groups = codes.reshape(*scales.shape, packed.storage.group)
+            weight = groups * scales[..., None] + biases[..., None]
+            yield f"model.{name}", torch.from_numpy(weight.reshape(spec.shape))
+
+
+def write_text_encoder(folder, teacher, bits):
+    """All layers of the encoder, linears and embedding as MLX's affine grid, the rest in bf16."""
+    config, layout = text_encoder_layout(teacher, bits)
+    checkpoint, specs = layout.checkpoint, layout.specs
     stored, group = {}, None
     for name, spec in specs.items():
         key = f"model.{name}"

@@ -48,9 +48,9 @@ def distances(family, student, teacher, batch, with_features):
     """Relative velocity error and mean relative feature error, each f32 [B]; zeros without."""
     blocks = [compared(family, model) if with_features else [] for model in (student, teacher)]
     with torch.no_grad(), features(family, blocks[1]) as wanted_features:
-        wanted = family.velocity(teacher, batch.states, batch.sigmas, batch.contexts)
+        wanted = family.velocity(teacher, *batch.inputs(teacher=True))
     with features(family, blocks[0]) as got_features:
-        got = family.velocity(student, batch.states, batch.sigmas, batch.contexts)
+        got = family.velocity(student, *batch.inputs())
     velocity = relative_error(got, wanted)
     if not with_features:
         return velocity, torch.zeros_like(velocity)

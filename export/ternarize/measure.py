@@ -30,9 +30,8 @@ def held_out(run, rows):
         counts = torch.tensor([float(real) for _, real in own], dtype=torch.float64)
         for place, (_, step, sigma) in enumerate(points):
             batch = held_out_batch(run, [row for row, _ in own], step, sigma)
-            inputs = batch.states, batch.sigmas, batch.contexts
-            wanted = run.family.velocity(run.teacher, *inputs)
-            got = run.family.velocity(run.student.transformer, *inputs)
+            wanted = run.family.velocity(run.teacher, *batch.inputs(teacher=True))
+            got = run.family.velocity(run.student.transformer, *batch.inputs())
             for column, figure in enumerate((cosine(got, wanted), relative_error(got, wanted))):
                 sums[place, column] += (figure.double().cpu() * counts).sum()
             sums[place, 2] += counts.sum()
@@ -55,7 +54,8 @@ def held_out_batch(run, rows, step, sigma):
         x0 = run.trajectories.state(rows, -1)
         states = (1 - sigma) * x0 + sigma * torch.from_numpy(noise).to(x0)
     sigmas = torch.full((len(rows),), sigma, device=states.device)
-    return Batch(states, sigmas, run.trajectories.context(rows))
+    contexts = (run.trajectories.context(rows, teacher) for teacher in (False, True))
+    return Batch(states, sigmas, *contexts)
 
 
 @torch.no_grad()

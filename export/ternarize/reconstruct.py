@@ -2,7 +2,8 @@
 
 Its inputs are what the student's blocks before it give, low-bit already, so that it also makes good
 their errors; its targets are the teacher's outputs on the same states of the teacher's own
-trajectories. Only one block's optimiser state exists at a time.
+trajectories. Only one block's optimiser state exists at a time. A step takes one micro-batch of
+each process.
 """
 
 import numpy as np
@@ -57,7 +58,7 @@ def recorded(run, transformer, block, batch):
         seen.append(((inputs, keywords), run.family.stream(output)))
 
     hook = block.register_forward_hook(keep, with_kwargs=True)
-    run.family.velocity(transformer, batch.states, batch.sigmas, batch.contexts)
+    run.family.velocity(transformer, *batch.inputs(teacher=transformer is run.teacher))
     hook.remove()
     return seen[0]
 

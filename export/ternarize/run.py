@@ -84,7 +84,7 @@ class Run:
 
     def refuse_other(self, saved):
         for key, value in self.identity.items():
-            got = saved["identity"].get(key) if saved else value
+            got = saved.get("identity", {}).get(key) if saved else value
             if got != value:
                 raise ExportError(
                     f"{self.work}: holds a run with {key} {got}, got {value}; go on with the same "

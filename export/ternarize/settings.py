@@ -40,6 +40,7 @@ class Settings:
     seed: int = option(0, "of everything random")
     scales: str = "least-squares"
     compute: str = "bf16"
+    text_encoder_bits: int = 4
     checkpointing: bool = True
     skip: tuple = ()
 

@@ -44,7 +44,7 @@ def run_stages(run):
         run.end()
 
 
-def write_student(run, out, text_encoder_bits):
+def write_student(run, out):
     """The student's folder with its report, beside its place first and then in it."""
     partial = out.with_name(out.name + ".partial")
     tensors = run.student.tensors()
@@ -55,7 +55,8 @@ def write_student(run, out, text_encoder_bits):
         return
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    run.family.write(partial, run.settings.bits, tensors, text_encoder_bits)
+    settings = run.settings
+    run.family.write(partial, settings.bits, tensors, settings.text_encoder_bits)
     write_report(partial / REPORT, run, sizes(partial, run.family.folder))
     replace_folder(out, partial)
     processes.wait()

@@ -37,7 +37,12 @@ class Sample:
 class Batch:
     states: torch.Tensor    # f32 [B, tokens, channels]
     sigmas: torch.Tensor    # f32 [B]
-    contexts: torch.Tensor  # [B, text tokens, width]
+    contexts: torch.Tensor  # [B, text tokens, width], of the student's text encoder
+    wanted: torch.Tensor    # the same, of the teacher's
+
+    def inputs(self, teacher=False):
+        """What the family's velocity takes after the transformer."""
+        return self.states, self.sigmas, self.wanted if teacher else self.contexts
 
 
 def kinds(batch, offset, rollouts):
@@ -105,4 +110,4 @@ def assemble(samples, depth, family, trajectories, student):
         for place, i in enumerate(own):
             states[i] = reached[place]
     sigmas = torch.tensor([sample.sigma for sample in samples], device=states.device)
-    return Batch(states, sigmas, context)
+    return Batch(states, sigmas, context, trajectories.context(rows, teacher=True))

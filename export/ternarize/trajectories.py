@@ -3,8 +3,11 @@
 They are drawn once and kept in three files, so that training reads rows instead of drawing:
 
     states.npy     f16 [prompts * seeds, steps + 1, tokens, channels]    state 0 is the noise
-    contexts.npy   bf16 as u16 [prompts, text tokens, width]             what the encoder says
+    contexts.npy   bf16 as u16 [prompts, encoders, text tokens, width]   what the encoders say
     drawn.json     what was asked for, and how many rows are there
+
+The encoders are the teacher's and, where it is stored with fewer bits, the student's: a student is
+taught on what it will read, to say what the teacher says to what that reads.
 """
 
 import json
@@ -32,9 +35,11 @@ class Trajectories:
         chosen = self.states[np.asarray(rows), step]
         return torch.from_numpy(chosen.astype(np.float32)).to(self.device)
 
-    def context(self, rows):
-        """[B, text tokens, width] of the rows' prompts."""
-        chosen = self.contexts[np.asarray(rows) // self.seeds].astype(np.uint16)
+    def context(self, rows, teacher=False):
+        """[B, text tokens, width] of the rows' prompts, by the student's encoder or the teacher's.
+        """
+        encoder = 0 if teacher else -1
+        chosen = self.contexts[np.asarray(rows) // self.seeds, encoder].astype(np.uint16)
         return torch.from_numpy(chosen).view(torch.bfloat16).to(self.device, self.dtype)
 
 
@@ -43,25 +48,27 @@ def draw(folder, family, teacher, prompts, settings, dtype, device, progress):
     request = {
         "teacher": family.fingerprint(), "prompts": prompts.digest, "count": len(prompts.texts),
         "seeds": settings.seeds_per_prompt, "seed": settings.seed, "compute": settings.compute,
+        "text_encoder_bits": settings.text_encoder_bits,
     }  # fmt: skip
     done = rows_drawn(folder, request)
     count = len(prompts.texts)
     if done == count:
         return
-    states, contexts = open_files(folder, family, count, settings.seeds_per_prompt, done)
-    encode = family.load_encoder(dtype, device)
+    bits = sorted({16, settings.text_encoder_bits}, reverse=True)
+    encoders = [family.load_encoder(dtype, device, each) for each in bits]
+    states, contexts = open_files(folder, family, request, len(encoders), done)
     size = settings.micro_batch
     progress.begin("draw with the teacher", count, done)
     while done < count:
         # Processes beyond the last prompt draw the last one again: all must take part in each call.
         first = done + processes.rank() * size
         chosen = np.minimum(np.arange(first, first + size), count - 1)
-        context = encode([prompts.texts[i] for i in chosen])
-        contexts[chosen] = context.to(torch.bfloat16).view(torch.uint16).cpu().numpy()
+        said = [encode([prompts.texts[i] for i in chosen]) for encode in encoders]
+        contexts[chosen] = torch.stack(said, 1).bfloat16().view(torch.uint16).cpu().numpy()
         for seed in range(settings.seeds_per_prompt):
             rows = chosen * settings.seeds_per_prompt + seed
             noise = torch.from_numpy(np.stack([initial(family, settings, row) for row in rows]))
-            path = roll(family, teacher, noise.to(device), context, len(family.sigmas) - 1)
+            path = roll(family, teacher, noise.to(device), said[0], len(family.sigmas) - 1)
             states[rows] = torch.stack(path, 1).half().cpu().numpy()
         for file in (states, contexts):
             file.flush()
@@ -92,12 +99,13 @@ def rows_drawn(folder, request):
     return rows
 
 
-def open_files(folder, family, count, seeds, done):
+def open_files(folder, family, request, encoders, done):
     """states.npy and contexts.npy to write to; made by the first process when nothing is there."""
     folder.mkdir(parents=True, exist_ok=True)
-    states = (count * seeds, len(family.sigmas), *family.state_shape)
-    shapes = {"states.npy": (np.float16, states),
-              "contexts.npy": (np.uint16, (count, *family.context_shape))}  # fmt: skip
+    count = request["count"]
+    states = (count * request["seeds"], len(family.sigmas), *family.state_shape)
+    contexts = (count, encoders, *family.context_shape)
+    shapes = {"states.npy": (np.float16, states), "contexts.npy": (np.uint16, contexts)}
     if processes.rank() == 0 and not done:
         check_disk(folder, shapes.values())
         for name, (dtype, shape) in shapes.items():

@@ -75,7 +75,7 @@ def start(teacher, prompts, out, *words, stop=None):
 def finish(run, options):
     """All stages, and the student's folder."""
     run_stages(run)
-    write_student(run, options.out, options.text_encoder_bits)
+    write_student(run, options.out)
     return run
 
 

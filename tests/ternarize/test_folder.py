@@ -3,6 +3,7 @@
 import json
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -11,7 +12,7 @@ from transformers import Qwen3ForCausalLM
 from build import main
 from export.ternarize import grid
 from tests import reference
-from tests.ternarize.teacher import finish, start
+from tests.ternarize.teacher import files, finish, start
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +88,28 @@ def test_the_text_encoder_is_within_half_a_step_of_the_teachers(teacher, whole):
         else:
             limit = 0.51 * scales.float() + 0.01 * grid.grouped(parameter, 64).abs().amax(-1)
             assert (grid.grouped(error, 64).amax(-1) <= limit).all() and error.any(), name
+
+
+def test_the_student_is_taught_on_what_its_own_text_encoder_says(whole):
+    run, out = whole
+    prompts, rows = run.prompts.texts[:3], [0, 1, 2]
+    pipeline = reference.load_pipeline(out)
+    for row, prompt in zip(rows, prompts, strict=True):
+        want = reference.encode_prompt(out, prompt, pipeline.text_encoder)
+        own = run.trajectories.context([row])[0].float().numpy()
+        teachers = run.trajectories.context([row], teacher=True)[0].float().numpy()
+        error = np.abs(own - want).max() / np.abs(want).max()
+        assert error < 2**-8 < 0.02 < np.abs(teachers - want).max() / np.abs(want).max()
+
+
+def test_a_text_encoder_of_16_bits_stays_as_it_is(teacher, prompts, tmp_path):
+    out = tmp_path / "student"
+    words = ("--text-encoder-bits", 16, "--skip", "reconstruct", "train", "finish")
+    run = finish(*start(teacher, prompts, out, *words))
+    assert files(out / "text_encoder") == files(teacher / "text_encoder")
+    assert not (out / "text_encoder-mlx-4bit").exists()
+    both = [run.trajectories.context([0, 5], teacher) for teacher in (False, True)]
+    assert torch.equal(*both)
 
 
 def test_the_report_says_everything(student):

@@ -67,7 +67,7 @@ def test_states_are_made_as_their_kind_says():
     path = torch.from_numpy(random.standard_normal((3, 5, 6, 4), np.float32))
     trajectories = SimpleNamespace(
         state=lambda rows, step: path[rows, step].clone(),
-        context=lambda rows: torch.zeros(len(rows), 2, 8))
+        context=lambda rows, teacher=False: torch.full((len(rows), 2, 8), float(teacher)))
 
     def velocity(transformer, states, sigmas, contexts):
         return states * sigmas[:, None, None]
@@ -78,6 +78,7 @@ def test_states_are_made_as_their_kind_says():
                states.Sample(states.TRAJECTORY, 1, 3, 0.4),
                states.Sample(states.ROLLOUT, 2, 2, 0.7)]
     batch = states.assemble(samples, 2, family, trajectories, None)
+    assert batch.wanted.all() and not batch.contexts.any()
     torch.testing.assert_close(batch.states[0], 0.75 * path[0, -1] + 0.25 * torch.tensor(noise))
     assert torch.equal(batch.states[1], path[1, 3])
     want = roll(family, None, path[2:, 0], None, 2)[-1][0]
