@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from export.errors import ExportError
 from export.ternarize import processes
 
+UNREADABLE = (OSError, TypeError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError)
 REPORT = "report"  # folder inside a student's folder, by which an earlier one is known
 
 
@@ -76,9 +77,8 @@ def load_checkpoint(folder):
             "go on with as many, or --restart"
         )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        return dict(state)
-    except (OSError, TypeError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except UNREADABLE as error:
         reason = " ".join(str(error).split())[:120]
         raise ExportError(
             f"{path}: the checkpoint cannot be read ({reason}); --restart begins anew"

@@ -139,7 +139,9 @@ def test_checkpoint_that_cannot_be_read(command, tmp_path):
     path = tmp_path / "student.work" / "checkpoint" / "process-0-of-1.pt"
     path.write_bytes(path.read_bytes()[:1000])
     refused(command(), "process-0-of-1.pt: the checkpoint cannot be read", "--restart")
-    torch.save({"identity": {}}, path)
+    torch.save(3, path)
+    refused(command(), "process-0-of-1.pt: the checkpoint cannot be read")
+    torch.save({}, path)
     refused(command(), "holds a run with bits None")
     assert command("--restart")[0] == 0
 
