@@ -16,6 +16,7 @@ from export.ternarize.states import assemble, plan
 
 WARM_UP, MOST_WARM_UP = 0.05, 500   # share of the steps, and steps
 LAST_RATE = 0.05                    # of the peak
+FINISH_RATE = 0.2                   # of the dense peak, so as not to undo what train has settled
 SCALES_LEARN_FROM = 1 / 3
 FEATURES_FADE_FROM = 0.7
 BETAS = (0.9, 0.95)
@@ -71,12 +72,12 @@ class Descent:
         self.run, self.student, self.settings = run, run.student, run.settings
         self.steps = run.settings.steps(run.stage)
         self.training = run.stage == "train"
-        self.peaks = (self.settings.rate, self.settings.dense_rate)
         latents, others = self.student.latents(), self.student.others()
         groups = [{"params": params, "lr": 0.0} for params in (latents, others) if params]
-        self.peaks = self.peaks if latents else self.peaks[1:]
+        dense_rate = self.settings.dense_rate
+        self.peaks = (self.settings.rate, dense_rate) if latents else (FINISH_RATE * dense_rate,)
         self.optimiser = torch.optim.AdamW(groups, betas=BETAS, weight_decay=0, foreach=True)
-        self.average = Average(latents + others, self.settings.average if self.training else 0)
+        self.average = Average(latents + others, self.settings.average)
         if run.loop:
             self.optimiser.load_state_dict(run.loop["optimiser"])
             self.average.restore(run.loop["average"])

@@ -62,7 +62,8 @@ class Run:
         """Loads teacher and student, draws the trajectories, and resumes. Raises ExportError."""
         family, settings = self.family, self.settings
         saved = load_checkpoint(self.work / "checkpoint")
-        self.refuse_other(saved)
+        if saved is not None:
+            self.refuse_other(saved.get("identity", {}))
         transformer, weights = family.load_transformer()
         family.prepare(transformer, self.dtype)
         self.teacher = self.place(deepcopy(transformer).requires_grad_(False))
@@ -74,7 +75,7 @@ class Run:
         self.student = Student(
             self.place(transformer), weights, family.lowbit, family.group, settings.bits
         )
-        if saved:
+        if saved is not None:
             self.restore(saved)
 
     def place(self, transformer):
@@ -82,13 +83,12 @@ class Run:
             child.to(self.device)
         return processes.shard(transformer, self.family.units(transformer))
 
-    def refuse_other(self, saved):
+    def refuse_other(self, identity):
         for key, value in self.identity.items():
-            got = saved.get("identity", {}).get(key) if saved else value
-            if got != value:
+            if identity.get(key) != value:
                 raise ExportError(
-                    f"{self.work}: holds a run with {key} {got}, got {value}; go on with the same "
-                    "settings, name another --work, or --restart"
+                    f"{self.work}: holds a run with {key} {identity.get(key)}, got {value}; go on "
+                    "with the same settings, name another --work, or --restart"
                 )
 
     def restore(self, saved):
