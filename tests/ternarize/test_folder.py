@@ -1,6 +1,7 @@
 """The student's folder: exactly the trained weights, readable by build.py and by diffusers."""
 
 import json
+import signal
 from xml.etree import ElementTree
 
 import numpy as np
@@ -63,7 +64,15 @@ def test_it_learned_on_the_grid(student):
         assert (scales >= 0).all() and grid.grouped(values, 128).shape[:2] == scales.shape
 
 
-def test_build_reads_it(student, tmp_path, capsys):
+@pytest.fixture
+def signals():
+    """build.py's main takes SIGTERM for itself."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+
+
+def test_build_reads_it(student, tmp_path, capsys, signals):
     run, out = student
     assert main(["--model", str(out), "--out", str(tmp_path / "dist")]) == 0, capsys.readouterr()
     manifest = json.loads((tmp_path / "dist" / "model" / "manifest.json").read_text())
