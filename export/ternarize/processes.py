@@ -7,6 +7,7 @@ import os
 
 import torch
 from torch import distributed
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -48,9 +49,10 @@ def shard(module, units):
     """
     if not distributed.is_initialized():
         return module
+    mesh = init_device_mesh(next(module.parameters()).device.type, (count(),))
     policy = MixedPrecisionPolicy(reduce_dtype=torch.float32)
     for unit in [*units, module]:
-        fully_shard(unit, mp_policy=policy, reshard_after_forward=True)
+        fully_shard(unit, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
     return module
 
 
