@@ -54,8 +54,9 @@ ENDINGS = ("on a wooden table", "on a table", "highly detailed", "digital art", 
            "soft light", "in a garden", "clouds", "in the mountains", "with hills", "cartoon style",
            "flat illustration", "calm mood", "very detailed", "simple background")
 POTS = ("pot", "pot", "pot", "pot", "planter", "vase", "bonsai pot")
-# Chance that a caption names the attribute. Clear weather is what nobody mentions.
-KEEP = {"foliage": .93, "pot": .9, "pot_shape": .6, "sky": .87, "weather": .85}
+# Chance that a caption names the attribute. Clear weather is what nobody mentions, so no mention
+# of weather means clear in nine captions of ten.
+KEEP = {"foliage": .93, "pot": .9, "pot_shape": .6, "sky": .87, "weather": .97}
 KEEP_CLEAR = .15
 
 

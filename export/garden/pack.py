@@ -121,9 +121,9 @@ def write_configs(out, steps):
 
 
 def write_manifest(out):
-    """List every file with its bytes and SHA-256."""
-    files = sorted(path for path in out.rglob("*") if path.is_file()
-                   and path.name != "manifest.json")
+    """List every file that a loader reads, with its bytes and SHA-256."""
+    files = sorted(path for path in out.rglob("*") if path.name != "manifest.json"
+                   and path.suffix in (".json", ".safetensors"))
     write_json(out / "manifest.json", {"files": [
         {"path": path.relative_to(out).as_posix(), "bytes": path.stat().st_size,
          "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in files]})

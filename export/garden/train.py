@@ -12,7 +12,7 @@ from pathlib import Path
 from . import autoencoder, dataset, flow, parallel
 from .tokenizer import save_tokenizer
 
-SECONDS = {"autoencoder": 1500, "denoiser": 4500}
+SECONDS = {"autoencoder": 1765, "denoiser": 4300}
 
 
 def arguments():
