@@ -2,8 +2,7 @@
 
     python -m export.garden.pack --work garden-work --out models/garden-ternary
 
-Codes lie least significant bits first in little-endian 32-bit words along the input axis:
-ternary t as 2-bit q = t + 1 with bias = -scale, the text encoder as 4-bit affine q.
+Ternary t as 2-bit q = t + 1 with bias = -scale, the text encoder as 4-bit affine q.
 """
 
 import argparse
@@ -18,6 +17,8 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from safetensors.torch import save_file
 
+from export.pack import pack_words
+
 from . import architecture, autoencoder, quantise
 from .checkpoint import load_latest
 from .denoiser import Networks, storage
@@ -29,29 +30,18 @@ SCHEDULER = {"num_train_timesteps": 1000, "shift": 3.0, "use_dynamic_shifting": 
 SIZES = [[128, 128]]
 
 
-def pack_codes(codes, bits):
-    """uint8 [out, in] to u32 [out, in·bits/32]; column c of a word at bit bits·(c mod 32/bits)."""
-    rows, columns = codes.shape
-    per_word = 32 // bits
-    if columns % per_word:
-        raise ValueError(f"pack_codes: {columns} columns, expected a multiple of {per_word}")
-    shifts = np.arange(per_word, dtype=np.uint32) * bits
-    words = codes.reshape(rows, -1, per_word).astype(np.uint32) << shifts
-    return np.bitwise_or.reduce(words, axis=-1)
-
-
 def ternary_tensors(module, weight):
     """The three stored tensors of a ternary linear f32 [out, in]."""
     scales = quantise.ternary_scales(weight).bfloat16()
     codes = quantise.ternary_codes(weight, scales.float()) + 1
-    return {f"{module}.weight": torch.from_numpy(pack_codes(codes.numpy(), 2)),
+    return {f"{module}.weight": torch.from_numpy(pack_words(codes.numpy().astype(np.uint8), 2)),
             f"{module}.scales": scales, f"{module}.biases": -scales}
 
 
 def affine_tensors(module, weight):
     """The three stored tensors of a 4-bit affine matrix f32 [out, in]."""
     codes, scales, biases = quantise.affine_parts(weight)
-    return {f"{module}.weight": torch.from_numpy(pack_codes(codes.numpy(), 4)),
+    return {f"{module}.weight": torch.from_numpy(pack_words(codes.numpy(), 4)),
             f"{module}.scales": scales.bfloat16(), f"{module}.biases": biases.bfloat16()}
 
 
