@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 import torch
 
+from export.errors import ExportError
 from export.garden import quantise
 from export.garden.denoiser import Networks, Rounding, sample_sigmas, storage
 from export.garden.muon import Muon, orthogonalise
-from export.garden.pack import pack_codes, packed_tensors
+from export.garden.pack import packed_tensors
 from export.garden.packed import dequantise
+from export.pack import pack_words
 
 
 def weights(rows, columns, seed=0):
@@ -56,10 +58,10 @@ def test_affine_error_is_within_half_a_step():
 def test_bit_order_of_a_hand_written_word():
     codes = np.ones((1, 16), np.uint8)
     codes[0, 0] = 2
-    assert pack_codes(codes, 2).tolist() == [[0x55555556]]
-    assert pack_codes(np.arange(8, dtype=np.uint8)[None], 4).tolist() == [[0x76543210]]
-    with pytest.raises(ValueError, match="15 columns, expected a multiple of 16"):
-        pack_codes(np.ones((1, 15), np.uint8), 2)
+    assert pack_words(codes, 2).tolist() == [[0x55555556]]
+    assert pack_words(np.arange(8, dtype=np.uint8)[None], 4).tolist() == [[0x76543210]]
+    with pytest.raises(ExportError, match="15 codes of 2 bits do not fill whole 32-bit words"):
+        pack_words(np.ones((1, 15), np.uint8), 2)
 
 
 def test_packed_weights_are_the_trained_ones():
