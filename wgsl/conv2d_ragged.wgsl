@@ -6,7 +6,7 @@
 //   y      [H*UP, W*UP, Cout] f32, of which rows row0..row0+rows-1 are written; ADD adds to it
 //   grid   Cout/8, rows*W*UP/8, 1
 //   needs  row0 + rows <= H*UP
-//   oracle tests/oracles.py::conv2d
+//   oracle tests/oracles.py::conv2d_ragged
 //
 // One output a thread: models have channel counts of four, and at most a latent is narrower.
 

@@ -1,43 +1,16 @@
-"""Real sites, built by build.py, on a real server, in a real Chromium with WebGPU."""
+"""Real sites, built by build.py, on a real server."""
 
-import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from export.serve import make_server
+from tests.conftest import WEBGPU, launch
 
 ROOT = Path(__file__).resolve().parents[2]
-QUIET = [
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-WEBGPU = ["--enable-unsafe-webgpu"]  # lets Chromium offer its software adapter
-
-
-def launch(playwright, flags=WEBGPU):
-    """A headless Chromium; without the WebGPU flag it offers no adapter."""
-    path = shutil.which("chromium") or "/usr/bin/chromium"
-    return playwright.chromium.launch(executable_path=path, args=["--no-sandbox", *flags, *QUIET])
-
-
-@pytest.fixture(scope="session")
-def playwright():
-    with sync_playwright() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def browser(playwright):
-    started = launch(playwright)
-    yield started
-    started.close()
 
 
 @pytest.fixture

@@ -196,7 +196,8 @@ def test_one_tensor_in_memory_at_a_time(build, unpacked, tmp_path, monkeypatch):
 
 
 PAUSED_BUILD = """
-import sys, time, build
+import signal, sys, time, build
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job would ignore it
 from export.shards import ShardWriter
 finish = ShardWriter.finish
 def pause(self):

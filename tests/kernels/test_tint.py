@@ -1,14 +1,9 @@
 """Every kernel compiles in Chromium's compiler too (the other tests run naga, Firefox's)."""
 
-import os
-
 import pytest
-from playwright.sync_api import sync_playwright
 
 from tests.kernels import gpu
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--headless=new", "--enable-unsafe-webgpu"]
 ATTENTION = [{"DH": 4}, {"DH": 64, "QUERIES": 16}, {"DH": 128, "CAUSAL": 1}, {"DH": 512}]
 CASES = [(name, {}) for name in gpu.NAMES] + [("attention", variant) for variant in ATTENTION]
 COMPILE = """async ([code, constants]) => {
@@ -23,20 +18,17 @@ COMPILE = """async ([code, constants]) => {
 
 
 @pytest.fixture(scope="module")
-def page():
+def page(browser):
     """A page with a WebGPU device of the default limits; WebGPU needs a secure context."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page()
-        page.route("https://kernels.test/", lambda route: route.fulfill(body=""))
-        page.goto("https://kernels.test/")
-        page.evaluate("""async () => {
-          const adapter = await navigator.gpu.requestAdapter();
-          if (!adapter) throw new Error('Chromium has no WebGPU adapter');
-          window.device = await adapter.requestDevice();
-        }""")
-        yield page
-        browser.close()
+    page = browser.new_page()
+    page.route("https://kernels.test/", lambda route: route.fulfill(body=""))
+    page.goto("https://kernels.test/")
+    page.evaluate("""async () => {
+      const adapter = await navigator.gpu.requestAdapter();
+      if (!adapter) throw new Error('Chromium has no WebGPU adapter');
+      window.device = await adapter.requestDevice();
+    }""")
+    return page
 
 
 @pytest.mark.parametrize("name, constants", CASES, ids=str)

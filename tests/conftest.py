@@ -1,0 +1,36 @@
+"""A real Chromium with WebGPU, for every test that needs one.
+
+Playwright's synchronous API allows one instance a process, so it stands here.
+"""
+
+import shutil
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+QUIET = [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+WEBGPU = ["--enable-unsafe-webgpu"]  # lets Chromium offer its software adapter
+
+
+def launch(playwright, flags=WEBGPU):
+    """A headless Chromium; without the WebGPU flag it offers no adapter."""
+    path = shutil.which("chromium") or "/usr/bin/chromium"
+    return playwright.chromium.launch(executable_path=path, args=["--no-sandbox", *flags, *QUIET])
+
+
+@pytest.fixture(scope="session")
+def playwright():
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(playwright):
+    started = launch(playwright)
+    yield started
+    started.close()
