@@ -59,8 +59,8 @@ export async function loadPipeline(manifestUrl, options = {}) {
       + `this engine draws ${Object.keys(FAMILIES)}`);
   }
   onProgress({ phase: 'check', loadedBytes: 0, totalBytes: downloadBytes(manifest) });
-  const device = await openDevice();
-  const pipeline = new Pipeline({ manifest, family, device, memoryBudget });
+  const { device, adapter } = await openDevice();
+  const pipeline = new Pipeline({ manifest, family, device, adapter, memoryBudget });
   try {
     await pipeline.check();
     throwIfAborted(signal);
@@ -78,6 +78,7 @@ class Pipeline {
   #manifest;
   #family;
   #device;
+  #adapter;
   #kernels;
   #ops;
   #budget;
@@ -87,10 +88,11 @@ class Pipeline {
   #busy = false;
   #rehearsed = new Map();
 
-  constructor({ manifest, family, device, memoryBudget }) {
+  constructor({ manifest, family, device, adapter, memoryBudget }) {
     this.#manifest = manifest;
     this.#family = family;
     this.#device = device;
+    this.#adapter = adapter;
     this.#budget = memoryBudget;
     this.#kernels = new Kernels(device, new URL('./wgsl/', import.meta.url));
     this.#ops = new Ops({ device, kernels: this.#kernels, watch: watchDevice(device),
@@ -122,7 +124,7 @@ class Pipeline {
   /** What a page needs to know of the model and the device. */
   get info() {
     const { name, family, variant, pipeline, patch } = this.#manifest;
-    const { vendor, architecture, description } = this.#device.adapterInfo ?? {};
+    const { vendor, architecture, description } = this.#adapter;
     return {
       name, family, variant, pipeline, patch,
       bytes: downloadBytes(this.#manifest),

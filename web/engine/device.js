@@ -38,7 +38,8 @@ export async function inspectDevice() {
 
 /**
  * Opens the GPU with the raised limits where the adapter has them.
- * @returns {Promise<GPUDevice>}
+ * @returns {Promise<{ device: GPUDevice, adapter: object }>} adapter: what `inspectDevice` says of
+ *   it. (Deno 2.9 panics when `device.adapterInfo` is read after the adapter was collected.)
  * @throws {UnsupportedError} no WebGPU, or no adapter
  */
 export async function openDevice() {
@@ -48,7 +49,8 @@ export async function openDevice() {
   const requiredLimits = Object.fromEntries(RAISED_LIMITS
     .map((name) => [name, adapter.limits[name]]));
   try {
-    return await adapter.requestDevice({ label: 'trefoil', requiredLimits });
+    const device = await adapter.requestDevice({ label: 'trefoil', requiredLimits });
+    return { device, adapter: found.adapter };
   } catch (cause) {
     throw new UnsupportedError(`The graphics adapter refused to open: ${cause.message}`, { cause });
   }
