@@ -12,30 +12,28 @@ import shutil
 from pathlib import Path
 
 import diffusers
-import numpy as np
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
-from safetensors.torch import save_file
 
+from export.families.flux2 import SCHEDULER
 from export.pack import pack_words
+from export.ternarize.files import save_tensors
+from export.ternarize.folder import packed_parts
+from export.ternarize.grid import TERNARY
 
 from . import architecture, autoencoder, quantise
 from .checkpoint import load_latest
 from .denoiser import Networks, storage
 from .prompts import EXAMPLES
 
-SCHEDULER = {"num_train_timesteps": 1000, "shift": 3.0, "use_dynamic_shifting": True,
-             "base_shift": .5, "max_shift": 1.15, "base_image_seq_len": 256,
-             "max_image_seq_len": 4096, "time_shift_type": "exponential"}
 SIZES = [[128, 128]]
 
 
 def ternary_tensors(module, weight):
     """The three stored tensors of a ternary linear f32 [out, in]."""
     scales = quantise.ternary_scales(weight).bfloat16()
-    codes = quantise.ternary_codes(weight, scales.float()) + 1
-    return {f"{module}.weight": torch.from_numpy(pack_words(codes.numpy().astype(np.uint8), 2)),
-            f"{module}.scales": scales, f"{module}.biases": -scales}
+    values = quantise.ternary_codes(weight, scales.float())
+    return packed_parts(f"{module}.weight", values, scales, TERNARY)
 
 
 def affine_tensors(module, weight):
@@ -66,12 +64,6 @@ def write_json(path, value):
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_tensors(path, tensors):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({key: tensors[key].contiguous() for key in sorted(tensors)}, path,
-              metadata={"format": "pt"})
-
-
 def write_autoencoder(folder, work):
     """The whole autoencoder in bf16, with the batch-norm statistics of the training latents."""
     model, statistics = autoencoder.trained(work), load_latest(work, "statistics")
@@ -80,7 +72,7 @@ def write_autoencoder(folder, work):
     model.save_config(folder)
     tensors = {key: value if value.dtype == torch.int64 else value.bfloat16()
                for key, value in model.state_dict().items()}
-    write_tensors(folder / "diffusion_pytorch_model.safetensors", tensors)
+    save_tensors(folder / "diffusion_pytorch_model.safetensors", tensors)
 
 
 def text_encoder_config():
@@ -129,8 +121,8 @@ def pack(work, out, steps=8, untrained=False):
         masters = load_latest(work, "denoiser")["average"]
     transformer, text_encoder = packed_tensors(masters)
     write_configs(out, steps)
-    write_tensors(out / "transformer-packed-mflux/diffusion_pytorch_model.safetensors", transformer)
-    write_tensors(out / "text_encoder-mlx-4bit/model.safetensors", text_encoder)
+    save_tensors(out / "transformer-packed-mflux/diffusion_pytorch_model.safetensors", transformer)
+    save_tensors(out / "text_encoder-mlx-4bit/model.safetensors", text_encoder)
     write_autoencoder(out / "vae", work)
     shutil.copytree(work / "tokenizer", out / "tokenizer", dirs_exist_ok=True)
     write_manifest(out)

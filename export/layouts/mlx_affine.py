@@ -7,9 +7,9 @@ w = scale*code + bias; the others (norms) are ordinary tensors.
 from export.configuration import Configuration
 from export.errors import ExportError
 from export.layouts.floats import dense_storage, pack_dense
-from export.layouts.mlx_packed import sibling
+from export.layouts.mlx_packed import expected_names, read_scales, sibling
 from export.pack import STORAGE_OF, Packed, Storage
-from export.spec import LINEAR, Expected
+from export.spec import LINEAR
 
 BITS = (4, 8)
 GROUP_STEP = 32  # the kernels read whole words of a group
@@ -29,16 +29,7 @@ class MlxAffine:
                 )
 
     def expected(self):
-        names = {}
-        for name, spec in self.specs.items():
-            if spec.role != LINEAR:
-                names[name] = Expected(spec.shape)
-                continue
-            rows, columns = spec.shape
-            names[name] = Expected((rows, columns * self.bits // 32), ("U32",))
-            for part in ("scales", "biases"):
-                names[sibling(name, part)] = Expected((rows, columns // self.group))
-        return names
+        return expected_names(self.specs, LINEAR, self.bits, self.group)
 
     def storage(self, name):
         spec = self.specs[name]
@@ -51,13 +42,7 @@ class MlxAffine:
         spec = self.specs[name]
         if spec.role != LINEAR:
             return pack_dense(self.checkpoint, name, spec)
-        scales = self.checkpoint.read_finite(sibling(name, "scales"))
-        biases = self.checkpoint.read_finite(sibling(name, "biases"))
-        if scales.dtype != biases.dtype:
-            raise ExportError(
-                f"{self.checkpoint.folder}: {biases.name} has dtype {biases.dtype}, expected "
-                f"{scales.dtype} as {scales.name} has"
-            )
+        scales, biases = read_scales(self.checkpoint, name)
         codes = self.checkpoint.read(name).data
         return Packed(
             self.storage(name), {"codes": codes, "scales": scales.data, "biases": biases.data}

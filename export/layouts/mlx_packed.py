@@ -26,43 +26,24 @@ class MlxPacked:
         self.bits = find_bits(checkpoint, specs)
 
     def expected(self):
-        names = {}
-        for name, spec in self.specs.items():
-            if spec.role != LOWBIT:
-                names[name] = Expected(spec.shape)
-                continue
-            rows, columns = spec.shape
-            names[name] = Expected((rows, columns * self.bits // 32), ("U32",))
-            for part in ("scales", "biases"):
-                names[sibling(name, part)] = Expected((rows, columns // GROUP))
-        return names
+        return expected_names(self.specs, LOWBIT, self.bits, GROUP)
 
     def storage(self, name):
         spec = self.specs[name]
         if spec.role != LOWBIT:
             return dense_storage(self.checkpoint, name, spec)
-        return self.storage_of(name, *self.read_scales(name))
+        return self.storage_of(name, *read_scales(self.checkpoint, name))
 
     def storage_of(self, name, scales, biases):
         derived = {1: "binary", 2: "ternary"}[self.bits]
         kind = derived if has_derived_bias(scales, biases, derived) else f"affine{self.bits}"
         return Storage(kind, self.specs[name].shape, GROUP, STORAGE_OF[scales.dtype])
 
-    def read_scales(self, name):
-        scales = self.checkpoint.read_finite(sibling(name, "scales"))
-        biases = self.checkpoint.read_finite(sibling(name, "biases"))
-        if scales.dtype != biases.dtype:
-            raise ExportError(
-                f"{self.checkpoint.folder}: {biases.name} has dtype {biases.dtype}, expected "
-                f"{scales.dtype} as {scales.name} has"
-            )
-        return scales, biases
-
     def pack(self, name):
         spec = self.specs[name]
         if spec.role != LOWBIT:
             return pack_dense(self.checkpoint, name, spec)
-        scales, biases = self.read_scales(name)
+        scales, biases = read_scales(self.checkpoint, name)
         storage = self.storage_of(name, scales, biases)
         words = self.checkpoint.read(name).data
         if storage.kind == "ternary":
@@ -85,6 +66,32 @@ class MlxPacked:
 
 def sibling(name, part):
     return name.removesuffix("weight") + part
+
+
+def expected_names(specs, role, bits, group):
+    """source name -> Expected: three tensors for each weight of `role`, one for the others."""
+    names = {}
+    for name, spec in specs.items():
+        if spec.role != role:
+            names[name] = Expected(spec.shape)
+            continue
+        rows, columns = spec.shape
+        names[name] = Expected((rows, columns * bits // 32), ("U32",))
+        for part in ("scales", "biases"):
+            names[sibling(name, part)] = Expected((rows, columns // group))
+    return names
+
+
+def read_scales(checkpoint, name):
+    """(scales, biases) of a weight, which must be finite and of one dtype."""
+    scales = checkpoint.read_finite(sibling(name, "scales"))
+    biases = checkpoint.read_finite(sibling(name, "biases"))
+    if scales.dtype != biases.dtype:
+        raise ExportError(
+            f"{checkpoint.folder}: {biases.name} has dtype {biases.dtype}, expected "
+            f"{scales.dtype} as {scales.name} has"
+        )
+    return scales, biases
 
 
 def has_derived_bias(scales, biases, kind):

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from export import staging
 from export.errors import ExportError
 from export.ternarize import processes
 
@@ -33,10 +34,7 @@ def replace_folder(folder, partial):
     """Puts `partial` in the place of `folder`, which is missing only between two renames."""
     previous = folder.with_name(folder.name + ".previous")
     shutil.rmtree(previous, ignore_errors=True)
-    if folder.exists():
-        folder.rename(previous)
-    partial.rename(folder)
-    shutil.rmtree(previous, ignore_errors=True)
+    staging.replace(folder, partial, previous)
 
 
 def refuse_foreign(out):
