@@ -26,6 +26,9 @@ const FAMILIES = { flux2 };
 const PRECISIONS = ['f32'];
 const MAX_STEPS = 50;
 
+/** Shards for a rehearsal: nothing is downloaded yet, and no value matters. */
+const ZEROS = { read: async (shard, offset, bytes) => new Uint8Array(bytes) };
+
 /** Stages' weights stay in GPU memory between pictures when all together need no more than this. */
 const MEMORY_BUDGET = 2 ** 30;
 
@@ -202,7 +205,7 @@ class Pipeline {
     if (!this.#rehearsed.has(key)) {
       const allocator = new Allocator(null, this.#device.limits.maxStorageBufferBindingSize);
       const ops = new Ops({ device: null, kernels: this.#kernels, allocator });
-      const files = new TensorFiles(this.#manifest, null);
+      const files = new TensorFiles(this.#manifest, ZEROS);
       const tokens = { ids: new Int32Array(this.#manifest.pipeline.max_sequence_length), count: 1 };
       try {
         await this.#family.draw({ g: ops, stages: this.#openStages(ops, files, this.#budget), files,

@@ -11,29 +11,37 @@ const RAISED_LIMITS = ['maxBufferSize', 'maxStorageBufferBindingSize'];
  *   '' when ok
  */
 export async function inspectDevice() {
+  return (await findAdapter()).found;
+}
+
+/** What `inspectDevice` says, and the adapter that it says it of, if there is one. */
+async function findAdapter() {
   const absent = { ok: false, adapter: null, features: [], limits: {} };
   if (!globalThis.isSecureContext && globalThis.isSecureContext !== undefined) {
-    return { ...absent, reason: 'WebGPU is only offered on secure pages, and this one is not.',
-      remedy: 'Open the page over HTTPS, or as http://localhost.' };
+    return { found: { ...absent,
+      reason: 'WebGPU is only offered on secure pages, and this one is not.',
+      remedy: 'Open the page over HTTPS, or as http://localhost.' } };
   }
   if (!globalThis.navigator?.gpu) {
-    return { ...absent, reason: 'This browser does not offer WebGPU.',
-      remedy: remedyFor(navigator.userAgent) };
+    return { found: { ...absent, reason: 'This browser does not offer WebGPU.',
+      remedy: remedyFor(navigator.userAgent) } };
   }
-  const adapter = await requestAdapter();
+  const adapter = await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' });
   if (!adapter) {
-    return { ...absent, reason: 'The browser offers WebGPU but found no usable graphics adapter.',
-      remedy: remedyFor(navigator.userAgent) };
+    return { found: { ...absent,
+      reason: 'The browser offers WebGPU but found no usable graphics adapter.',
+      remedy: remedyFor(navigator.userAgent) } };
   }
   const { vendor, architecture, description } = adapter.info;
   const limits = {};
   for (const name in adapter.limits) limits[name] = adapter.limits[name];
-  return {
+  const found = {
     ok: true, reason: '', remedy: '',
     adapter: { vendor, architecture, description,
       fallback: Boolean(adapter.info.isFallbackAdapter) },
     features: [...adapter.features].sort(), limits,
   };
+  return { found, adapter };
 }
 
 /**
@@ -43,9 +51,8 @@ export async function inspectDevice() {
  * @throws {UnsupportedError} no WebGPU, or no adapter
  */
 export async function openDevice() {
-  const found = await inspectDevice();
+  const { found, adapter } = await findAdapter();
   if (!found.ok) throw new UnsupportedError(`${found.reason} ${found.remedy}`);
-  const adapter = await requestAdapter();
   const requiredLimits = Object.fromEntries(RAISED_LIMITS
     .map((name) => [name, adapter.limits[name]]));
   try {
@@ -78,10 +85,6 @@ export function watchDevice(device) {
   });
   lost.catch(() => {});
   return { check() { if (first) throw first; }, lost };
-}
-
-function requestAdapter() {
-  return navigator.gpu.requestAdapter({ powerPreference: 'high-performance' });
 }
 
 function remedyFor(userAgent) {

@@ -68,11 +68,10 @@ export class Ops extends Recorder {
     const step = this.#rowStep(M, 2 * N * K);
     for (let m = 0; m < M; m += step) {
       const count = Math.min(step, M - m);
-      const [part, target] = count === M ? [x, y] : [x.rows(m, count), y.rows(m, count)];
       this.dispatch(name, {
         constants: { ...constants, ...(add && { ADD: 1 }) },
         dims: { M: count, N, K, K_all: weight.shape[1], n0, k0 },
-        tensors: [part, ...buffers, target], cost: 2 * count * N * K,
+        tensors: [x.rows(m, count), ...buffers, y.rows(m, count)], cost: 2 * count * N * K,
       });
     }
     return y;
@@ -92,12 +91,11 @@ export class Ops extends Recorder {
     for (let m = 0; m < M; m += step) {
       const count = Math.min(step, M - m);
       this.scope(() => {
-        const part = count === M ? x : x.rows(m, count);
+        const part = x.rows(m, count);
         const g = this.linear(part, gate[0], { rows: gate[1] });
         const u = this.linear(part, up[0], { rows: up[1] });
         this.dispatch('swiglu', { dims: { count: g.count }, tensors: [u, g], cost: 8 * g.count });
-        const target = count === M ? y : y.rows(m, count);
-        this.linear(g, down[0], { columns: down[1], into: target, add });
+        this.linear(g, down[0], { columns: down[1], into: y.rows(m, count), add });
       });
     }
     return y;
@@ -156,11 +154,10 @@ export class Ops extends Recorder {
     const step = this.#rowStep(Tq, 4 * Tk * Hq * Dh);
     for (let q0 = 0; q0 < Tq; q0 += step) {
       const count = Math.min(step, Tq - q0);
-      const [part, target] = count === Tq ? [q, o] : [q.rows(q0, count), o.rows(q0, count)];
       this.dispatch('attention', {
         constants: { DH: Dh, QUERIES: queriesFor(Dh), ...(causal && { CAUSAL: 1 }) },
         dims: { Tq: count, Tk, Hq, Hkv, valid, q0, scale: Dh ** -0.5 },
-        tensors: [part, k, v, target], cost: 4 * count * Tk * Hq * Dh,
+        tensors: [q.rows(q0, count), k, v, o.rows(q0, count)], cost: 4 * count * Tk * Hq * Dh,
       });
     }
     return o;

@@ -95,7 +95,6 @@ export class Recorder {
    */
   reset() {
     this.#commands = [];
-    this.#scopes.splice(1);
     this.#scopes[0].forEach((allocation) => this.allocator.release(allocation));
     this.#scopes = [new Set()];
     if (this.#uniforms) this.allocator.destroy(this.#uniforms);

@@ -39,7 +39,7 @@ export async function draw({ g, stages, files, manifest }, tokens, request, hook
   onProgress({ stage: 'encode', step: 0, steps });
   await observe('token_ids', [tokens.ids.length], tokens.ids);
   const rows = await stages.use('text_encoder', signal, async (weights) => {
-    const embeddings = await gatherEmbeddings(g, files, tokens.ids, textEncoder);
+    const embeddings = await files.gatherRows(CPU_TENSORS[0], tokens.ids);        // [S, Dt]
     return encodeText(g, weights, textEncoder, { embeddings, valid: tokens.count, taps, signal });
   });
   await observe('encoder_rows', [rows[0].shape[0], taps.length * rows[0].width], rows);
@@ -76,8 +76,7 @@ export async function draw({ g, stages, files, manifest }, tokens, request, hook
   onProgress({ stage: 'decode', step: steps, steps });
   await g.drain({ signal });
   const rgba = await stages.use('autoencoder', signal, async (weights) => {
-    const running = (name) => g.rehearsal ? new Float32Array(C)
-      : files.floats(`autoencoder.bn.running_${name}`);
+    const running = (name) => files.floats(`autoencoder.bn.running_${name}`);
     const [mean, variance] = await Promise.all(['mean', 'var'].map(running));
     const picture = await decode(g, weights, autoencoder, latents,
       { ...grid, mean, variance, signal });
@@ -85,11 +84,6 @@ export async function draw({ g, stages, files, manifest }, tokens, request, hook
     return g.read(g.toRgba(picture), { signal });
   });
   return { rgba: new Uint8ClampedArray(rgba), timings: { encodeMs, stepMs, decodeMs: clock() } };
-}
-
-/** Rows of the embedding table. @returns {Promise<Float32Array>} [S, Dt] */
-function gatherEmbeddings(g, files, ids, { hidden_size: width }) {
-  return g.rehearsal ? new Float32Array(ids.length * width) : files.gatherRows(CPU_TENSORS[0], ids);
 }
 
 /** Milliseconds since the last call. */
