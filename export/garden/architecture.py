@@ -3,7 +3,7 @@
 from diffusers import AutoencoderKLFlux2, Flux2Transformer2DModel
 from transformers import Qwen3Config, Qwen3Model
 
-TEXT_TOKENS = 32
+TEXT_TOKENS = 40
 TEXT_TAPS = (2, 4, 6)
 LATENT_SIDE = 8          # tokens a side of a 128-pixel picture
 LATENT_CHANNELS = 64     # 16 channels x 2 x 2 patch

@@ -42,7 +42,7 @@ def save_tokenizer(folder):
 
 
 def tokenize(tokenizer, prompts):
-    """Ids and mask [B, 32] of the prompts, as Flux2KleinPipeline makes them."""
+    """Ids and mask [B, 40] of the prompts, as Flux2KleinPipeline makes them."""
     texts = [tokenizer.apply_chat_template([{"role": "user", "content": prompt}], tokenize=False,
                                            add_generation_prompt=True, enable_thinking=False)
              for prompt in prompts]
