@@ -1,4 +1,5 @@
-"""Garden, the embedded text-to-image model: drawn, trained, made ternary and packed here.
+"""Garden, the embedded text-to-image model: drawn, trained, distilled and judged here.
 
-The modules import torch, diffusers and transformers; nothing outside this package imports it.
+The modules import torch, diffusers and transformers; nothing outside this package imports it. Its
+low-bit students are made by export.ternarize.
 """

@@ -7,8 +7,11 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from .scene import SIDE, draw, random_scene
+from .canvas import SIDE
+from .draw import draw
+from .scene import random_scene
 
 HELD_OUT_SEED = 10_000_000
 CHUNK = 250
@@ -36,3 +39,19 @@ def render(path, count, workers=2):
     pictures.flush()
     partial.rename(path)
     return np.load(path, mmap_mode="r")
+
+
+class Latents:
+    """The encoded scenes, normalised: rows f32 [64 tokens, 64 channels], unit variance."""
+
+    def __init__(self, path, statistics):
+        self.packed = np.load(path, mmap_mode="r")
+        self.mean = statistics["mean"].numpy()[:, None, None]
+        self.deviation = np.sqrt(statistics["variance"].numpy()[:, None, None] + 1e-4)
+
+    def __len__(self):
+        return len(self.packed)
+
+    def tokens(self, indices):
+        chosen = self.packed[np.sort(indices)].astype(np.float32)
+        return torch.from_numpy((chosen - self.mean) / self.deviation).flatten(2).mT.contiguous()
