@@ -1,65 +1,94 @@
-"""The colour judge: does a picture have the foliage, pot and sky that its prompt names?
+"""The judge: a small classifier that reads the eight attributes of a scene off its picture.
 
-Each region is a fixed rectangle that the attribute always fills in rendered scenes. A region's
-colour is its median pixel in CIELAB; the verdict is the attribute value whose rendered colour is
-nearest. The rendered palette is measured on scenes under the same sky for foliage and pot, since
-light tints them: the sky is judged first.
+classifier.py trains it on renders; it never sees a generated picture. Its pooled features are also
+the space in which evaluate.py measures the Frechet distance.
 """
 
-from functools import cache
+from pathlib import Path
 
 import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
 
-from .scene import ATTRIBUTES, Scene, draw
+from .canvas import SIDE
+from .scene import ATTRIBUTES
 
-# left, top, right, bottom in pixels
-REGIONS = {"foliage": (54, 28, 74, 40), "pot": (57, 99, 71, 109), "sky": (2, 2, 126, 10)}
-PALETTE_SCENES = 6
-PALETTE_SEED = 20_000_000
-
-_RGB_TO_XYZ = np.array([[.4124, .3576, .1805], [.2126, .7152, .0722], [.0193, .1192, .9505]])
-_WHITE = np.array([.9505, 1, 1.089])
-
-
-def to_lab(colour):
-    """CIELAB (D65) of sRGB values 0..255, shape [..., 3]."""
-    value = np.asarray(colour, np.float64) / 255
-    linear = np.where(value > .04045, ((value + .055) / 1.055) ** 2.4, value / 12.92)
-    xyz = linear @ _RGB_TO_XYZ.T / _WHITE
-    f = np.where(xyz > .008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
-    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]),
-                     200 * (f[..., 1] - f[..., 2])], -1)
+FILE = "classifier.safetensors"
+BATCH = 50
 
 
-def region_colour(picture, region):
-    """Median CIELAB colour f64 [3] of a region of a picture uint8 [128, 128, 3]."""
-    left, top, right, bottom = REGIONS[region]
-    return np.median(to_lab(picture[top:bottom, left:right].reshape(-1, 3)), 0)
+def stage(inputs, outputs, stride):
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
+                         nn.BatchNorm2d(outputs), nn.ReLU())
 
 
-@cache
-def palette(region, sky):
-    """Mean region colour [values, 3] of each attribute value, over rendered scenes."""
-    colours = []
-    for value in ATTRIBUTES[region]:
-        seen = []
-        for number in range(PALETTE_SCENES):
-            scene = {"foliage": "green", "pot": "brown", "sky": sky or "blue", region: value,
-                     "pot_shape": ATTRIBUTES["pot_shape"][number % 3],
-                     "weather": ATTRIBUTES["weather"][number // 2]}
-            seen.append(region_colour(draw(Scene(**scene, seed=PALETTE_SEED + number)), region))
-        colours.append(np.mean(seen, 0))
-    return np.array(colours)
+class Classifier(nn.Module):
+    """Pictures f32 [N, 3, 128, 128] in -1..1 to logits by attribute, {name: [N, values]}."""
+
+    def __init__(self):
+        super().__init__()
+        self.trunk = nn.Sequential(nn.PixelUnshuffle(2), stage(12, 32, 2), stage(32, 48, 2),
+                                   stage(48, 64, 1), stage(64, 96, 2), stage(96, 96, 1))
+        # Lean and size are where things are, which the mean over the picture forgets.
+        self.place = nn.Sequential(nn.Conv2d(96, 8, 1), nn.Flatten(), nn.Linear(8 * 64, 64),
+                                   nn.ReLU())
+        self.heads = nn.ModuleDict({name: nn.Linear(96 + 64, len(values))
+                                    for name, values in ATTRIBUTES.items()})
+
+    def features(self, pixels):
+        """f32 [N, 160]: the mean of 96 channels over the picture, and 64 of its coarse map."""
+        coarse = self.trunk(pixels)
+        return torch.cat([coarse.mean((2, 3)), self.place(coarse)], 1)
+
+    def forward(self, pixels):
+        features = self.features(pixels)
+        return {name: head(features) for name, head in self.heads.items()}
 
 
-def judge(picture):
-    """The foliage, pot and sky values that the picture shows, by name."""
-    verdict = {"sky": _nearest(picture, "sky", None)}
-    for region in ("foliage", "pot"):
-        verdict[region] = _nearest(picture, region, verdict["sky"])
-    return verdict
+class Judge:
+    """Reads pictures uint8 [N, 128, 128, 3] with a trained classifier."""
+
+    def __init__(self, classifier):
+        self.classifier = classifier.float().eval()
+
+    def read(self, pictures):
+        """What each picture shows: a list of {attribute: value}."""
+        logits = self._run(lambda features: torch.cat(
+            [head(features).argmax(1, keepdim=True) for head in self.classifier.heads.values()], 1
+        ), pictures)
+        return [{name: values[index] for (name, values), index
+                 in zip(ATTRIBUTES.items(), row, strict=True)} for row in logits]
+
+    def features(self, pictures):
+        """Features f32 [N, 160] before the heads."""
+        return self._run(lambda features: features, pictures)
+
+    @torch.inference_mode()
+    def _run(self, function, pictures):
+        pictures = np.asarray(pictures)
+        if pictures.dtype != np.uint8 or pictures.shape[1:] != (SIDE, SIDE, 3):
+            raise ValueError(f"Judge: pictures are {pictures.dtype} {list(pictures.shape)}, "
+                             f"expected uint8 [N, {SIDE}, {SIDE}, 3]")
+        return np.concatenate([
+            function(self.classifier.features(to_pixels(pictures[start:start + BATCH]))).numpy()
+            for start in range(0, len(pictures), BATCH)])
 
 
-def _nearest(picture, region, sky):
-    distances = np.linalg.norm(palette(region, sky) - region_colour(picture, region), axis=1)
-    return ATTRIBUTES[region][int(distances.argmin())]
+def to_pixels(pictures):
+    """uint8 [N, H, W, 3] to f32 [N, 3, H, W] in -1..1."""
+    return torch.tensor(pictures).permute(0, 3, 1, 2) / 127.5 - 1
+
+
+def load(folder):
+    """The judge of a folder that classifier.py wrote."""
+    classifier = Classifier()
+    classifier.load_state_dict(load_file(Path(folder) / FILE))
+    return Judge(classifier)
+
+
+def save(classifier, folder):
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    # BatchNorm's counter of batches is of no use after training.
+    save_file({name: tensor.contiguous() for name, tensor in classifier.state_dict().items()},
+              Path(folder) / FILE)

@@ -1,6 +1,7 @@
-"""Reads a packed model folder back into diffusers' Flux2KleinPipeline, dequantised in float32.
+"""Reads a model folder back into diffusers' Flux2KleinPipeline, in float32: the full-precision
+teacher, or a packed student, dequantised.
 
-Independent of pack.py: bits, groups and shapes come from the files.
+Independent of the ternariser's writer: bits, groups and shapes come from the files.
 """
 
 import json
@@ -16,6 +17,8 @@ from diffusers import (
 )
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+BATCH = 25              # pictures drawn at once
 
 
 def read_json(path):
@@ -46,6 +49,10 @@ def dense_tensors(path, bits, group):
 
 
 def load_transformer(folder):
+    if (folder / "transformer").is_dir():
+        return Flux2Transformer2DModel.from_pretrained(
+            folder / "transformer", torch_dtype=torch.float32, low_cpu_mem_usage=False).eval()
+    folder = folder / "transformer-packed-mflux"
     quantization = read_json(folder / "quantization_config.json")
     model = Flux2Transformer2DModel.from_config(read_json(folder / "config.json"))
     model.load_state_dict(dense_tensors(folder / "diffusion_pytorch_model.safetensors",
@@ -54,8 +61,13 @@ def load_transformer(folder):
 
 
 def load_text_encoder(folder):
+    if (folder / "text_encoder").is_dir():
+        return Qwen3ForCausalLM.from_pretrained(
+            folder / "text_encoder", dtype=torch.float32).eval()
+    folder = folder / "text_encoder-mlx-4bit"
     config = read_json(folder / "config.json")
     quantization = config.pop("quantization")
+    config.pop("quantization_config", None)
     model = Qwen3ForCausalLM(Qwen3Config(**config))
     tensors = dense_tensors(folder / "model.safetensors", quantization["bits"],
                             quantization["group_size"])
@@ -70,9 +82,9 @@ def load_pipeline(folder):
     pipeline = Flux2KleinPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler"),
         vae=AutoencoderKLFlux2.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval(),
-        text_encoder=load_text_encoder(folder / "text_encoder-mlx-4bit"),
+        text_encoder=load_text_encoder(folder),
         tokenizer=AutoTokenizer.from_pretrained(folder / "tokenizer"),
-        transformer=load_transformer(folder / "transformer-packed-mflux"),
+        transformer=load_transformer(folder),
         is_distilled=read_json(folder / "model_index.json")["is_distilled"])
     pipeline.set_progress_bar_config(disable=True)
     arguments = {key: value for key, value in read_json(folder / "trefoil.json").items()
@@ -80,8 +92,20 @@ def load_pipeline(folder):
     return pipeline, arguments
 
 
+def draw_prompts(pipeline, arguments, prompts, seeds, progress=None):
+    """The pictures uint8 [N, H, W, 3] of prompts, each from the noise of its own seed."""
+    pictures = []
+    for start in range(0, len(prompts), BATCH):
+        chosen = slice(start, start + BATCH)
+        drawn = pipeline(
+            prompt=list(prompts[chosen]), output_type="np", **arguments,
+            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds[chosen]])
+        pictures.append(np.rint(drawn.images * 255).astype(np.uint8))
+        if progress is not None:
+            progress.update(len(pictures[-1]))
+    return np.concatenate(pictures)
+
+
 def draw_prompt(pipeline, arguments, prompt, seed):
     """The picture uint8 [H, W, 3] of a prompt and a seed."""
-    generator = torch.Generator("cpu").manual_seed(seed)
-    picture = pipeline(prompt=prompt, generator=generator, output_type="np", **arguments).images[0]
-    return np.rint(picture * 255).astype(np.uint8)
+    return draw_prompts(pipeline, arguments, [prompt], [seed])[0]
