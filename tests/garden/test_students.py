@@ -1,0 +1,17 @@
+import pytest
+
+from export.garden import students
+from export.ternarize.__main__ import parse
+from export.ternarize.command import read_settings
+
+
+@pytest.mark.parametrize("name", students.STUDENTS)
+def test_every_student_is_a_run_the_ternariser_accepts(name, tmp_path):
+    _, options = parse(students.command(name, tmp_path, "teacher"))
+    settings = read_settings(options)
+    settings.check(1)
+    assert options.out == tmp_path / "students" / name
+    assert options.trajectories == tmp_path / "drawn"
+    assert settings.bits == name.split("-")[0]
+    assert ("train" in settings.skip) == (name not in ("ternary", "binary"))
+    assert (settings.scales == "absmean") == ("absmean" in name)
