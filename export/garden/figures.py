@@ -13,7 +13,7 @@ def wilson(right, count):
     share, spread = right / count, Z * Z / count
     middle = (share + spread / 2) / (1 + spread)
     half = Z * np.sqrt(share * (1 - share) / count + Z * Z / (4 * count * count)) / (1 + spread)
-    return float(middle - half), float(middle + half)
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
 
 
 def share(verdicts):

@@ -18,6 +18,7 @@ from tests.reference import encode_prompt, reference, site_text_encoder
 MODELS = Path(__file__).resolve().parents[2] / "models"
 PROMPTS = {
     "english": "an old pine in the snow",
+    "caption": "a red maple bonsai in a round blue pot at night, snow falling",
     "chinese": "雪中的一棵小松树，旁边有一只红狐狸",
     "emoji": "🦊 under a 🌲, it's snowing ❄️ 👩‍👩‍👧",
     "empty": "",
@@ -53,7 +54,8 @@ CASES = [Case(*row) for row in [
     ("uneven", "binary", "mlx", "english", 5, 64, 96, 2),
     ("klein", "ternary", "mlx", "english", 1, 64, 64, 1),
     ("klein", "binary", "unpacked", "overlong", 2, 96, 64, 1),
-    ("garden", "ternary", "mlx", "english", 4, 128, 128, 2),
+    ("garden", "ternary", "mlx", "caption", 4, 128, 128, 4),
+    ("garden", "binary", "mlx", "caption", 4, 128, 128, 4),
 ]]
 
 # Relative L2 error against diffusers, f32 on both sides. Most of a velocity's is torch's own: its
