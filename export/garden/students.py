@@ -15,6 +15,7 @@ from pathlib import Path
 
 TRAINED = ["--train-steps", "650", "--finish-steps", "20"]
 UNTRAINED = ["--skip", "train", "finish"]
+SHORT = ["--skip", "reconstruct", "finish", "--train-steps", "250"]
 INITIAL = ["--skip", "reconstruct", "train", "finish"]
 # Name of the student: bits and what sets it apart.
 STUDENTS = {
@@ -22,6 +23,8 @@ STUDENTS = {
     "ternary-init": ("ternary", INITIAL),
     "ternary-reconstruct": ("ternary", UNTRAINED),
     "ternary": ("ternary", TRAINED),
+    "ternary-short": ("ternary", SHORT),
+    "ternary-absmean-short": ("ternary", [*SHORT, "--scales", "absmean"]),
     "binary-init": ("binary", INITIAL),
     "binary-reconstruct": ("binary", UNTRAINED),
     "binary": ("binary", TRAINED),
