@@ -19,6 +19,7 @@ from .checkpoint import load_latest, save
 from .dataset import HELD_OUT_SEED, draw_range
 from .muon import Muon
 from .parallel import agree, average_gradients
+from .precision import autocast
 
 CROPS = (64, 8)         # side in pixels, count in a process's batch
 WHOLES = (128, 2)
@@ -121,7 +122,7 @@ def train(rank, workers, scenes, folder, seconds, rate=4e-3):
 def train_step(model, steps, pictures, side, count, seed):
     generator = torch.Generator().manual_seed(seed)
     pixels = crops(pictures, side, count, np.random.default_rng(seed))
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         loss = loss_of(model, pixels, generator)
     loss.backward()
     average_gradients(model.parameters())
@@ -151,7 +152,7 @@ def encode_all(rank, workers, scenes, folder, count, batch=20):
     out = np.lib.format.open_memmap(partial, "r+")
     starts = range(0, count, batch)
     for number, start in enumerate(starts[rank::workers]):
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             mean, _ = posterior(model, to_pixels(pictures[start:start + batch]))
         out[start:start + batch] = pack_latents(mean.float()).numpy()
         if number % 25 == 0:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from .autoencoder import decode, posterior, to_pictures
 from .draw import draw
 from .judge import Classifier, load, save, to_pixels
+from .precision import autocast
 from .scene import ATTRIBUTES, any_scene
 
 TRAIN_SEED = 40_000_000
@@ -79,7 +80,7 @@ def train(scenes, epochs, seed=0):
 
 def loss_of(classifier, pixels, classes):
     """Sum over the attributes of the mean cross-entropy."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         logits = classifier(pixels.contiguous(memory_format=torch.channels_last))
     return sum(F.cross_entropy(values.float(), classes[:, index])
                for index, values in enumerate(logits.values()))
@@ -90,7 +91,7 @@ def round_trip(autoencoder, pictures, batch=20):
     """The pictures encoded and decoded: uint8 as they came."""
     rebuilt = []
     for start in tqdm(range(0, len(pictures), batch), "round trip"):
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             mean, _ = posterior(autoencoder, to_pixels(pictures[start:start + batch]))
             rebuilt.append(to_pictures(decode(autoencoder, mean).float()))
     return np.concatenate(rebuilt)

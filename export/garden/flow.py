@@ -17,12 +17,14 @@ from .caption import caption
 from .checkpoint import load_latest
 from .dataset import Latents
 from .networks import Networks
+from .precision import training_dtype
 from .scene import random_scene
 from .tokenizer import tokenize
 
 HELD_OUT = 128          # last scenes of the latents file: validation only
 RATES = 3e-3, 1.5e-3    # Muon, Adam
 STEPS = 4               # of the sampler
+EMPTY = .1              # chance of an empty caption, whose velocity guidance needs
 
 
 def shifted(u, steps=STEPS):
@@ -60,6 +62,7 @@ class Samples:
         rng = np.random.default_rng((seed, 4))
         indices = np.sort(rng.integers(first, last or len(self.latents) - HELD_OUT, size=size))
         prompts = [caption(random_scene(int(index)), rng) for index in indices]
+        prompts = ["" if rng.random() < EMPTY else prompt for prompt in prompts]
         chosen = self.latents.tokens(indices)
         noise = torch.from_numpy(rng.standard_normal(chosen.shape, np.float32))
         return chosen, *tokenize(self.tokenizer, prompts), sample_sigmas(size, rng), noise
@@ -74,7 +77,7 @@ def train(rank, workers, work, seconds, size):
     """Train for `seconds` of wall clock in all, `size` samples a step in each process."""
     torch.manual_seed(0)
     samples = Samples(Path(work))
-    networks = Networks(torch.bfloat16)
+    networks = Networks(training_dtype())
     networks.compile()
 
     @torch.no_grad()

@@ -9,6 +9,8 @@ import math
 import torch
 from torch import distributed
 
+from .precision import training_dtype
+
 # Quintic Newton-Schulz iteration x <- a·x + (b·A + c·A²)·x with A = x·xᵀ; Jordan's coefficients.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
@@ -16,7 +18,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 def orthogonalise(matrix, steps=5):
     """Nearest semi-orthogonal matrix of f32 [m, n], roughly: singular values land in 0.7..1.2."""
     a, b, c = COEFFICIENTS
-    x = matrix.bfloat16()
+    x = matrix.to(training_dtype())
     tall = x.shape[0] > x.shape[1]
     x = x.mT if tall else x
     x = x / (x.norm() + 1e-7)

@@ -13,6 +13,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
+
+from .precision import training_dtype
+
 TRAINED = ["--train-steps", "650", "--finish-steps", "20"]
 UNTRAINED = ["--skip", "train", "finish"]
 SHORT = ["--skip", "reconstruct", "finish", "--train-steps", "250"]
@@ -33,7 +37,8 @@ STUDENTS = {
 COMMON = ["--batch", "32", "--micro-batch", "32", "--no-checkpointing", "--device", "cpu",
           "--dense-rate", "5e-4", "--rate", "1e-3", "--reconstruct-rate", "5e-4",
           "--reconstruct-steps", "100", "--reconstruct-samples", "512", "--average", "0.995",
-          "--save-minutes", "4"]
+          "--save-minutes", "4",
+          "--compute", "bf16" if training_dtype() == torch.bfloat16 else "f32"]
 
 
 def command(name, work, teacher):

@@ -98,21 +98,25 @@ def test_steps_that_are_taught_are_the_schedulers():
 
 
 class Straight:
-    """A flow whose velocity at sigma is the same everywhere: `speed(sigma)`."""
+    """A flow whose velocity at sigma is `speed(sigma)` everywhere, times the embedding's first."""
 
     def __init__(self, speed):
         self.speed = speed
 
+    def encode(self, ids, mask):
+        return torch.ones(len(ids), 1, 1)
+
     def velocity(self, noisy, sigmas, embeddings):
-        return self.speed(sigmas)[:, None, None].expand_as(noisy)
+        return (self.speed(sigmas)[:, None, None] * embeddings[:, :1, :1]).expand_as(noisy)
 
 
-def test_mean_velocity_is_the_way_of_four_smaller_steps():
+def test_mean_velocity_is_the_way_of_smaller_steps():
     start, span = np.array([.25, 1.0]), np.array([.25, .25])
-    noisy = torch.zeros(2, 3, 5)
-    got = distil.mean_velocity(Straight(lambda sigma: 2 * sigma), noisy, start, span, None)
+    noisy, prompt = torch.zeros(2, 3, 5), torch.ones(2, 1, 1)
+    flow_of = Straight(lambda sigma: 2 * sigma)
+    got = distil.mean_velocity(flow_of, noisy, start, span, prompt, prompt)
     for row in range(2):
-        places = start[row] - span[row] * np.arange(5) / 4
+        places = start[row] - span[row] * np.linspace(0, 1, distil.SMALLER + 1)
         sigmas = flow.shifted(places)
         way = sum(2 * a * (b - a) for a, b in zip(sigmas, sigmas[1:], strict=False))
         expected = way / (sigmas[-1] - sigmas[0])
@@ -120,12 +124,18 @@ def test_mean_velocity_is_the_way_of_four_smaller_steps():
 
 
 def test_a_student_equal_to_a_straight_flow_has_nothing_to_learn():
-    straight = Straight(lambda sigma: torch.ones_like(sigma))
-    straight.encode = lambda ids, mask: None
+    straight = Straight(torch.ones_like)
     latents, ids, mask, _, noise = samples(0)
     loss = distil.distil_loss(straight, straight, latents, ids, mask, noise,
-                              np.random.default_rng(0))
+                              (ids[:1], mask[:1]), np.random.default_rng(0))
     assert loss < 1e-8
+
+
+def test_guidance_leads_away_from_the_empty_caption():
+    prompt, empty = torch.full((2, 1, 1), 5.), torch.full((2, 1, 1), 4.)
+    got = distil.guided_velocity(Straight(torch.ones_like), torch.zeros(2, 3, 5),
+                                 torch.ones(2), prompt, empty)
+    assert torch.equal(got, torch.full((2, 3, 5), 4 + distil.GUIDANCE))
 
 
 def test_muon_steps_are_orthogonal_and_descend():
