@@ -1,5 +1,6 @@
 """Where a model comes from: a folder here, or a repository on Hugging Face."""
 
+import errno
 import fnmatch
 import re
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from export import layouts
 from export.errors import ExportError
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 ALWAYS = (
     "model_index.json", "trefoil.json", "LICENSE*", "NOTICE*", "scheduler/scheduler_config.json",
@@ -65,29 +67,49 @@ def is_tokenizer_copy(file):
 
 
 def download(repository, revision, text_encoder_bits):
-    """(folder, commit) of a repository's snapshot with only the needed files."""
-    from huggingface_hub import HfApi, errors, snapshot_download
+    """(folder, commit) of a repository's snapshot with only the needed files.
+
+    Without a network it is the copy that an earlier run left in the cache.
+    """
+    from huggingface_hub import HfApi, errors, get_cached_repo_tree, snapshot_download
 
     try:
-        try:
-            info = HfApi().model_info(repository, revision=revision)
-        except errors.OfflineModeIsEnabled:
-            folder = snapshot_download(repository, revision=revision, local_files_only=True)
-            return Path(folder), Path(folder).name
-        files = needed_files([file.rfilename for file in info.siblings], text_encoder_bits)
-        folder = snapshot_download(repository, revision=info.sha, allow_patterns=files)
-        return Path(folder), info.sha
+        info = find_revision(HfApi(), repository, revision)
+        if info is None:
+            names = [file.path for file in get_cached_repo_tree(repository, revision=revision)]
+        else:
+            names = [file.rfilename for file in info.siblings]
+        folder = snapshot_download(repository, revision=revision, local_files_only=info is None,
+                                   allow_patterns=needed_files(names, text_encoder_bits))
+        return Path(folder), Path(folder).name
     except errors.GatedRepoError:
         problem = "asks for its terms to be accepted; accept them on its page and set HF_TOKEN"
     except errors.RevisionNotFoundError:
         problem = "has no such revision; name a branch, a tag or a commit after the @"
     except errors.RepositoryNotFoundError:
         problem = "does not exist on Hugging Face, or needs HF_TOKEN set"
+    except (errors.CachedRepoTreeNotFoundError, errors.LocalEntryNotFoundError):
+        problem = "is not in the cache and the network does not answer; connect, or name a folder"
     except Exception as error:  # the client's network library has a family of its own
         reason = shorten_reason(error)
-        problem = f"could not be downloaded: {reason}; check the connection, or name a folder"
+        if getattr(error, "errno", None) in DISK_FULL:
+            problem = f"could not be written to the cache: {reason}; free space, or set HF_HOME"
+        else:
+            problem = f"could not be downloaded: {reason}; run again, what is complete is kept"
     where = repository + (f"@{revision}" if revision else "")
     raise ExportError(f"--model {where}: the repository {problem}")
+
+
+def find_revision(api, repository, revision):
+    """What the hub says of a revision; None when nobody answers."""
+    from huggingface_hub import errors
+
+    try:
+        return api.model_info(repository, revision=revision)
+    except errors.HfHubHTTPError:
+        raise
+    except Exception:  # no answer at all: offline, or an error of the client's network library
+        return None
 
 
 def shorten_reason(error):
