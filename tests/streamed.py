@@ -1,0 +1,109 @@
+"""diffusers' pipeline of an MLX-packed checkpoint that is too large for memory in float32.
+
+The classes are diffusers' and transformers' own; a block has weights only while it runs.
+"""
+
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, Flux2KleinPipeline, Flux2Transformer2DModel
+from safetensors import safe_open
+from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+from tests.reference import call_arguments, dequantise, load_autoencoder, read_json
+
+
+def load_streamed(path):
+    """The checkpoint folder as a Flux2KleinPipeline in float32."""
+    pipeline = Flux2KleinPipeline(
+        FlowMatchEulerDiscreteScheduler.from_pretrained(path / "scheduler"),
+        load_autoencoder(path / "vae"),
+        stream_text_encoder(path),
+        AutoTokenizer.from_pretrained(path / "tokenizer"),
+        stream_transformer(path / "transformer-packed-mflux"),
+        is_distilled=True,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def stream_transformer(folder):
+    config = Flux2Transformer2DModel.load_config(folder)
+    bits = read_json(folder / "quantization_config.json")["bits"]
+    tensors = PackedFile(folder / "diffusion_pytorch_model.safetensors", bits)
+    with torch.device("meta"):
+        transformer = Flux2Transformer2DModel.from_config(config)
+    return stream(transformer, ("transformer_blocks", "single_transformer_blocks"), tensors)
+
+
+def stream_text_encoder(path):
+    """Layers up to the last tap's, without a head; embeddings are rows of the file."""
+    folder = path / "text_encoder-mlx-4bit"
+    config = read_json(folder / "config.json")
+    grids = [config.pop(key, None) for key in ("quantization", "quantization_config")]
+    bits = next(grid for grid in grids if grid)["bits"]
+    last = max(call_arguments(path)["text_encoder_out_layers"])
+    config["num_hidden_layers"] = min(last + 1, config["num_hidden_layers"])
+    tensors = PackedFile(folder / "model.safetensors", bits)
+    with torch.device("meta"):
+        encoder = Qwen3ForCausalLM(Qwen3Config(**config))
+    encoder.lm_head = torch.nn.Identity()
+    encoder.model.embed_tokens = Rows(tensors, "model.embed_tokens")
+    encoder.model.rotary_emb = type(encoder.model.rotary_emb)(encoder.config)
+    return stream(encoder, ("model.layers",), tensors)
+
+
+def stream(module, lists, tensors):
+    """Gives the module its weights: those of the lists' blocks only while a block runs."""
+    for name in lists:
+        for i, block in enumerate(module.get_submodule(name)):
+            block.register_forward_pre_hook(
+                lambda block, args, prefix=f"{name}.{i}.": fill(block, tensors.under(prefix)))
+            block.register_forward_hook(lambda block, args, output: empty(block))
+    own = {name for name, _ in module.named_parameters()
+           if not name.startswith(tuple(f"{prefix}." for prefix in lists))}
+    module.load_state_dict(tensors.some(own), strict=False, assign=True)
+    return module.eval()
+
+
+def fill(block, weights):
+    block.load_state_dict(weights, assign=True)
+
+
+def empty(block):
+    block.to("meta")
+
+
+class PackedFile:
+    """Tensors of a safetensors file as f32, read and dequantised when asked for."""
+
+    def __init__(self, path, bits):
+        self.file, self.bits = safe_open(path, "pt"), bits
+        self.names = set(self.file.keys())
+
+    def some(self, names):
+        """name -> f32, of those names that the file has."""
+        stems = {name.rpartition(".")[0] for name in names}
+        return dequantise({name: self.file.get_tensor(name) for name in self.names
+                           if name.rpartition(".")[0] in stems}, self.bits)
+
+    def under(self, prefix):
+        """What begins with `prefix`, which is cut off."""
+        names = {name for name in self.names if name.startswith(prefix)}
+        return {name.removeprefix(prefix): value for name, value in self.some(names).items()}
+
+
+class Rows(torch.nn.Module):
+    """An embedding whose table stays in its file."""
+
+    def __init__(self, tensors, stem):
+        super().__init__()
+        self.tensors, self.stem = tensors, stem
+        self.anchor = torch.nn.Parameter(torch.zeros(1))  # says device and dtype of the encoder
+
+    def forward(self, ids):
+        """i64 [..., S] -> f32 [..., S, D]."""
+        parts = {f"{self.stem}.{part}": self.tensors.file.get_slice(f"{self.stem}.{part}")
+                 for part in ("weight", "scales", "biases")}
+        known, places = ids.unique(return_inverse=True)
+        rows = [dequantise({name: part[row:row + 1] for name, part in parts.items()},
+                           self.tensors.bits)[f"{self.stem}.weight"] for row in known.tolist()]
+        return torch.cat(rows)[places]
