@@ -2,51 +2,67 @@
 
 import contextlib
 import sys
+import time
 from pathlib import Path
 
 from export import hosts, report, serve, site
 from export.convert import open_model, pack_model, plan_model
+from export.fingerprint import fingerprint, is_current, record
 from export.manifest import build_manifest, write_manifest
 from export.shards import ShardWriter
 from export.source import find_model
-from export.staging import staging
+from export.staging import remove_leftovers, staging
 
 
 def run(options, shard_bytes):
     """Does what the command line asks. Raises ExportError."""
     source = find_model(options.model, options.text_encoder_bits)
+    out = Path(options.out)
+    weights_url = options.weights_url and options.weights_url.rstrip("/") + "/"
+    told = [options.text_encoder_bits, options.host, shard_bytes, weights_url]
+    digest = fingerprint(source, told)
+    if not options.dry_run and is_current(out, digest):
+        remove_leftovers(out)
+        print(f"{out}: is this model already, nothing to do (delete it to build it again)")
+        finish(options, out)
+        return
+    start = time.monotonic()
     model = open_model(source, options.text_encoder_bits)
     if options.dry_run:
         with progress(model, "reading") as done:
             plan_model(model, done)
         print_summary(model)
-        tables = (report.storage_table, report.dropped_table, report.memory_table)
+        tables = (report.download_table, report.denoiser_table, report.storage_table,
+                  report.dropped_table, report.memory_table)  # fmt: skip
         print("\n" + "\n\n".join(table(model) for table in tables))
         return
-    out = Path(options.out)
-    weights_url = options.weights_url and options.weights_url.rstrip("/") + "/"
     with staging(out) as partial:
-        download_bytes = write_model(partial, model, shard_bytes, weights_url)
+        write_model(partial, model, shard_bytes, weights_url)
         if not weights_url:
-            hosts.check_total(options.host, download_bytes)
+            hosts.check_total(options.host, model.first_bytes + model.on_demand_bytes)
+    record(out, digest)
+    seconds = time.monotonic() - start
     print_summary(model)
-    print(f"\n{out}: {download_bytes:,} bytes to download for a first picture")
+    print(f"\n{out}: {model.first_bytes:,} bytes to download for a first picture")
+    rate = sum(c.source_bytes for c in model.components.values()) / 1e6 / seconds
+    print(f"written in {seconds:.1f} s, {rate:,.0f} MB/s of the source")
+    finish(options, out)
+
+
+def finish(options, out):
     if options.serve is not None:
         serve.serve(out, options.serve, sys.stderr)
 
 
 def write_model(folder, model, shard_bytes, weights_url):
-    """Fills `folder` with the whole site. Returns the bytes that a first picture downloads."""
+    """Fills `folder` with the whole site."""
     (folder / "model").mkdir()
     writer = ShardWriter(folder / "model", shard_bytes)
     with contextlib.closing(writer), progress(model, "packing") as done:
         tensors = pack_model(model, writer, done)
     manifest = build_manifest(model, writer.shards, tensors, weights_url)
     write_manifest(folder / "model" / "manifest.json", manifest)
-    shards = sum(shard["bytes"] for shard in writer.shards)
-    download_bytes = shards + len(model.tokenizer.file)
-    site.write_site(folder, model, download_bytes, weights_url)
-    return download_bytes
+    site.write_site(folder, model, weights_url)
 
 
 def progress(model, verb):

@@ -152,15 +152,12 @@ def check_cover(path, entries, data_start, file_bytes):
         raise ExportError(f"{path}: {file_bytes - at} bytes after the last tensor ({at})")
 
 
-class Checkpoint:
-    """The tensors of one component folder: one file, or the shards of an index.
+class Tensors:
+    """What a layout reads, whatever the file format; `folder` is where, for messages.
 
-    A single file beside an index is preferred, as published repositories hold both.
+    `entries` is name -> Entry, and read(name, first, last) gives rows first..last of one tensor
+    (all of it by default); rows run along axis 0.
     """
-
-    def __init__(self, folder):
-        self.folder = Path(folder)
-        self.entries = read_entries(self.folder)
 
     def strip_prefix(self, prefix):
         """Renames prefix.x to x, as a model inside a larger one has it."""
@@ -170,8 +167,29 @@ class Checkpoint:
                 raise ExportError(f"{entry.path}: {name} is there with and without {prefix!r}")
         self.entries = stripped
 
+    def read_finite(self, name, first=0, last=None):
+        """As read; raises ExportError when a value is infinite or not a number."""
+        tensor = self.read(name, first, last)
+        if not is_finite(tensor.data, tensor.dtype):
+            raise ExportError(
+                f"{self.entries[name].path}: {name} holds a value that is infinite or not a "
+                "number; the checkpoint is damaged"
+            )
+        return tensor
+
+
+class Checkpoint(Tensors):
+    """The tensors of a safetensors file, or of a folder: one file, or the shards of an index.
+
+    A single file beside an index is preferred, as published repositories hold both.
+    """
+
+    def __init__(self, path):
+        self.folder = Path(path)
+        is_folder = self.folder.is_dir()
+        self.entries = read_entries(self.folder) if is_folder else read_header(self.folder)
+
     def read(self, name, first=0, last=None):
-        """Rows first..last of one tensor (all of it by default); rows run along axis 0."""
         entry = self.entries[name]
         rows = entry.shape[0] if entry.shape else 1
         last = rows if last is None else min(last, rows)
@@ -190,16 +208,6 @@ class Checkpoint:
         shape = (last - first, *row_shape) if entry.shape else ()
         return Tensor(name, entry.dtype, data.reshape(shape))
 
-    def read_finite(self, name, first=0, last=None):
-        """As read; raises ExportError when a value is infinite or not a number."""
-        tensor = self.read(name, first, last)
-        if not is_finite(tensor.data, tensor.dtype):
-            raise ExportError(
-                f"{self.entries[name].path}: {name} holds a value that is infinite or not a "
-                "number; the checkpoint is damaged"
-            )
-        return tensor
-
 
 def read_entries(folder):
     singles = sorted(path for path in folder.glob("*.safetensors") if not is_shard(path))
@@ -215,7 +223,7 @@ def read_entries(folder):
         return read_sharded(indexes[0])
     if len(indexes) > 1:
         raise ExportError(f"{folder}: {len(indexes)} index files, expected one")
-    raise ExportError(f"{folder}: no .safetensors file; this version reads safetensors only")
+    raise ExportError(f"{folder}: no .safetensors file; the download is incomplete")
 
 
 def is_shard(path):

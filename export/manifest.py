@@ -35,7 +35,7 @@ def component_entry(component):
         "source_bytes": component.source_bytes,
         "packed_bytes": component.packed_bytes,
         "gpu_bytes": component.gpu_bytes,
-    }
+    } | ({"folding": component.folding.manifest()} if component.folding else {})
 
 
 def write_manifest(path, manifest):

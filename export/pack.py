@@ -146,3 +146,18 @@ def round_bf16(values):
 
 def widen_bf16(stored):
     return (stored.astype(np.uint32) << 16).view(np.float32)
+
+
+def narrow(*arrays):
+    """Finite f32 arrays in the narrowest type that holds them exactly: its safetensors dtype and
+
+    the arrays as stored, bf16 as u16.
+    """
+    stored = [round_bf16(values) for values in arrays]
+    if all((widen_bf16(s) == a).all() for s, a in zip(stored, arrays, strict=True)):
+        return "BF16", stored
+    with np.errstate(over="ignore"):  # infinity differs from the value
+        stored = [values.astype("<f2") for values in arrays]
+    if all((s.astype(np.float32) == a).all() for s, a in zip(stored, arrays, strict=True)):
+        return "F16", stored
+    return "F32", [values.astype("<f4") for values in arrays]

@@ -6,6 +6,7 @@ from export.configuration import Configuration
 from export.errors import ExportError, shorten
 from export.families import FAMILIES
 
+NATIVE_CLASS = "Flux2KleinPipeline"
 SCHEDULER_CLASS = "FlowMatchEulerDiscreteScheduler"
 SCHEDULER_DEFAULTS = {"shift": 1.0, "use_dynamic_shifting": False}  # the class's, of absent keys
 SIZES = [[512, 512], [768, 512], [512, 768], [768, 768], [1024, 768], [768, 1024], [1024, 1024]]
@@ -36,9 +37,15 @@ class Pipeline:
         return asdict(self)
 
 
-def read_family(folder):
-    """The family module of model_index.json's class."""
-    index = Configuration.read(folder / "model_index.json")
+def read_family(folder, stands_alone=False):
+    """The family module of model_index.json's class.
+
+    A file that stands alone has FLUX.2's names, so model_index.json may be missing beside it.
+    """
+    path = folder / "model_index.json"
+    if stands_alone and not path.exists():
+        return FAMILIES[NATIVE_CLASS]
+    index = Configuration.read(path)
     name = index.get("_class_name")
     family = FAMILIES.get(name) if isinstance(name, str) else None
     if family is None:

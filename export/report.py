@@ -4,6 +4,8 @@ import sys
 
 from tqdm import tqdm
 
+PUBLISHED = {"ternary": 6.4, "binary": 8.3}  # 7.75 GB at 16 bits over 1.21 and 0.93 GB
+
 
 class Progress:
     """Called with (component, parameters) for each finished tensor.
@@ -47,7 +49,7 @@ def table(rows, left=(0,)):
 
 
 def components_table(model):
-    """component, parameters, source bytes, packed bytes, bits per weight."""
+    """component, parameters, source bytes, packed bytes (of a first picture), bits per weight."""
     rows = [("component", "parameters", "source bytes", "packed bytes", "bits per weight")]
     components = list(model.components.values())
     for c in components:
@@ -64,6 +66,29 @@ def components_table(model):
 def component_row(name, parameters, source_bytes, packed_bytes):
     bits = f"{8 * packed_bytes / parameters:.2f}"
     return (name, f"{parameters:,}", f"{source_bytes:,}", f"{packed_bytes:,}", bits)
+
+
+def download_table(model):
+    """What a visitor downloads, and when."""
+    return table([
+        ("download", "bytes"),
+        ("the tokenizer", f"{len(model.tokenizer.file):,}"),
+        ("a first picture, with it", f"{model.first_bytes:,}"),
+        ("other sizes and numbers of steps", f"{model.on_demand_bytes:,}"),
+    ])  # fmt: skip
+
+
+def denoiser_table(model):
+    """Bits of a weight of the denoiser, over all of its bytes, and how many 16-bit ones that is."""
+    transformer = model.components["transformer"]
+    rows = [("denoiser", "bytes", "bits per weight", "smaller than 16 bits")]
+    first, later = transformer.packed_bytes, transformer.on_demand_bytes
+    for name, size in (("for a first picture", first), ("with all on demand", first + later)):
+        bits = 8 * size / transformer.parameters
+        rows.append((name, f"{size:,}", f"{bits:.2f}", f"{16 / bits:.1f}x"))
+    published = PUBLISHED[model.variant]
+    rows.append(("Bonsai Image 4B, published", "", f"{16 / published:.2f}", f"{published}x"))
+    return table(rows)
 
 
 def storage_table(model):

@@ -11,10 +11,19 @@ ALIGNMENT = 256  # WebGPU's minStorageBufferOffsetAlignment
 MIB = 1 << 20
 
 
+def stream_bytes(parts):
+    """Bytes of the shards from one `begin` to the next, for parts of these many bytes."""
+    at = 0
+    for part in parts:
+        at += -at % ALIGNMENT + part
+    return at
+
+
 class ShardWriter:
     """Writes the parts of all components, one after the other, holding one part at a time.
 
-    `shards` lists what was written: {"file", "bytes", "sha256", "component"}.
+    `shards` lists what was written: {"file", "bytes", "sha256", "component", "onDemand"}, the last
+    only where it is true: a first picture does without the shard.
     """
 
     def __init__(self, folder, shard_bytes):
@@ -23,10 +32,10 @@ class ShardWriter:
         self.shards = []
         self.file = None
 
-    def begin(self, component):
+    def begin(self, component, on_demand=False):
         """Parts from here on belong to `component`, in a new shard."""
         self.finish()
-        self.component = component
+        self.about = {"component": component} | ({"onDemand": True} if on_demand else {})
 
     def write(self, part):
         """Appends an array; its extents [[shard, offset, bytes], ...], empty for no bytes."""
@@ -65,9 +74,7 @@ class ShardWriter:
         digest = self.hash.hexdigest()
         name = f"{digest}.bin"
         self.path.replace(self.folder / name)
-        self.shards.append({
-            "file": name, "bytes": self.position, "sha256": digest, "component": self.component,
-        })  # fmt: skip
+        self.shards.append({"file": name, "bytes": self.position, "sha256": digest} | self.about)
 
     def close(self):
         """Drops an unfinished shard; after finish there is none."""

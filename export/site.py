@@ -52,15 +52,15 @@ def title_of(name):
     return " ".join(word[0].upper() + word[1:] for word in words) + " in your browser"
 
 
-def write_site(folder, model, download_bytes, weights_url=None):
+def write_site(folder, model, weights_url=None):
     """Everything in dist/ but the manifest and the shards."""
     copy_web(ROOT / "web", folder)
     (folder / "wgsl").mkdir(exist_ok=True)
     for kernel in sorted((ROOT / "wgsl").glob("*.wgsl")):
         shutil.copyfile(kernel, folder / "wgsl" / kernel.name)
-    render_pages(ROOT / "web" / "pages", folder, page_values(model, download_bytes, weights_url))
+    render_pages(ROOT / "web" / "pages", folder, page_values(model, weights_url))
     (folder / "model" / "tokenizer.json").write_bytes(model.tokenizer.file)
-    (folder / "README.md").write_text(readme(model, download_bytes), encoding="utf-8")
+    (folder / "README.md").write_text(readme(model), encoding="utf-8")
     (folder / "_headers").write_text(HEADERS, encoding="utf-8")
     (folder / ".nojekyll").write_bytes(b"")
     copy_licences(model.source.folder, folder / "model")
@@ -69,12 +69,12 @@ def write_site(folder, model, download_bytes, weights_url=None):
             shutil.copyfile(ROOT / name, folder / name)
 
 
-def readme(model, download_bytes):
+def readme(model):
     """README.md with the front matter of a static Space; a JSON string is a YAML string."""
     title, repository = title_of(model.name), model.source.origin.get("repository")
     return README.format(
         title=title, quoted_title=json.dumps(title), name=model.name, family=model.family.NAME,
-        variant=model.variant, megabytes=download_bytes / 1e6,
+        variant=model.variant, megabytes=model.first_bytes / 1e6,
         models=f"models: [{repository}]\n" if repository else "",
     )  # fmt: skip
 
@@ -97,13 +97,13 @@ def copy_licences(source, target):
                 shutil.copyfile(path, target / path.name)
 
 
-def page_values(model, download_bytes, weights_url):
+def page_values(model, weights_url):
     values = {
         "title": title_of(model.name),
         "name": model.name,
         "family": model.family.NAME,
         "variant": model.variant,
-        "download_bytes": download_bytes,
+        "download_bytes": model.first_bytes,
         "width": model.pipeline.width,
         "height": model.pipeline.height,
         "sizes": model.pipeline.sizes,

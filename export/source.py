@@ -1,19 +1,21 @@
 """Where a model comes from: a folder here, or a repository on Hugging Face."""
 
 import errno
-import fnmatch
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from export import layouts
+from export.checkpoint import is_shard
 from export.errors import ExportError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+CONFIGURATIONS = ("config.json", "quantization_config.json")
 ALWAYS = (
     "model_index.json", "trefoil.json", "LICENSE*", "NOTICE*", "scheduler/scheduler_config.json",
-    "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json", "tokenizer/chat_template.jinja",
+    *(f"tokenizer/{name}" for name in TOKENIZER),
     "vae/config.json", "vae/*.safetensors", "vae/*.safetensors.index.json",
 )  # fmt: skip
 
@@ -43,27 +45,27 @@ def find_model(model, text_encoder_bits=None):
 
 def needed_files(files, text_encoder_bits=None):
     """Of a repository's files, the ones that a build reads."""
-    transformer = first_folder(files, layouts.TRANSFORMER)
-    text_encoder = first_folder(files, layouts.TEXT_ENCODER)
-    if text_encoder_bits in (8, 16) and any(f.startswith("text_encoder/") for f in files):
-        text_encoder = layouts.Floats.folder
+    top = Path()
+    transformer = layouts.find(top, files, layouts.TRANSFORMER)
+    text_encoder = layouts.find(top, files, layouts.TEXT_ENCODER)
+    if text_encoder_bits in (8, 16):
+        text_encoder = layouts.find(top, files, [layouts.Floats]) or text_encoder
     patterns = list(ALWAYS)
-    for folder in (transformer, text_encoder):
-        if folder:
-            patterns += [f"{folder}/*.json", f"{folder}/*.safetensors"]
-    needed = [f for f in files if any(fnmatch.fnmatchcase(f, pattern) for pattern in patterns)]
-    return [f for f in needed if not (is_tokenizer_copy(f) or f.count("/") > 1)]
+    for place in filter(None, (transformer, text_encoder)):
+        patterns += without_shards([path.as_posix() for path in place.files])
+        patterns += [(place.path / name).as_posix() for name in CONFIGURATIONS]
+    if transformer and transformer.layout.stands_alone:
+        patterns.append("transformer/config.json")
+    if text_encoder and "tokenizer/tokenizer.json" not in files:
+        own = text_encoder.path
+        patterns += [(own / f / name).as_posix() for f in ("", "tokenizer") for name in TOKENIZER]
+    return [f for f in files if any(layouts.matches(f, pattern) for pattern in patterns)]
 
 
-def first_folder(files, choices):
-    present = {file.split("/")[0] for file in files if "/" in file}
-    return next((layout.folder for layout in choices if layout.folder in present), None)
-
-
-def is_tokenizer_copy(file):
-    folder, _, name = file.rpartition("/")
-    copies = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "added_tokens.json")
-    return folder.startswith("text_encoder") and name in copies
+def without_shards(files):
+    """A single file is preferred to the shards and the index beside it, as Checkpoint does."""
+    single = [f for f in files if not f.endswith(".json") and not is_shard(Path(f))]
+    return single or files
 
 
 def download(repository, revision, text_encoder_bits):

@@ -16,14 +16,12 @@ def staging(out):
     Raises ExportError.
     """
     out = Path(out).resolve()
-    partial, previous = (out.with_name(f".{out.name}.{what}") for what in ("partial", "previous"))
+    partial, previous = leftovers(out)
     try:
         if previous.exists() and not out.exists():
             previous.rename(out)  # a run was killed between the two renames below
         refuse_foreign(out)
-        for stale in (partial, previous):
-            if stale.exists():
-                shutil.rmtree(stale)
+        remove_leftovers(out)
         partial.mkdir(parents=True)
     except OSError as error:
         raise unwritable(out, error) from None
@@ -34,6 +32,18 @@ def staging(out):
         raise unwritable(out, error) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def leftovers(out):
+    """The folders beside `out` that a killed run may leave: an unfinished site and an older one."""
+    out = Path(out).resolve()
+    return [out.with_name(f".{out.name}.{what}") for what in ("partial", "previous")]
+
+
+def remove_leftovers(out):
+    for stale in leftovers(out):
+        if stale.exists():
+            shutil.rmtree(stale)
 
 
 def refuse_foreign(out):

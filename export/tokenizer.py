@@ -1,4 +1,8 @@
-"""The tokenizer: tokenizer.json goes along as it is, the chat template becomes two strings.
+"""The tokenizer: tokenizer.json becomes compact, the chat template two strings.
+
+Of tokenizer.json the page gets what it encodes with. Tokens that follow from the merges are left
+out of the vocabulary, web/models/tokenizer.js puts them back: a merge's token that is missing has
+the next id.
 
 The template is rendered once, here, around a sentinel prompt, as diffusers calls it
 (add_generation_prompt=True, enable_thinking=False); the browser then only concatenates.
@@ -21,12 +25,13 @@ CONFIG_KEYS = (
     "clean_up_tokenization_spaces", "split_special_tokens", "errors",
     "bos_token", "eos_token", "pad_token", "unk_token",
 )  # fmt: skip
+ENCODING_KEYS = ("added_tokens", "normalizer", "pre_tokenizer", "post_processor")
 SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    file: bytes  # tokenizer.json
+    file: bytes  # tokenizer.json, compact
     config: dict
     prefix: str
     suffix: str
@@ -58,7 +63,7 @@ def read_tokenizer(folder):
         config.fail(f"pad_token is {pad_token!r}, expected a token of {path.name}")
     prefix, suffix = split_template(*read_template(folder, config), special)
     return Tokenizer(
-        path.read_bytes(), config_values, prefix, suffix, ids[pad_token], max(ids.values())
+        compact(tokenizer), config_values, prefix, suffix, ids[pad_token], max(ids.values())
     )
 
 
@@ -81,6 +86,46 @@ def token_ids(tokenizer):
     if not all(type(index) is int and index >= 0 for index in ids.values()):
         tokenizer.fail("a token id is not a whole number")
     return ids
+
+
+def compact(tokenizer):
+    """The bytes of tokenizer.json, as the site has it."""
+    model = tokenizer.get("model")
+    pairs = read_merges(tokenizer, model)
+    short = all(" " not in token for pair in pairs for token in pair)
+    kept = {key: tokenizer.get(key, None) for key in ENCODING_KEYS}
+    kept |= {"decoder": None, "added_tokens": kept["added_tokens"] or []}
+    kept["model"] = model | {
+        "vocab": shorten_vocabulary(tokenizer, model["vocab"], pairs),
+        "merges": [" ".join(pair) for pair in pairs] if short else pairs,
+    }
+    try:
+        return json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError as error:
+        tokenizer.fail(f"holds half a character: {error}")
+
+
+def read_merges(tokenizer, model):
+    """[[left, right], ...]; older files have "left right"."""
+    merges = model.get("merges", [])
+    if not isinstance(merges, list):
+        tokenizer.fail("model.merges is not a list, expected a BPE tokenizer")
+    pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
+    for pair in pairs:
+        if not isinstance(pair, list) or [type(token) for token in pair] != [str, str]:
+            tokenizer.fail(f"model.merges holds {pair!r}, expected two tokens")
+    return pairs
+
+
+def shorten_vocabulary(tokenizer, vocabulary, pairs):
+    """token -> id without the tokens that follow from the merges; all, where ids do not agree."""
+    made = dict.fromkeys(left + right for left, right in pairs)
+    unknown = next((token for token in made if token not in vocabulary), None)
+    if unknown is not None:
+        tokenizer.fail(f"a merge makes {unknown!r}, expected a token of model.vocab")
+    rest = {token: index for token, index in vocabulary.items() if token not in made}
+    following = {token: index for index, token in enumerate(made, len(rest))}
+    return rest if rest | following == vocabulary else vocabulary
 
 
 def read_template(folder, config):

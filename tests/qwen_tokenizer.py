@@ -1,6 +1,7 @@
 """A small tokenizer of Qwen3's kind, in the files that Qwen3 ships."""
 
 import json
+import random
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, trainers
 from tokenizers import pre_tokenizers as split
@@ -17,6 +18,7 @@ TEMPLATE = (
     "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n"
     "{% endif %}{% endif %}"
 )
+MERGES = 151_387  # of Qwen3, 1.67 MB as lines of "left right"
 CORPUS = """user assistant a red fox asleep in the snow, an old pine bent by the wind over a stone
 the pale moon above a quiet garden; two juniper trees and a wooden bridge in morning fog
 it's raining, they've left, we'll paint the river's edge. 12 lanterns, 2048 maple leaves
@@ -50,3 +52,25 @@ def write_tokenizer(folder):
         "tokenizer_class": "Qwen2Tokenizer", "unk_token": None,
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+
+
+def write_large_tokenizer(folder):
+    """As write_tokenizer, with as many and as long random merges as Qwen3 has, or longer."""
+    write_tokenizer(folder)
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text(encoding="utf-8"))
+    chance = random.Random(0)
+    tokens = sorted(split.ByteLevel.alphabet())
+    known, short, merges = set(tokens), list(tokens), []  # short: up to four letters
+    while len(merges) < MERGES:
+        left, right = chance.choice(short), chance.choice(short)
+        if left + right not in known:
+            known.add(left + right)
+            tokens.append(left + right)
+            merges.append([left, right])
+            if len(left + right) <= 4:
+                short.append(left + right)
+    tokenizer["model"] |= {"vocab": {token: i for i, token in enumerate(tokens)}, "merges": merges}
+    for i, added in enumerate(tokenizer["added_tokens"]):
+        added["id"] = len(tokens) + i
+    path.write_text(json.dumps(tokenizer, indent=2, ensure_ascii=False), encoding="utf-8")

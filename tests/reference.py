@@ -25,16 +25,20 @@ FLUX2 = {"text_encoder_out_layers": [9, 18, 27], "max_sequence_length": 512}
 
 
 @torch.no_grad()
-def reference(path, prompt, seed, width, height, steps):
+def reference(path, prompt, seed, width, height, steps, max_sequence_length=None, pipeline=None):
     """Draws one picture with diffusers and keeps every stage. Returns numpy arrays:
 
     token_ids i64 [S], padded; encoder_rows [S, taps * D]; noise [T, C]; sigmas [steps + 1];
-    velocity: a list of [T, C]; latents [T, C]; decoded [H, W, 3], the decoder's own output
-    (-1 black, 1 white, not clipped); picture u8 [H, W, 3]. Also tokens: {count, limit, dropped},
-    count of the ids not padding, limit S.
+    blocks: name -> a list of the tokens [S + T, D] after that block; velocity: a list of [T, C];
+    latents [T, C]; decoded [H, W, 3], the decoder's own output (-1 black, 1 white, not clipped);
+    picture u8 [H, W, 3]. Also tokens: {count, limit, dropped}, count of the ids not padding,
+    limit S. `max_sequence_length` and `pipeline` take the place of the checkpoint's.
     """
-    pipeline = load_pipeline(Path(path))
-    seen = {"velocity": []}
+    pipeline = pipeline or load_pipeline(Path(path))
+    arguments = call_arguments(path)
+    if max_sequence_length:
+        arguments["max_sequence_length"] = max_sequence_length
+    seen = {"velocity": [], "blocks": {}}
 
     def on_encode(module, args, kwargs):
         seen["token_ids"] = kwargs["input_ids"][0]
@@ -48,6 +52,13 @@ def reference(path, prompt, seed, width, height, steps):
         seen["encoder_rows"] = kwargs["encoder_hidden_states"][0]
         seen["velocity"].append(output[0][0])
 
+    def on_block(name):
+        def keep(module, args, output):
+            tokens = torch.cat(output, dim=1) if isinstance(output, tuple) else output
+            seen["blocks"].setdefault(name, []).append(tokens[0].clone())
+
+        return keep
+
     def on_decode(module, args, output):
         seen["decoded"] = output[0].permute(1, 2, 0)
 
@@ -60,10 +71,14 @@ def reference(path, prompt, seed, width, height, steps):
         pipeline.transformer.register_forward_hook(on_denoise, with_kwargs=True),
         pipeline.vae.decoder.register_forward_hook(on_decode),
     ]
+    blocks = {"double": pipeline.transformer.transformer_blocks,
+              "single": pipeline.transformer.single_transformer_blocks}
+    hooks += [block.register_forward_hook(on_block(f"{kind}.{i}"))
+              for kind, row in blocks.items() for i, block in enumerate(row)]
     picture = pipeline(
         prompt=prompt, height=height, width=width, num_inference_steps=steps, guidance_scale=1.0,
         generator=torch.Generator("cpu").manual_seed(seed), callback_on_step_end=on_step,
-        **call_arguments(path),
+        **arguments,
     ).images[0]
     for hook in hooks:
         hook.remove()

@@ -6,6 +6,7 @@ F the MLP width, Dh the width of a head, T the tokens of text and image together
 
 from dataclasses import asdict, dataclass
 
+from export.errors import ExportError
 from export.spec import DENSE, LOWBIT, Spec, by_prefix
 
 NAME = "flux2"
@@ -26,7 +27,8 @@ GROUP = 128
 MOST_LAYERS = 1000
 MOST_HEAD_DIM = 512  # of the attention kernel
 MEMORY_BUDGET = 1 << 30  # weights that stay between pictures, as in web/trefoil.js
-MLP_CHUNK_BYTES = 64 << 20  # as in web/engine/ops.js
+MLP_CHUNK_BYTES = 16 << 20  # as in web/engine/ops.js
+STRIP_BYTES = 32 << 20  # as in web/engine/pictures.js
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,41 @@ def read_config(config):
     )
     check_config(config, transformer)
     return transformer
+
+
+def derive_config(path, checkpoint):
+    """The values of config.json that follow from the shapes of a checkpoint of `path`."""
+    shapes = {name: entry.shape for name, entry in checkpoint.entries.items()}
+    embed = "time_guidance_embed.timestep_embedder.linear_1.weight"
+    try:
+        (width, in_channels), (_, text_width) = (
+            shapes[f"{name}.weight"] for name in ("x_embedder", "context_embedder")
+        )
+        _, timestep_channels = shapes[embed]
+        (head,) = next(s for name, s in shapes.items() if name.endswith(".attn.norm_q.weight"))
+        mlp = [s[1] for name, s in shapes.items() if name.endswith(".ff.linear_out.weight")]
+        mlp += [s[1] - width for name, s in shapes.items() if name.endswith(".attn.to_out.weight")]
+        mlp_ratio = mlp[0] / width
+    except (KeyError, ValueError, IndexError, StopIteration):
+        raise ExportError(
+            f"{path}: there is no transformer/config.json, and the tensors are not those of a "
+            "FLUX.2 transformer, from whose shapes it could follow"
+        ) from None
+    return {
+        "in_channels": in_channels,
+        "num_layers": count_blocks(shapes, "transformer_blocks"),
+        "num_single_layers": count_blocks(shapes, "single_transformer_blocks"),
+        "attention_head_dim": head,
+        "num_attention_heads": width // head,
+        "joint_attention_dim": text_width,
+        "timestep_guidance_channels": timestep_channels,
+        "mlp_ratio": mlp_ratio,
+        "axes_dims_rope": [head // ROPE_AXES] * ROPE_AXES,
+    }
+
+
+def count_blocks(names, kind):
+    return len({name.split(".")[1] for name in names if name.startswith(f"{kind}.")})
 
 
 def check_config(config, c):
@@ -181,12 +218,17 @@ def peak_gpu_bytes(resident, c, encoder, autoencoder, pixels_per_token, size, te
     heads = encoder.head_dim * (3 * encoder.num_attention_heads + 3 * encoder.num_key_value_heads)
     encode = 4 * text_tokens * (2 * encoder.hidden_size + c.joint_attention_dim + heads)
     mlp = 2 * 4 * c.mlp_hidden * min(tokens, MLP_CHUNK_BYTES // (4 * c.mlp_hidden))
-    denoise = 4 * tokens * 8 * c.width + mlp
+    denoise = 4 * tokens * 6 * c.width + mlp
+    widest = autoencoder.largest_map_bytes(width, height)
     activations = {
         "text_encoder": encode,
         "transformer": denoise,
-        "autoencoder": 4 * autoencoder.largest_map_bytes(width, height),
+        "autoencoder": widest + min(3 * widest, 5 * STRIP_BYTES),
     }
     together = sum(resident.values())
-    stays = together if together <= MEMORY_BUDGET else 0
-    return max((stays or resident[name]) + extra for name, extra in activations.items())
+    if together <= MEMORY_BUDGET:
+        return together + max(activations.values())
+    one_at_a_time = resident | {
+        "text_encoder": resident["text_encoder"] // max(encoder.num_hidden_layers, 1)  # by layers
+    }
+    return max(one_at_a_time[name] + extra for name, extra in activations.items())

@@ -1,21 +1,67 @@
 """How published checkpoints lay out their tensors: a layout is a file and a line here.
 
-A layout has a `name`, the `folder` that it is found by, and, built from the folder's Checkpoint
-and the component's specs {name: Spec},
+A layout class has a `name`, the `files` (patterns, relative to the model's folder) that it is found
+by, and `open(place, call)`: the source of its tensors (export.checkpoint.Tensors); `call` is
+trefoil.json. Built from that source and the component's specs {name: Spec}, it has
 
     expected()         source name -> Expected, for the completeness check
     storage(name)      how the tensor will be stored; reads only what that takes
     pack(name)         the tensor as Packed
 
-`name` is a spec name in the last two. Where two folders are there, the first layout listed wins.
+`name` is a spec name in the last two. A transformer's layout also says whether its file
+`stands_alone`, so that the configurations beside it may be missing; a text encoder's has
+`stored_bits(folder)`, None for full precision. Where several are there, the first one listed wins.
 """
 
+import fnmatch
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
 from export.layouts.floats import Floats
-from export.layouts.mlx_affine import MlxAffine, find_quantization
+from export.layouts.gemlite import Gemlite
+from export.layouts.gguf import Gguf
+from export.layouts.hqq import Hqq
+from export.layouts.mlx_affine import MlxAffine
 from export.layouts.mlx_packed import MlxPacked
+from export.layouts.native import Native
 from export.layouts.unpacked import Unpacked
 
-TRANSFORMER = [MlxPacked, Unpacked]
-TEXT_ENCODER = [MlxAffine, Floats]
+TRANSFORMER = [MlxPacked, Unpacked, Gemlite, Gguf, Native]
+TEXT_ENCODER = [MlxAffine, Floats, Hqq]
 
-__all__ = ["TEXT_ENCODER", "TRANSFORMER", "Floats", "MlxAffine", "find_quantization"]
+
+@dataclass(frozen=True)
+class Place:
+    """Where a layout was found."""
+
+    layout: Any
+    folder: Path  # of the model
+    files: tuple[Path, ...]  # in one folder, that match the layout's patterns
+
+    @property
+    def path(self):
+        return self.files[0].parent
+
+
+def find(folder, files, choices):
+    """The Place of the first layout of which one of `files` is there, or None.
+
+    files: paths relative to `folder`, with slashes.
+    """
+    for layout in choices:
+        for pattern in layout.files:
+            found = [f for f in sorted(files) if matches(f, pattern)]
+            if found:
+                parent = Path(found[0]).parent
+                same = (Path(f) for f in found if Path(f).parent == parent)
+                return Place(layout, folder, tuple(folder / f for f in same))
+    return None
+
+
+def matches(file, pattern):
+    """fnmatch, but a star does not cross a slash."""
+    return file.count("/") == pattern.count("/") and fnmatch.fnmatchcase(file, pattern)
+
+
+__all__ = ["TEXT_ENCODER", "TRANSFORMER", "Floats", "MlxAffine", "Place", "find", "matches"]

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from export.checkpoint import Checkpoint
 from export.errors import ExportError
 from export.pack import STORAGE_OF, Packed, Storage, pack_words, quantize_affine
 from export.spec import CONV, LINEAR, Expected
@@ -14,6 +15,7 @@ class Floats:
     """A diffusers or transformers folder of bf16, f16 or f32 tensors."""
 
     name, folder = "unpacked", "text_encoder"
+    files = (f"{folder}/*.safetensors*",)
 
     def __init__(self, checkpoint, specs, bits=16):
         self.checkpoint, self.specs, self.bits = checkpoint, specs, bits
@@ -23,6 +25,14 @@ class Floats:
                     f"{checkpoint.folder}: {name} is {spec.shape[1]} wide, not a multiple of "
                     f"{GROUP}, so it has no {bits}-bit form; use --text-encoder-bits 16"
                 )
+
+    @staticmethod
+    def open(place, call):
+        return Checkpoint(place.path)
+
+    @staticmethod
+    def stored_bits(folder):
+        return None
 
     def is_quantized(self, spec):
         return spec.role == LINEAR and self.bits < 16

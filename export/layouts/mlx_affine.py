@@ -4,6 +4,7 @@ Quantised modules have weight u32 [out, in*bits/32], scales and biases [out, in/
 w = scale*code + bias; the others (norms) are ordinary tensors.
 """
 
+from export.checkpoint import Checkpoint
 from export.configuration import Configuration
 from export.errors import ExportError
 from export.layouts.floats import dense_storage, pack_dense
@@ -17,6 +18,7 @@ GROUP_STEP = 32  # the kernels read whole words of a group
 
 class MlxAffine:
     name, folder = "mlx-affine", "text_encoder-mlx-4bit"
+    files = (f"{folder}/*.safetensors*",)
 
     def __init__(self, checkpoint, specs, bits=None):
         self.checkpoint, self.specs = checkpoint, specs
@@ -27,6 +29,14 @@ class MlxAffine:
                     f"{checkpoint.folder}: {name} is {spec.shape[1]} wide, not a multiple of the "
                     f"group size {self.group}"
                 )
+
+    @staticmethod
+    def open(place, call):
+        return Checkpoint(place.path)
+
+    @staticmethod
+    def stored_bits(folder):
+        return find_quantization(folder)[0]
 
     def expected(self):
         return expected_names(self.specs, LINEAR, self.bits, self.group)

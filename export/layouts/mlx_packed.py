@@ -7,7 +7,7 @@ that holds exactly the bias is dropped, elsewhere the tensor stays general (affi
 
 import numpy as np
 
-from export.checkpoint import widen
+from export.checkpoint import Checkpoint, widen
 from export.configuration import Configuration
 from export.errors import ExportError
 from export.layouts.floats import dense_storage, pack_dense
@@ -20,10 +20,19 @@ BITS = (1, 2)
 
 class MlxPacked:
     name, folder = "mlx-packed", "transformer-packed-mflux"
+    files = (f"{folder}/*.safetensors*",)
+    stands_alone = False
 
     def __init__(self, checkpoint, specs):
         self.checkpoint, self.specs = checkpoint, specs
-        self.bits = find_bits(checkpoint, specs)
+        self.bits = self.find_bits()
+
+    @staticmethod
+    def open(place, call):
+        return Checkpoint(place.path)
+
+    def find_bits(self):
+        return find_bits(self.checkpoint, self.specs)
 
     def expected(self):
         return expected_names(self.specs, LOWBIT, self.bits, GROUP)
@@ -32,7 +41,7 @@ class MlxPacked:
         spec = self.specs[name]
         if spec.role != LOWBIT:
             return dense_storage(self.checkpoint, name, spec)
-        return self.storage_of(name, *read_scales(self.checkpoint, name))
+        return self.storage_of(name, *self.grid(name))
 
     def storage_of(self, name, scales, biases):
         derived = {1: "binary", 2: "ternary"}[self.bits]
@@ -43,9 +52,9 @@ class MlxPacked:
         spec = self.specs[name]
         if spec.role != LOWBIT:
             return pack_dense(self.checkpoint, name, spec)
-        scales, biases = read_scales(self.checkpoint, name)
+        scales, biases = self.grid(name)
         storage = self.storage_of(name, scales, biases)
-        words = self.checkpoint.read(name).data
+        words = self.words(name)
         if storage.kind == "ternary":
             codes = unpack_words(words, 2)
             self.refuse_code_3(name, codes)
@@ -54,6 +63,14 @@ class MlxPacked:
         if storage.kind != "binary":
             parts["biases"] = biases.data
         return Packed(storage, parts)
+
+    def words(self, name):
+        """Codes u32 [out, in*bits/32], the first in the lowest bits."""
+        return self.checkpoint.read(name).data
+
+    def grid(self, name):
+        """Scales and biases, Tensors [out, in/128]."""
+        return read_scales(self.checkpoint, name)
 
     def refuse_code_3(self, name, codes):
         if codes.max(initial=0) == 3:

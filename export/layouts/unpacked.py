@@ -6,7 +6,7 @@ exactly. A tensor without a single zero is stored binary, any other ternary; bot
 
 import numpy as np
 
-from export.checkpoint import DTYPES, is_finite
+from export.checkpoint import DTYPES, Checkpoint, is_finite
 from export.errors import ExportError
 from export.layouts.floats import dense_storage, pack_dense
 from export.pack import STORAGE_OF, Packed, Storage, pack_trits, pack_words, round_bf16
@@ -19,9 +19,15 @@ CHUNK_VALUES = 1 << 24  # rows are read in chunks of about this many weights
 
 class Unpacked:
     name, folder = "unpacked", "transformer"
+    files = (f"{folder}/*.safetensors*",)
+    stands_alone = False
 
     def __init__(self, checkpoint, specs):
         self.checkpoint, self.specs = checkpoint, specs
+
+    @staticmethod
+    def open(place, call):
+        return Checkpoint(place.path)
 
     def expected(self):
         return {name: Expected(spec.shape) for name, spec in self.specs.items()}

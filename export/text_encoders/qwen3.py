@@ -114,7 +114,7 @@ def layer(c):
 def make_drop_reason(c):
     """drop_reason(name): the head, the unread norm, and known tensors of unread layers."""
     modules = "|".join(re.escape(name) for name in layer(c))
-    unread = re.compile(rf"layers\.(\d+)\.(?:{modules})\.(?:weight|scales|biases)")
+    unread = re.compile(rf"layers\.(\d+)\.(?:{modules})\.(?:weight|scales|biases|W_q|meta\.\w+)")
 
     def drop_reason(name):
         match = unread.fullmatch(name)

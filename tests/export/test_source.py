@@ -18,7 +18,9 @@ FILES = [
     "vae/diffusion_pytorch_model.safetensors", "transformer/config.json",
     "transformer/diffusion_pytorch_model.safetensors", "text_encoder/config.json",
     "text_encoder/model-00001-of-00002.safetensors", "text_encoder/model.safetensors.index.json",
-    "transformer-packed-mflux/config.json", "text_encoder-mlx-4bit/model.safetensors",
+    "transformer-packed-mflux/config.json",
+    "transformer-packed-mflux/diffusion_pytorch_model.safetensors",
+    "text_encoder-mlx-4bit/model.safetensors",
     "text_encoder-mlx-4bit/tokenizer.json", "transformer/deep/er.safetensors", "bonsai.gguf",
 ]  # fmt: skip
 
@@ -35,3 +37,17 @@ def test_needed_files(bits, encoder):
     assert not set(needed) & {"README.md", "bonsai.gguf", "tokenizer/vocab.json",
                               "text_encoder-mlx-4bit/tokenizer.json"}  # fmt: skip
     assert "LICENSE" in needed
+
+
+@pytest.mark.parametrize(("files", "needed"), [
+    (["transformer-gemlite-int2/state_dict.pt", "transformer-gemlite-int2/gemlite_autotune.json",
+      "text_encoder-hqq-4bit/qmodel.pt", "text_encoder-hqq-4bit/tokenizer.json"],
+     ["transformer-gemlite-int2/state_dict.pt", "text_encoder-hqq-4bit/qmodel.pt",
+      "text_encoder-hqq-4bit/tokenizer.json"]),
+    (["transformer/a.safetensors", "transformer/a-00001-of-00002.safetensors",
+      "transformer/a.safetensors.index.json"], ["transformer/a.safetensors"]),
+    (["bonsai.gguf", "transformer/config.json"], ["bonsai.gguf", "transformer/config.json"]),
+    (["flux-2-klein-4b.safetensors", "assets/x.png"], ["flux-2-klein-4b.safetensors"]),
+])  # fmt: skip
+def test_needed_files_of_other_layouts(files, needed):
+    assert needed_files(files) == needed

@@ -1,12 +1,16 @@
-"""The chat template becomes a prefix and a suffix, exactly as transformers renders it."""
+"""tokenizer.json becomes compact without loss, the chat template a prefix and a suffix."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from export.errors import ExportError
 from export.tokenizer import read_tokenizer
 from tests.export.tiny import TEMPLATE, write_json, write_tokenizer
+from tests.qwen_tokenizer import MERGES, write_large_tokenizer
+
+GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary" / "tokenizer"
 
 # The published Qwen3 template's way with a single user message.
 QWEN3 = """\
@@ -135,3 +139,76 @@ def test_the_manifest_s_part(folder):
     assert values["config"]["eos_token"] == "<|im_end|>"
     assert "chat_template" not in values["config"]
     assert tokenizer.largest_id == 28 and json.dumps(values)
+
+
+def spelled(folder, vocabulary, merges):
+    """The compact model of a tokenizer.json with these."""
+    write_json(folder / "tokenizer.json", {
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": merges},
+        "added_tokens": [{"id": 9, "content": "<|endoftext|>"}], "version": "1.0",
+    })  # fmt: skip
+    return json.loads(read_tokenizer(folder).file)["model"]
+
+
+def completed(model):
+    """The whole vocabulary, as web/models/tokenizer.js completes it."""
+    vocabulary = dict(model["vocab"])
+    for merge in model["merges"]:
+        vocabulary.setdefault(merge.replace(" ", ""), len(vocabulary))
+    return vocabulary
+
+
+def test_a_tokenizer_of_qwen_s_size_is_small(tmp_path):
+    write_large_tokenizer(tmp_path)
+    source = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    file = read_tokenizer(tmp_path).file
+    model = json.loads(file)["model"]
+    assert len(model["vocab"]) == 256 and completed(model) == source["model"]["vocab"]
+    assert model["merges"] == [" ".join(pair) for pair in source["model"]["merges"]]
+    lines = len("\n".join(model["merges"]).encode())
+    print(f"merges {lines:,} bytes, compact {len(file):,}, source {len(json.dumps(source)):,}")
+    assert len(model["merges"]) == MERGES and lines >= 1.67e6, "shorter than Qwen's"
+    assert len(file) <= 3e6
+
+
+def test_garden_s_special_tokens_come_first():
+    source = json.loads((GARDEN / "tokenizer.json").read_text(encoding="utf-8"))
+    file = json.loads(read_tokenizer(GARDEN).file)
+    assert len(file["model"]["vocab"]) == 3 + 256
+    assert completed(file["model"]) == source["model"]["vocab"]
+    for key in ("added_tokens", "normalizer", "pre_tokenizer", "post_processor"):
+        assert file[key] == source[key]
+
+
+@pytest.mark.parametrize(("vocabulary", "merges", "kept"), [
+    ({"a": 0, "b": 1, "ab": 2}, ["a b"], 2),
+    ({"a": 0, "b": 1, "bb": 2, "ab": 3, "abb": 4},
+     ["b b", "a b", "ab b", "a bb"], 2),  # two ways to one token
+    ({"ab": 0, "a": 1, "b": 2}, ["a b"], 3),  # the ids are others
+    ({"a": 0, "b": 1, "ab": 3}, ["a b"], 3),
+    ({"a": 0, "b": 1, "ab": 2, "ba": 3}, ["b a", "a b"], 4),
+])  # fmt: skip
+def test_the_vocabulary_that_merges_do_not_tell_is_kept(folder, vocabulary, merges, kept):
+    model = spelled(folder, vocabulary, merges)
+    assert len(model["vocab"]) == kept and completed(model) == vocabulary
+
+
+def test_tokens_with_spaces_stay_pairs(folder):
+    model = spelled(folder, {" ": 0, "a": 1, " a": 2}, [[" ", "a"]])
+    assert model["merges"] == [[" ", "a"]] and model["vocab"] == {" ": 0, "a": 1}
+
+
+@pytest.mark.parametrize(("merges", "says"), [
+    (["a c"], "a merge makes 'ac', expected a token of model.vocab"),
+    (["a b c"], "expected two tokens"),
+    ([["a"]], "expected two tokens"),
+    ("a b", "model.merges is not a list"),
+])  # fmt: skip
+def test_merges_that_are_refused(folder, merges, says):
+    with pytest.raises(ExportError, match=says):
+        spelled(folder, {"a": 0, "b": 1, "ab": 2}, merges)
+
+
+def test_half_a_character_is_refused(folder):
+    with pytest.raises(ExportError, match="half a character"):
+        spelled(folder, {"a": 0, "\ud800": 1}, [])

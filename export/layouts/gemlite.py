@@ -1,0 +1,100 @@
+"""The GemLite transformer, int2 (ternary) or int1 (binary), a torch pickle.
+
+For every low-bit linear: W_q u8 [in*bits/8, out], packed along the inputs with the first in the
+lowest bits; scales and zeros f32 [in/128, out]; orig_shape [out, in]; and metadata, whose
+W_group_mode says what the zeros are:
+
+    3  w = (code - zero) * scale        4  w = code * scale + zero
+"""
+
+import numpy as np
+
+from export.checkpoint import Tensor
+from export.errors import ExportError
+from export.layouts.mlx_packed import BITS, GROUP, MlxPacked, sibling
+from export.pack import narrow
+from export.pickled import Pickled
+from export.spec import FLOATS, LOWBIT, Expected
+
+METADATA = (
+    "scaled_activations", "W_nbits", "group_size", "unpack_mask", "elements_per_sample",
+    "input_dtype", "output_dtype", "acc_dtype", "meta_dtype", "channel_scale_mode", "W_group_mode",
+    "data_contiguous",
+)  # fmt: skip
+ZERO_POINT, BIAS = 3, 4  # W_group_mode
+
+
+class Gemlite(MlxPacked):
+    name = "gemlite"
+    files = ("transformer-gemlite-int[12]/state_dict.pt",)
+
+    @staticmethod
+    def open(place, call):
+        return Pickled(place.files[0])
+
+    def find_bits(self):
+        """The bits of the first low-bit weight; `metadata` checks the others against it."""
+        name = next(name for name, spec in self.specs.items() if spec.role == LOWBIT)
+        if sibling(name, "metadata") not in self.checkpoint.entries:
+            return 2  # the completeness check will name the tensors
+        bits = self.metadata(name)["W_nbits"]
+        if bits not in BITS:
+            self.fail(name, f"holds {bits} bits a weight, expected 1 (binary) or 2 (ternary)")
+        return bits
+
+    def expected(self):
+        names = {}
+        for name, spec in self.specs.items():
+            if spec.role != LOWBIT:
+                names[name] = Expected(spec.shape)
+                continue
+            rows, columns = spec.shape
+            packed = Expected((columns * self.bits // 8, rows), ("U8",))
+            group = Expected((columns // GROUP, rows), FLOATS)
+            names |= {
+                sibling(name, "W_q"): packed, sibling(name, "scales"): group,
+                sibling(name, "zeros"): group,
+                sibling(name, "metadata"): Expected((len(METADATA),), ("I32",)),
+                sibling(name, "orig_shape"): Expected((2,), ("I32",)),
+            }  # fmt: skip
+            unused = self.checkpoint.entries.get(sibling(name, "meta_scale"))
+            if unused:  # of channels, which `metadata` refuses to be scaled
+                names[sibling(name, "meta_scale")] = Expected(unused.shape, (unused.dtype,))
+        return names
+
+    def metadata(self, name):
+        values = self.checkpoint.read(sibling(name, "metadata")).data.tolist()
+        return dict(zip(METADATA, values, strict=False)) | {"W_nbits": values[1]}
+
+    def check(self, name):
+        """The metadata, when it says nothing that this layout does not read."""
+        metadata = self.metadata(name)
+        wanted = {"W_nbits": self.bits, "group_size": GROUP, "channel_scale_mode": 0,
+                  "elements_per_sample": 8 // self.bits}  # fmt: skip
+        for key, want in wanted.items():
+            if metadata[key] != want:
+                self.fail(name, f"has {key} {metadata[key]}, expected {want}")
+        if metadata["W_group_mode"] not in (ZERO_POINT, BIAS):
+            self.fail(name, f"has W_group_mode {metadata['W_group_mode']}, expected 3 or 4")
+        shape = tuple(self.checkpoint.read(sibling(name, "orig_shape")).data.tolist())
+        if shape != self.specs[name].shape:
+            self.fail(name, f"has orig_shape {list(shape)}, expected {self.specs[name].shape}")
+        return metadata
+
+    def words(self, name):
+        packed = self.checkpoint.read(sibling(name, "W_q")).data
+        return np.ascontiguousarray(packed.T).view("<u4")
+
+    def grid(self, name):
+        """Scales and biases [out, in/128], in the narrowest type that holds both exactly."""
+        mode = self.check(name)["W_group_mode"]
+        scales, zeros = (
+            np.ascontiguousarray(self.checkpoint.read_finite(sibling(name, part)).float32().T)
+            for part in ("scales", "zeros")
+        )
+        biases = -zeros * scales if mode == ZERO_POINT else zeros
+        dtype, (scales, biases) = narrow(scales, biases)
+        return Tensor(name, dtype, scales), Tensor(name, dtype, biases)
+
+    def fail(self, name, message):
+        raise ExportError(f"{self.checkpoint.folder}: {name} {message}")

@@ -1,0 +1,68 @@
+"""A single file with the names of FLUX.2's original code, whose low-bit weights lie on a grid.
+
+Such a file stands at the top of the folder, beside vae/ and the text encoder; without a
+transformer/config.json the configuration follows from the shapes. trefoil.json's
+"swapped_norm_out": true tells that the last modulation's halves already lie in diffusers' order.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from export.checkpoint import Checkpoint, Tensor, Tensors
+from export.errors import ExportError
+from export.families import flux2_native
+from export.layouts.unpacked import Unpacked
+
+
+class Native(Unpacked):
+    name, files, stands_alone = "native", ("*.safetensors",), True
+
+    @staticmethod
+    def open(place, call):
+        return with_diffusers_names(Checkpoint(one_file(place)), call)
+
+
+def one_file(place):
+    if len(place.files) > 1:
+        names = ", ".join(path.name for path in place.files[:3])
+        raise ExportError(
+            f"{place.folder}: {len(place.files)} files hold a transformer ({names}), expected one; "
+            "remove the ones that are not the model"
+        )
+    return place.files[0]
+
+
+def with_diffusers_names(source, call):
+    """The source itself when it has diffusers' names, else a Renamed one."""
+    for prefix in flux2_native.PREFIXES:
+        source.strip_prefix(prefix)
+    swapped = call.flag("swapped_norm_out", False)
+    return Renamed(source, swapped) if flux2_native.MARK in source.entries else source
+
+
+class Renamed(Tensors):
+    """Tensors made of rows of another source's: `pieces` is name -> [(its name, first, rows)]."""
+
+    def __init__(self, source, swapped):
+        self.folder, self.source = source.folder, source
+        self.entries, self.pieces = {}, {}
+        for native, entry in source.entries.items():
+            all_rows = entry.shape[0]
+            for name, spans in flux2_native.rename(native, all_rows, swapped).items():
+                rows = sum(count for _, count in spans)
+                shape, size = (rows, *entry.shape[1:]), entry.bytes * rows // all_rows
+                self.entries[name] = replace(entry, shape=shape, bytes=size)
+                self.pieces[name] = [(native, first, count) for first, count in spans]
+
+    def read(self, name, first=0, last=None):
+        entry = self.entries[name]
+        last = min(entry.shape[0], last or entry.shape[0])
+        parts, at = [], 0
+        for native, start, count in self.pieces[name]:
+            begin, end = max(first - at, 0), min(last - at, count)
+            if begin < end:
+                parts.append(self.source.read(native, start + begin, start + end).data)
+            at += count
+        data = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return Tensor(name, entry.dtype, data)

@@ -1,0 +1,104 @@
+"""Writers of the container formats, a tensor at a time. None of this is export/'s own code."""
+
+import json
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+BYTES = {"BF16": 2, "F16": 2, "F32": 4, "U32": 4, "I64": 8}
+TORCH = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32,
+         "U8": torch.uint8, "I32": torch.int32}  # fmt: skip
+GGML = {"F32": 0, "F16": 1, "Q8_0": 8, "BF16": 30, "Q1_0": 41, "Q2_0": 42}
+ALIGNMENT = 32
+
+
+@dataclass
+class Part:
+    """One tensor to be written: `chunks()` yields arrays, which together are its bytes."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    chunks: Any
+    bytes: int = 0  # where shape and dtype do not give it
+
+
+def write_json(path, values):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def write_safetensors(path, parts):
+    entries, at = {}, 0
+    for part in parts:
+        size = math.prod(part.shape) * BYTES[part.dtype]
+        entries[part.name] = {"dtype": part.dtype, "shape": part.shape,
+                              "data_offsets": [at, at + size]}  # fmt: skip
+        at += size
+    text = json.dumps({"__metadata__": {"format": "pt"}} | entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for part in parts:
+            for chunk in part.chunks():
+                np.ascontiguousarray(chunk).tofile(file)
+        assert file.tell() == 8 + len(text) + at
+
+
+def write_gguf(path, parts):
+    """Version 3: header, tensor infos (dimensions fastest first), aligned data."""
+
+    def text(value):
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(parts), 2)
+    head += text("general.architecture") + struct.pack("<I", 8) + text("flux")
+    head += text("general.file_type") + struct.pack("<II", 4, 0)
+    at = 0
+    for part in parts:
+        dimensions = part.shape[::-1]
+        head += text(part.name) + struct.pack("<I", len(dimensions))
+        head += struct.pack(f"<{len(dimensions)}Q", *dimensions)
+        head += struct.pack("<IQ", GGML[part.dtype], at)
+        size = part.bytes or math.prod(part.shape) * BYTES[part.dtype]
+        at += size + -size % ALIGNMENT
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(head + bytes(-len(head) % ALIGNMENT))
+        for part in parts:
+            for chunk in part.chunks():
+                np.ascontiguousarray(chunk).tofile(file)
+            file.write(bytes(-file.tell() % ALIGNMENT))
+
+
+class Scratch:
+    """Tensors for torch.save that lie in files, so that a whole state is never in memory."""
+
+    def __init__(self, folder):
+        self.folder, self.count = Path(folder), 0
+
+    def tensor(self, array, dtype):
+        self.count += 1
+        path = self.folder / str(self.count)
+        np.ascontiguousarray(array).tofile(path)
+        tensor = torch.from_file(
+            str(path), shared=False, size=array.size, dtype=TORCH[dtype]
+        )  # fmt: skip
+        return tensor.reshape(array.shape)
+
+    def concatenated(self, chunks, shape, dtype):
+        self.count += 1
+        path = self.folder / str(self.count)
+        with path.open("wb") as file:
+            for chunk in chunks:
+                np.ascontiguousarray(chunk).tofile(file)
+        size = math.prod(shape)
+        return torch.from_file(str(path), shared=False, size=size, dtype=TORCH[dtype]).reshape(
+            shape
+        )

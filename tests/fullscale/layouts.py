@@ -1,0 +1,294 @@
+"""The published layouts of a Model: folders, files, tensor names, dtypes and bit orders."""
+
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+
+from tests.fullscale.formats import Part, Scratch, write_gguf, write_json, write_safetensors
+from tests.fullscale.model import GROUP, TEXT_GROUP, round_bf16, widen_bf16
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TOKENIZER = ROOT / "models" / "garden-ternary" / "tokenizer"
+SCHEDULER = ROOT / "models" / "garden-ternary" / "scheduler"
+ENCODER_OF = {"mlx": "mlx", "gemlite": "hqq", "unpacked": "bf16"}
+
+
+def write(model, layout, folder, encoder=None):
+    """Writes a whole checkpoint; layout is a key of TRANSFORMERS, encoder one of ENCODERS."""
+    encoder = encoder or ENCODER_OF.get(layout, "mlx")
+    write_json(folder / "model_index.json", {"_class_name": "Flux2KleinPipeline"})
+    if model.call:
+        write_json(folder / "trefoil.json", model.call)
+    shutil.copytree(SCHEDULER, folder / "scheduler", dirs_exist_ok=True)
+    TRANSFORMERS[layout](model, folder)
+    place = ENCODERS[encoder](model, folder)
+    tokenizer = folder / place if encoder == "hqq" else folder / "tokenizer"
+    shutil.copytree(TOKENIZER, tokenizer, dirs_exist_ok=True)
+    write_json(folder / "vae" / "config.json", model.configs["vae"])
+    vae = [whole(model, name, shape) for name, shape in model.vae.items()]
+    write_safetensors(folder / "vae" / "diffusion_pytorch_model.safetensors", vae)
+
+
+def whole(model, name, shape, prefix=""):
+    if name.endswith("num_batches_tracked"):
+        return Part(name, "I64", shape, lambda: [np.zeros(shape, "<i8")])
+    return Part(prefix + name, "BF16", shape, lambda: model.floats(name, shape))
+
+
+def bitstream(codes, bits):
+    """u8 [N, K] -> u32 [N, K*bits/32], the first code in the lowest bits."""
+    per_byte = 8 // bits
+    packed = np.zeros((len(codes), codes.shape[1] // per_byte), np.uint8)
+    for i in range(per_byte):
+        packed |= codes[:, i::per_byte] << np.uint8(bits * i)
+    return packed
+
+
+def words(rows, columns, bits):
+    return (rows, columns * bits // 32)
+
+
+# Transformers
+
+
+def write_mlx(model, folder):
+    place = folder / "transformer-packed-mflux"
+    parts = []
+    for name, shape in model.transformer.items():
+        if not model.is_lowbit(name):
+            parts.append(whole(model, name, shape))
+            continue
+        base, groups = name.removesuffix("weight"), (shape[0], shape[1] // GROUP)
+        parts += [
+            Part(name, "U32", words(*shape, model.bits), lambda n=name: mlx_codes(model, n)),
+            Part(f"{base}scales", "BF16", groups, lambda n=name: mlx_scales(model, n, "scales")),
+            Part(f"{base}biases", "BF16", groups, lambda n=name: mlx_scales(model, n, "biases")),
+        ]
+    write_json(place / "config.json", model.configs["transformer"])
+    write_json(place / "quantization_config.json", {"bits": model.bits, "group_size": GROUP})
+    write_safetensors(place / "diffusion_pytorch_model.safetensors", parts)
+
+
+def mlx_codes(model, name):
+    yield bitstream(model.lowbit(name)[0], model.bits)
+
+
+def mlx_scales(model, name, part):
+    """Ternary: s, -s; binary: 2s, -s."""
+    scales = model.lowbit(name)[1]
+    factor = model.levels == 2 and 2 or 1
+    values = scales * factor if part == "scales" else -scales
+    yield (np.ascontiguousarray(values, "<f4").view("<u4") >> 16).astype("<u2")
+
+
+def write_gemlite(model, folder):
+    place = folder / f"transformer-gemlite-int{model.bits}"
+    place.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder) as scratch:
+        files, state = Scratch(scratch), {}
+        for name, shape in model.transformer.items():
+            if not model.is_lowbit(name):
+                chunks = model.floats(name, shape)
+                state[name] = files.concatenated(chunks, shape, "BF16")
+                continue
+            base = name.removesuffix("weight")
+            codes, scales = model.lowbit(name)
+            scales = np.ascontiguousarray(scales.T)
+            metadata = [0, model.bits, GROUP, model.levels, 8 // model.bits, 1, 1, 0, 1, 0, 4, 1]
+            state |= {
+                f"{base}W_q": files.tensor(bitstream(codes, model.bits).T, "U8"),
+                f"{base}scales": files.tensor(scales * (3 - model.bits), "F32"),
+                f"{base}zeros": files.tensor(-scales, "F32"),
+                f"{base}metadata": torch.tensor(metadata, dtype=torch.int32),
+                f"{base}orig_shape": torch.tensor(shape, dtype=torch.int32),
+            }
+        torch.save(state, place / "state_dict.pt")
+    write_json(place / "config.json", model.configs["transformer"])
+    kind = f"gemlite-int{model.bits}-{model.variant}-g128"
+    write_json(place / "quantization_config.json", {"format": kind, "bits": model.bits})
+
+
+def write_unpacked(model, folder):
+    parts = []
+    for name, shape in model.transformer.items():
+        if model.is_lowbit(name):
+            parts.append(Part(name, "BF16", shape, lambda n=name: [model.weights(n)]))
+        else:
+            parts.append(whole(model, name, shape))
+    place = folder / "transformer"
+    write_json(place / "config.json", model.configs["transformer"])
+    write_safetensors(place / "diffusion_pytorch_model.safetensors", parts)
+
+
+# The original names: native name -> the diffusers names whose rows it holds, in order.
+
+
+def native_names(model):
+    double = {"attn.norm_q": "img_attn.norm.query_norm", "attn.norm_k": "img_attn.norm.key_norm",
+              "attn.norm_added_q": "txt_attn.norm.query_norm",
+              "attn.norm_added_k": "txt_attn.norm.key_norm"}  # fmt: skip
+    linears = {"img_attn.proj": "attn.to_out.0", "txt_attn.proj": "attn.to_add_out",
+               "img_mlp.0": "ff.linear_in", "img_mlp.2": "ff.linear_out",
+               "txt_mlp.0": "ff_context.linear_in", "txt_mlp.2": "ff_context.linear_out"}
+    names = {
+        "img_in.weight": ["x_embedder.weight"], "txt_in.weight": ["context_embedder.weight"],
+        "final_layer.linear.weight": ["proj_out.weight"],
+        "final_layer.adaLN_modulation.1.weight": ["norm_out.linear.weight"],
+    }  # fmt: skip
+    for native, ours in (("in_layer", "linear_1"), ("out_layer", "linear_2")):
+        embed = f"time_guidance_embed.timestep_embedder.{ours}.weight"
+        names[f"time_in.{native}.weight"] = [embed]
+    for kind in ("double_stream_modulation_img", "double_stream_modulation_txt",
+                 "single_stream_modulation"):  # fmt: skip
+        names[f"{kind}.lin.weight"] = [f"{kind}.linear.weight"]
+    for i in range(model.configs["transformer"]["num_layers"]):
+        ours, native = f"transformer_blocks.{i}", f"double_blocks.{i}"
+        for stream, qkv in (("img", ("to_q", "to_k", "to_v")),
+                            ("txt", ("add_q_proj", "add_k_proj", "add_v_proj"))):  # fmt: skip
+            fused = [f"{ours}.attn.{part}.weight" for part in qkv]
+            names[f"{native}.{stream}_attn.qkv.weight"] = fused
+        for name, native_name in double.items():
+            names[f"{native}.{native_name}.scale"] = [f"{ours}.{name}.weight"]
+        for native_name, name in linears.items():
+            names[f"{native}.{native_name}.weight"] = [f"{ours}.{name}.weight"]
+    for i in range(model.configs["transformer"]["num_single_layers"]):
+        ours, native = f"single_transformer_blocks.{i}.attn", f"single_blocks.{i}"
+        names |= {f"{native}.linear1.weight": [f"{ours}.to_qkv_mlp_proj.weight"],
+                  f"{native}.linear2.weight": [f"{ours}.to_out.weight"],
+                  f"{native}.norm.query_norm.scale": [f"{ours}.norm_q.weight"],
+                  f"{native}.norm.key_norm.scale": [f"{ours}.norm_k.weight"]}  # fmt: skip
+    return names
+
+
+def native_parts(model, lowbit_part, swapped=False):
+    """The Parts of a native file; lowbit_part(native name, names, shape) makes the low-bit ones."""
+    parts = []
+    for native, names in native_names(model).items():
+        rows = sum(model.transformer[name][0] for name in names)
+        shape = (rows, *model.transformer[names[0]][1:])
+        if model.is_lowbit(names[0]):
+            parts.append(lowbit_part(native, names, shape))
+        elif native.startswith("final_layer.adaLN") and not swapped:
+            parts.append(Part(native, "BF16", shape, lambda s=shape: halves(model, s)))
+        else:
+            chunks = lambda n=names[0], s=shape: model.floats(n, s)  # noqa: E731
+            parts.append(Part(native, "BF16", shape, chunks))
+    return parts
+
+
+def halves(model, shape):
+    rows = np.concatenate(list(model.floats("norm_out.linear.weight", shape)))
+    return [rows[shape[0] // 2 :], rows[: shape[0] // 2]]
+
+
+def write_native(model, folder):
+    def lowbit_part(native, names, shape):
+        return Part(native, "BF16", shape, lambda: (model.weights(name) for name in names))
+
+    path = folder / "flux-2-klein-4b.safetensors"
+    write_safetensors(path, native_parts(model, lowbit_part))
+
+
+def write_gguf_file(model, folder, block=GROUP, swapped=False):
+    """binary: Q1_0; ternary: Q2_0 in blocks of 128 (a fork's) or 64 (mainline)."""
+    kind, block = ("Q1_0", GROUP) if model.levels == 2 else ("Q2_0", block)
+
+    def lowbit_part(native, names, shape):
+        blocks = shape[0] * shape[1] // block
+        size = blocks * (2 + block * model.bits // 8)
+        chunks = lambda: (gguf_blocks(model, name, block) for name in names)  # noqa: E731
+        return Part(native, kind, shape, chunks, size)
+
+    path = folder / f"bonsai_image_4b-{kind.lower()}.gguf"
+    write_gguf(path, native_parts(model, lowbit_part, swapped))
+
+
+def gguf_blocks(model, name, block):
+    codes, scales = model.lowbit(name)
+    scales = np.repeat(scales, GROUP // block, axis=1).astype("<f2")
+    packed = bitstream(codes, model.bits).reshape(scales.size, -1)
+    return np.concatenate([scales.reshape(-1, 1).view(np.uint8), packed], axis=1)
+
+
+TRANSFORMERS = {
+    "mlx": write_mlx, "gemlite": write_gemlite, "unpacked": write_unpacked,
+    "native": write_native, "gguf": write_gguf_file,
+    "gguf-64": lambda model, folder: write_gguf_file(model, folder, 64),
+}  # fmt: skip
+
+
+# Text encoders
+
+
+def write_mlx_encoder(model, folder):
+    parts = []
+    for name, shape in model.text_encoder.items():
+        if len(shape) == 1:
+            parts.append(whole(model, name, shape, "model."))
+            continue
+        base, groups = f"model.{name.removesuffix('weight')}", (shape[0], shape[1] // TEXT_GROUP)
+        parts += [
+            Part(f"{base}weight", "U32", words(*shape, 4), lambda n=name: text_words(model, n)),
+            Part(f"{base}scales", "BF16", groups, lambda n=name: model.text_scales(n)),
+            Part(f"{base}biases", "BF16", groups, lambda n=name: text_biases(model, n)),
+        ]
+    quantization = {"quantization": {"bits": 4, "group_size": TEXT_GROUP}}
+    place = "text_encoder-mlx-4bit"
+    write_json(folder / place / "config.json", model.configs["text_encoder"] | quantization)
+    write_safetensors(folder / place / "model.safetensors", parts)
+    return place
+
+
+def text_words(model, name):
+    return (bitstream(codes, 4) for codes in model.text_codes(name))
+
+
+def text_biases(model, name):
+    return (round_bf16(-7.5 * widen_bf16(scales)) for scales in model.text_scales(name))
+
+
+def write_bf16_encoder(model, folder, prefix="model."):
+    parts = [whole(model, name, shape, prefix) for name, shape in model.text_encoder.items()]
+    write_json(folder / "text_encoder" / "config.json", model.configs["text_encoder"])
+    write_safetensors(folder / "text_encoder" / "model.safetensors", parts)
+    return "text_encoder"
+
+
+def write_hqq_encoder(model, folder):
+    place = folder / "text_encoder-hqq-4bit"
+    place.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder) as scratch:
+        files, state = Scratch(scratch), {}
+        for name, shape in model.text_encoder.items():
+            module = "model." + name.removesuffix(".weight")
+            if len(shape) == 1 or "embed" in name:
+                chunks = model.floats(name, shape)
+                state[module] = {"weight": files.concatenated(chunks, shape, "BF16")}
+            else:
+                state[module] = hqq_state(model, name, shape, files)
+        torch.save(state, place / "qmodel.pt")
+    write_json(place / "config.json", model.configs["text_encoder"])
+    return place.name
+
+
+def hqq_state(model, name, shape, files):
+    """The groups as rows of 64, the first half of them in the high nibbles; w = (q - zero)*scale"""
+    groups = np.concatenate(list(model.text_codes(name))).reshape(-1, TEXT_GROUP)
+    scales = np.concatenate(list(model.text_scales(name)))
+    half = len(groups) // 2
+    zero = model.random(name, 1 << 20).standard_normal((len(groups), 1), np.float32)
+    meta = {
+        "nbits": 4, "group_size": TEXT_GROUP, "shape": torch.Size(shape), "axis": 1,
+        "packing": "4bit_u8", "unpack_view_dtype": torch.uint8, "view_as_float": False,
+        "compute_dtype": torch.bfloat16, "quant_zero": False, "quant_scale": False,
+        "scale": files.tensor(widen_bf16(scales).astype("<f2").reshape(-1, 1), "F16"),
+        "zero": files.tensor((7.5 + 0.1 * zero).astype("<f2"), "F16"),
+    }  # fmt: skip
+    packed = files.tensor(groups[:half] << 4 | groups[half:], "U8")
+    return {"W_q": packed, "meta": meta, "bias": None}
+
+
+ENCODERS = {"mlx": write_mlx_encoder, "bf16": write_bf16_encoder, "hqq": write_hqq_encoder}
