@@ -24,6 +24,8 @@ export * from './engine/errors.js';
 
 const FAMILIES = { flux2 };
 const PRECISIONS = ['f32'];
+const MEMORY = ['auto', 'small'];
+const TEXT_TOKENS = ['padded', 'trimmed'];
 const MAX_STEPS = 50;
 
 /** Shards for a rehearsal: nothing is downloaded yet, and no value matters. */
@@ -43,6 +45,11 @@ const MEMORY_BUDGET = 2 ** 30;
  * @param {'auto' | 'opfs' | 'memory'} [options.storage] where the files are kept; auto: OPFS, else
  *   memory
  * @param {number} [options.memoryBudget] bytes of weights that may stay on the GPU between pictures
+ * @param {'auto' | 'small'} [options.memory] small: nothing stays, and the denoiser's blocks are
+ *   loaded anew in each step; slower, the same picture
+ * @param {'padded' | 'trimmed'} [options.textTokens] what `generate` does unless told; padded:
+ *   text is filled up to the model's length, as in diffusers; trimmed: only the prompt's own
+ *   tokens, faster, another picture
  * @returns {Promise<Pipeline>}
  * @throws {UnsupportedError | DownloadError | ModelError | DOMException} the last one named
  *   AbortError
@@ -50,10 +57,10 @@ const MEMORY_BUDGET = 2 ** 30;
 export async function loadPipeline(manifestUrl, options = {}) {
   const { signal, onProgress = () => {} } = options;
   const { precision = 'f32', storage = 'auto', memoryBudget = MEMORY_BUDGET } = options;
-  if (!PRECISIONS.includes(precision)) {
-    throw new InputError(`precision is ${JSON.stringify(precision)}, `
-      + `expected one of ${PRECISIONS.join(', ')}`);
-  }
+  const { memory = 'auto', textTokens = 'padded' } = options;
+  checkChoice('precision', precision, PRECISIONS);
+  checkChoice('memory', memory, MEMORY);
+  checkChoice('textTokens', textTokens, TEXT_TOKENS);
   const url = new URL(manifestUrl, globalThis.location?.href ?? import.meta.url);
   const manifest = await fetchManifest(url, signal);
   const family = FAMILIES[manifest.family];
@@ -63,7 +70,8 @@ export async function loadPipeline(manifestUrl, options = {}) {
   }
   onProgress({ phase: 'check', loadedBytes: 0, totalBytes: downloadBytes(manifest) });
   const { device, adapter } = await openDevice();
-  const pipeline = new Pipeline({ manifest, family, device, adapter, memoryBudget });
+  const defaults = { memory, textTokens };
+  const pipeline = new Pipeline({ manifest, family, device, adapter, memoryBudget, defaults });
   try {
     await pipeline.check();
     throwIfAborted(signal);
@@ -85,18 +93,20 @@ class Pipeline {
   #kernels;
   #ops;
   #budget;
+  #defaults;
   #files;
   #stages;
   #tokenizer;
   #busy = false;
   #rehearsed = new Map();
 
-  constructor({ manifest, family, device, adapter, memoryBudget }) {
+  constructor({ manifest, family, device, adapter, memoryBudget, defaults }) {
     this.#manifest = manifest;
     this.#family = family;
     this.#device = device;
     this.#adapter = adapter;
     this.#budget = memoryBudget;
+    this.#defaults = defaults;
     this.#kernels = new Kernels(device, new URL('./wgsl/', import.meta.url));
     this.#ops = new Ops({ device, kernels: this.#kernels, watch: watchDevice(device),
       allocator: new Allocator(device, device.limits.maxStorageBufferBindingSize) });
@@ -105,8 +115,10 @@ class Pipeline {
   /** Compiles the kernels that this model uses, and lets each compute a known answer. */
   async check() {
     await this.#kernels.load(KERNELS);
-    const { patch } = this.#manifest; // the smallest picture needs the same kernels as any other
-    const { variants } = await this.#rehearse(patch, patch);
+    // The smallest picture, in steps that no table holds, needs all kernels that any other does.
+    const { patch } = this.#manifest;
+    const { variants } = await this.#rehearse({ width: patch, height: patch, steps: MAX_STEPS,
+      S: this.#textLength });
     await selfCheck(this.#ops, variants);
   }
 
@@ -121,7 +133,7 @@ class Pipeline {
     ]);
     this.#files = new TensorFiles(this.#manifest, store);
     this.#tokenizer = tokenizer;
-    this.#stages = this.#openStages(this.#ops, this.#files, this.#budget);
+    this.#stages = this.#openStages(this.#ops, this.#files, this.#defaults.memory);
   }
 
   /** What a page needs to know of the model and the device. */
@@ -137,48 +149,73 @@ class Pipeline {
   }
 
   /**
-   * GPU memory that a picture of this size needs, without drawing it.
+   * GPU memory that a picture needs, without drawing it.
+   * @param {{ width: number, height: number, steps?: number, memory?: 'auto' | 'small',
+   *   textTokens?: 'padded' | 'trimmed', prompt?: string }} request defaults as loaded; trimmed
+   *   without a prompt: the most that any prompt needs
    * @returns {Promise<{ peakBytes: number }>}
    * @throws {InputError} the size cannot be drawn
    */
-  async plan({ width, height }) {
+  async plan({ width, height, steps = this.#defaultSteps, prompt, ...choices }) {
+    const { memory, textTokens } = { ...this.#defaults, ...choices };
     this.#checkSize(width, height);
-    const { peakBytes } = await this.#rehearse(width, height);
+    checkSteps(steps);
+    checkChoice('memory', memory, MEMORY);
+    checkChoice('textTokens', textTokens, TEXT_TOKENS);
+    const S = prompt === undefined ? this.#textLength : this.#tokens(prompt, textTokens).ids.length;
+    const { peakBytes } = await this.#rehearse({ width, height, steps, S, memory });
     return { peakBytes };
   }
 
   /**
-   * Draws one picture.
-   * @param {{ prompt: string, seed?: number, width?: number, height?: number,
-   *   steps?: number }} request seed 0 .. 2^53 - 1, default 0; size and steps default to the
-   *   model's own
-   * @param {{ signal?: AbortSignal, onProgress?: Function, onTensor?: Function }} hooks
-   *   onProgress receives { stage, step, steps, fraction }; onTensor(name, { shape, data })
-   *   receives every stage's result and slows drawing
+   * Bytes that `generate` would download before it draws: 0 for the model's own size and steps,
+   * otherwise what the schedule needs besides, unless it is here already; little for the offered
+   * sizes in 1 to 8 steps.
+   * @param {{ width: number, height: number, steps?: number }} request
+   * @throws {InputError} the request cannot be drawn
+   */
+  async extraBytes({ width, height, steps = this.#defaultSteps }) {
+    this.#checkSize(width, height);
+    checkSteps(steps);
+    return sumBytes(await this.#missing({ width, height, steps }));
+  }
+
+  /**
+   * Draws one picture. What its schedule needs and is not here yet is downloaded first.
+   * @param {{ prompt: string, seed?: number, width?: number, height?: number, steps?: number,
+   *   textTokens?: 'padded' | 'trimmed' }} request seed 0 .. 2^53 - 1, default 0; size and steps
+   *   default to the model's own, textTokens to what was loaded
+   * @param {{ signal?: AbortSignal, onProgress?: Function, onTensor?: Function,
+   *   blocks?: boolean }} hooks onProgress receives { stage, step, steps, fraction }, and
+   *   { loadedBytes, totalBytes } too while stage is 'download';
+   *   onTensor(name, { shape, data }) receives every stage's result, and with `blocks` the tokens
+   *   after every block of the denoiser; it slows drawing
    * @returns {Promise<object>} { width, height, rgba, seed, timings, peakBytes,
    *   tokens: { count, limit, dropped } }
-   * @throws {InputError | DeviceError | DOMException} the last one named AbortError
+   * @throws {InputError | DownloadError | DeviceError | DOMException} the last one named AbortError
    */
-  async generate(request, { signal, onProgress = () => {}, onTensor } = {}) {
+  async generate(request, { signal, onProgress = () => {}, onTensor, blocks = false } = {}) {
     const { pipeline } = this.#manifest;
-    const { width: w, height: h, num_inference_steps: n, max_sequence_length: limit } = pipeline;
-    const { prompt, seed = 0, width = w, height = h, steps = n } = request;
-    this.#checkRequest({ prompt, seed, width, height, steps });
+    const { width: w, height: h, max_sequence_length: limit } = pipeline;
+    const { prompt, seed = 0, width = w, height = h, steps = this.#defaultSteps } = request;
+    const { textTokens = this.#defaults.textTokens } = request;
+    this.#checkRequest({ prompt, seed, width, height, steps, textTokens });
     throwIfAborted(signal);
     if (this.#busy) {
       throw new InputError('A picture is being drawn already; wait for it or cancel it.');
     }
     this.#busy = true;
-    const started = performance.now();
+    const tell = (p) => onProgress({ ...p, fraction: fractionOf(p) });
     try {
-      await this.#rehearse(width, height);
-      const tokens = this.#tokenizer.encode(prompt);
+      const tokens = this.#tokens(prompt, textTokens);
+      await this.#rehearse({ width, height, steps, S: tokens.ids.length });
+      await this.#fetchMissing({ width, height, steps }, { signal, onProgress: tell });
+      const started = performance.now();
       this.#ops.allocator.resetPeak();
       const { rgba, timings } = await this.#family.draw(
         { g: this.#ops, stages: this.#stages, files: this.#files, manifest: this.#manifest },
         tokens, { seed, width, height, steps },
-        { signal, onProgress: (p) => onProgress({ ...p, fraction: fractionOf(p) }),
-          observe: this.#observer(onTensor) },
+        { signal, onProgress: tell, observe: this.#observer(onTensor, blocks) },
       );
       onProgress({ stage: 'decode', step: steps, steps, fraction: 1 });
       return {
@@ -199,17 +236,31 @@ class Pipeline {
     this.#device.destroy();
   }
 
+  /** Shards on demand that a picture needs and that are not here. */
+  #missing(request) {
+    return this.#files.missing(this.#family.requestTensors(this.#manifest, request));
+  }
+
+  async #fetchMissing(request, { signal, onProgress }) {
+    const missing = await this.#missing(request);
+    const { steps } = request;
+    await this.#files.fetch(missing.map(({ index }) => index), { signal,
+      onProgress: ({ loadedBytes, totalBytes }) => {
+        onProgress({ stage: 'download', step: 0, steps, loadedBytes, totalBytes });
+      } });
+  }
+
   /** A dry run of one step: peak bytes, kernel variants, and an error if a buffer is too large. */
-  async #rehearse(width, height) {
-    const key = `${width}x${height}`;
+  async #rehearse({ width, height, steps, S, memory = this.#defaults.memory }) {
+    const key = `${width}x${height}, ${steps}, ${S}, ${memory}`;
     if (!this.#rehearsed.has(key)) {
       const allocator = new Allocator(null, this.#device.limits.maxStorageBufferBindingSize);
       const ops = new Ops({ device: null, kernels: this.#kernels, allocator });
       const files = new TensorFiles(this.#manifest, ZEROS);
-      const tokens = { ids: new Int32Array(this.#manifest.pipeline.max_sequence_length), count: 1 };
+      const tokens = { ids: new Int32Array(S), count: 1 };
       try {
-        await this.#family.draw({ g: ops, stages: this.#openStages(ops, files, this.#budget), files,
-          manifest: this.#manifest }, tokens, { seed: 0, width, height, steps: 1 },
+        await this.#family.draw({ g: ops, stages: this.#openStages(ops, files, memory), files,
+          manifest: this.#manifest }, tokens, { seed: 0, width, height, steps },
         { onProgress: () => {}, observe: () => {} });
       } catch (error) {
         if (!(error instanceof ShapeError)) throw error;
@@ -221,16 +272,33 @@ class Pipeline {
     return this.#rehearsed.get(key);
   }
 
-  #openStages(ops, files, budget) {
+  #openStages(ops, files, memory) {
     const { components } = this.#manifest;
-    return new Stages(ops, files, { components, budget, except: this.#family.CPU_TENSORS });
+    return new Stages(ops, files, { components, budget: this.#budget, memory,
+      except: this.#family.apartTensors(this.#manifest) });
+  }
+
+  get #defaultSteps() {
+    return this.#manifest.pipeline.num_inference_steps;
+  }
+
+  /** Rows of text of a padded prompt. */
+  get #textLength() {
+    return this.#manifest.pipeline.max_sequence_length;
+  }
+
+  /** The prompt's tokens, without their padding if trimmed. */
+  #tokens(prompt, textTokens) {
+    const { ids, ...rest } = this.#tokenizer.encode(prompt);
+    return { ids: textTokens === 'trimmed' ? ids.slice(0, rest.count) : ids, ...rest };
   }
 
   /** Reads results back for `onTensor`; several tensors are joined along their last dimension. */
-  #observer(onTensor) {
+  #observer(onTensor, blocks) {
     if (!onTensor) return async () => {};
     const read = async (tensor) => new Float32Array(await this.#ops.read(tensor));
     return async (name, shape, result) => {
+      if (name.startsWith('block.') && !blocks) return undefined;
       if (ArrayBuffer.isView(result)) return onTensor(name, { shape, data: result.slice() });
       if (!Array.isArray(result)) return onTensor(name, { shape, data: await read(result) });
       const data = new Float32Array(shape[0] * shape[1]);
@@ -245,7 +313,8 @@ class Pipeline {
     };
   }
 
-  #checkRequest({ prompt, seed, width, height, steps }) {
+  #checkRequest({ prompt, seed, width, height, steps, textTokens }) {
+    checkChoice('textTokens', textTokens, TEXT_TOKENS);
     if (typeof prompt !== 'string') {
       throw new InputError(`prompt is a ${typeof prompt}, expected a string`);
     }
@@ -253,9 +322,7 @@ class Pipeline {
       throw new InputError(`seed is ${seed}, `
         + `expected a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`);
     }
-    if (!(Number.isInteger(steps) && steps >= 1 && steps <= MAX_STEPS)) {
-      throw new InputError(`steps is ${steps}, expected a whole number from 1 to ${MAX_STEPS}`);
-    }
+    checkSteps(steps);
     this.#checkSize(width, height);
   }
 
@@ -271,12 +338,34 @@ class Pipeline {
   }
 }
 
-/** How much of a picture is done: a tenth for text, a seventh for the decoder, steps between. */
+/** @throws {InputError} */
+function checkSteps(steps) {
+  if (!(Number.isInteger(steps) && steps >= 1 && steps <= MAX_STEPS)) {
+    throw new InputError(`steps is ${steps}, expected a whole number from 1 to ${MAX_STEPS}`);
+  }
+}
+
+/** @throws {InputError} naming what may be chosen */
+function checkChoice(name, value, choices) {
+  if (!choices.includes(value)) {
+    throw new InputError(`${name} is ${JSON.stringify(value)}, `
+      + `expected one of ${choices.join(', ')}`);
+  }
+}
+
+/**
+ * How much of a picture is done, not counting a download: a tenth for text, a seventh for the
+ * decoder, steps between.
+ */
 function fractionOf({ stage, step, steps }) {
-  return { encode: 0, denoise: 0.1 + 0.75 * step / steps, decode: 0.85 }[stage];
+  return { download: 0, encode: 0, denoise: 0.1 + 0.75 * step / steps, decode: 0.85 }[stage];
 }
 
 /** Bytes of all shards that a first picture needs. */
 function downloadBytes({ shards }) {
-  return shards.reduce((sum, { bytes, onDemand }) => sum + (onDemand ? 0 : bytes), 0);
+  return sumBytes(shards.filter(({ onDemand }) => !onDemand));
+}
+
+function sumBytes(shards) {
+  return shards.reduce((sum, { bytes }) => sum + bytes, 0);
 }

@@ -1,10 +1,10 @@
-// conv2d    y[H*UP, W*UP, Cout] = conv(x, w) + bias, added to what is there if ADD
+// conv2d    y[y0+i] = conv(x, w)[row0+i] + bias for rows i < rows, added to what is there if ADD
 //
 //   stride 1, zero padding (KS-1)/2; x is first enlarged UP times by nearest neighbour
 //   x      [H, W, Cin] f32
 //   w      [Cout, KS, KS, Cin] floats of FORMAT: 0 f32, 1 bf16, 2 f16 (two per u32, low half first)
 //   bias   [Cout] f32
-//   y      [H*UP, W*UP, Cout] f32; only rows row0..row0+rows-1 are written
+//   y      [*, W*UP, Cout] f32; only rows y0..y0+rows-1 are written
 //   grid   Cout/32, rows*W*UP/32, 1
 //   needs  Cin % 4 == 0; row0 + rows <= H*UP
 //   oracle tests/oracles.py::conv2d
@@ -16,7 +16,7 @@ override UP: u32 = 1u;
 override FORMAT: u32 = 1u;
 override ADD: bool = false;
 
-struct Dims { H: u32, W: u32, Cin: u32, Cout: u32, row0: u32, rows: u32 }
+struct Dims { H: u32, W: u32, Cin: u32, Cout: u32, row0: u32, rows: u32, y0: u32 }
 
 @group(0) @binding(0) var<uniform> dims: Dims;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
@@ -37,7 +37,7 @@ fn floats_at(i: u32) -> vec4f {  // i..i+3, i % 4 == 0
 fn store(pixel: u32, channel: u32, values: vec4f) {
   if (pixel >= dims.rows * dims.W * UP) { return; }
   for (var j = 0u; j < min(4u, dims.Cout - channel); j++) {
-    let at = (dims.row0 * dims.W * UP + pixel) * dims.Cout + channel + j;
+    let at = (dims.y0 * dims.W * UP + pixel) * dims.Cout + channel + j;
     let value = values[j] + bias[channel + j];
     if (ADD) { y[at] += value; } else { y[at] = value; }
   }

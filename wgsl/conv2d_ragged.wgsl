@@ -1,9 +1,9 @@
-// conv2d_ragged    y[Ho,Wo,Cout] (+)= conv(x, w) + bias    as conv2d, but for any Cin
+// conv2d_ragged    y[y0+i] (+)= conv(x, w)[row0+i] + bias    as conv2d, but for any Cin
 //
 //   x      [H, W, Cin] f32, enlarged UP times by nearest neighbour before the convolution
 //   w      [Cout, KS, KS, Cin] floats of FORMAT: 0 f32, 1 bf16, 2 f16 (two per u32, low half first)
 //   bias   [Cout] f32
-//   y      [H*UP, W*UP, Cout] f32, of which rows row0..row0+rows-1 are written; ADD adds to it
+//   y      [*, W*UP, Cout] f32, of which rows y0..y0+rows-1 are written; ADD adds to them
 //   grid   Cout/8, rows*W*UP/8, 1
 //   needs  row0 + rows <= H*UP
 //   oracle tests/oracles.py::conv2d_ragged
@@ -15,7 +15,7 @@ override UP: u32 = 1u;
 override FORMAT: u32 = 1u;
 override ADD: bool = false;
 
-struct Dims { H: u32, W: u32, Cin: u32, Cout: u32, row0: u32, rows: u32 }
+struct Dims { H: u32, W: u32, Cin: u32, Cout: u32, row0: u32, rows: u32, y0: u32 }
 
 @group(0) @binding(0) var<uniform> dims: Dims;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -46,6 +46,6 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     let w_at = (channel * KS * KS + tap) * dims.Cin;
     for (var c = 0u; c < dims.Cin; c++) { sum += x[x_at + c] * float_at(w_at + c); }
   }
-  let at = pixel * dims.Cout + channel;
+  let at = (dims.y0 * width + id.y) * dims.Cout + channel;
   if (ADD) { y[at] += sum; } else { y[at] = sum; }
 }

@@ -1,6 +1,6 @@
-// group_norm_apply    y[P,C] = (x - mean_g) * rstd_g * w[c] + b[c], then silu if SILU
+// group_norm_apply    y[y0+p] = (x[x0+p] - mean_g) * rstd_g * w[c] + b[c], then silu if SILU
 //
-//   x, y   [P, C] f32, channel c in group g = c / (C/G)
+//   x, y   [*, C] f32, P pixels of each, channel c in group g = c / (C/G)
 //   stats  [G, 2] f32: mean, rstd
 //   w, b   [C] f32
 //   grid   P*C/256 stride
@@ -9,7 +9,7 @@
 
 override SILU: bool = false;
 
-struct Dims { P: u32, C: u32, G: u32 }
+struct Dims { P: u32, C: u32, G: u32, x0: u32, y0: u32 }
 
 @group(0) @binding(0) var<uniform> dims: Dims;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -24,8 +24,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   for (var i = id.x; i < dims.P * dims.C; i += 256u * groups.x) {
     let c = i % dims.C;
     let group = stats[c / width];
-    var value = (x[i] - group.x) * group.y * w[c] + b[c];
+    var value = (x[dims.x0 * dims.C + i] - group.x) * group.y * w[c] + b[c];
     if (SILU) { value /= 1.0 + exp(min(-value, 87.0)); }  // bounded: exp must not reach infinity
-    y[i] = value;
+    y[dims.y0 * dims.C + i] = value;
   }
 }

@@ -1,7 +1,7 @@
-// group_norm_stats    partials[c, g] = (mean, sum of squared deviations) of x in chunk c, group g
+// group_norm_stats    partials[first+c, g] = (mean, sum of squared deviations) of chunk c, group g
 //
 //   x        [P, C] f32: P pixels, channels last, G groups of C/G neighbouring channels
-//   partials [ceil(P/chunk), G, 2] f32; a chunk is `chunk` pixels, the last may be short
+//   partials [*, G, 2] f32; a chunk is `chunk` pixels, the last may be short
 //   grid   G, P/chunk, 1
 //   needs  C % G == 0
 //   oracle tests/oracles.py::group_norm_stats
@@ -11,7 +11,7 @@
 
 const WG = 64u;
 
-struct Dims { P: u32, C: u32, G: u32, chunk: u32 }
+struct Dims { P: u32, C: u32, G: u32, chunk: u32, first: u32 }
 
 @group(0) @binding(0) var<uniform> dims: Dims;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -52,5 +52,5 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_index) lane:
     mean += moments.x / count;
     squares = moments.y - moments.x * moments.x / count;
   }
-  if (lane == 0u) { partials[id.y * dims.G + id.x] = vec2f(mean, squares); }
+  if (lane == 0u) { partials[(dims.first + id.y) * dims.G + id.x] = vec2f(mean, squares); }
 }

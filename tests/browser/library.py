@@ -26,7 +26,9 @@ async (url) => {
       return pipe.info;
     }),
     destroy: () => pipe.destroy(),
-    generate: (request, { tensors = false, cancelAt } = {}) => outcome(async () => {
+    plan: (request) => outcome(() => pipe.plan(request)),
+    extraBytes: (request) => outcome(() => pipe.extraBytes(request)),
+    generate: (request, { tensors = false, blocks, cancelAt } = {}) => outcome(async () => {
       const seen = {};
       const progress = [];
       const abort = new AbortController();
@@ -38,7 +40,7 @@ async (url) => {
       const onTensor = (name, { shape, data }) => {
         seen[name] = { shape: [...shape], type: data.constructor.name, data: encode(data) };
       };
-      const hooks = { signal: abort.signal, onProgress, ...(tensors ? { onTensor } : {}) };
+      const hooks = { signal: abort.signal, onProgress, ...(tensors ? { onTensor, blocks } : {}) };
       const { rgba, ...rest } = await pipe.generate(request, hooks);
       return { ...rest, rgba: encode(rgba), seen, progress };
     }),
@@ -82,9 +84,17 @@ class Library:
         return self.call("([manifest, options]) => library.load(manifest, options)",
                          [manifest, options])
 
-    def generate(self, tensors=False, cancel_at=None, **request):
-        """Draws. rgba is u8 [H, W, 4]; with tensors, `seen` maps names to arrays."""
-        hooks = {"tensors": tensors} | ({"cancelAt": cancel_at} if cancel_at else {})
+    def plan(self, **request):
+        return self.call("(request) => library.plan(request)", request)
+
+    def extra_bytes(self, **request):
+        return self.call("(request) => library.extraBytes(request)", request)
+
+    def generate(self, tensors=False, blocks=False, cancel_at=None, **request):
+        """Draws. rgba is u8 [H, W, 4]; with tensors, `seen` maps names to arrays, with blocks
+        also those after every block."""
+        hooks = {"tensors": tensors, "blocks": blocks}
+        hooks |= {"cancelAt": cancel_at} if cancel_at else {}
         drawn = self.call("([request, hooks]) => library.generate(request, hooks)",
                           [request, hooks])
         pixels = np.frombuffer(base64.b64decode(drawn["rgba"]), np.uint8)

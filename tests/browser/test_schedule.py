@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu, retrieve_timesteps
 
+from export import schedule
 from tests.browser.library import Library
 from tests.checkpoints import scheduler
 
@@ -35,6 +36,7 @@ def schedules(server, browser):
 
 @pytest.mark.parametrize("tokens", TOKENS)
 def test_sigmas_are_diffusers(schedules, tokens):
+    config = dict(scheduler().config)
     for steps, got in zip(STEPS, schedules(tokens), strict=True):
         want = scheduler()
         retrieve_timesteps(want, steps, sigmas=np.linspace(1.0, 1 / steps, steps),
@@ -44,3 +46,5 @@ def test_sigmas_are_diffusers(schedules, tokens):
         fed = (want.timesteps / 1000) * torch.tensor(1000.0)  # what the transformer makes of it
         timesteps = np.array(got["timesteps"], np.float32)
         np.testing.assert_array_equal(timesteps, fed.numpy(), err_msg=f"{steps} steps")
+        np.testing.assert_array_equal(schedule.sigmas(steps, tokens, config), sigmas)
+        np.testing.assert_array_equal(schedule.timesteps(steps, tokens, config), timesteps)

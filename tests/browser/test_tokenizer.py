@@ -5,10 +5,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
+from export.tokenizer import read_tokenizer
 from tests.browser.library import Library
 from tests.checkpoints import make_checkpoint
+from tests.qwen_tokenizer import write_large_tokenizer
 from tests.reference import call_arguments, chat
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
@@ -50,6 +53,16 @@ ENCODE = """async ([url, texts]) => {
   });
 }"""
 
+ENCODE_WITH = """async ([url, file, texts]) => {
+  const { PromptTokenizer } = await import(new URL('models/tokenizer.js', url));
+  const template = { config: {}, prefix: '', suffix: '', pad_token_id: 0 };
+  const tokenizer = new PromptTokenizer(JSON.parse(file), template, 4096);
+  return texts.map((text) => {
+    const { ids, count } = tokenizer.encode(text);
+    return [...ids.slice(0, count)];
+  });
+}"""
+
 
 @pytest.fixture(scope="module", params=["shallow-mlx", "klein-unpacked", "garden"])
 def model(request, tmp_path_factory):
@@ -83,6 +96,16 @@ def test_random_texts(model, encode):
         texts.append("".join(letters[cut:cut + chance.randrange(1, 12)] for cut in cuts))
     for text, got in zip(texts, encode(texts), strict=True):
         assert got == expected(model, text), repr(text)
+
+
+def test_a_tokenizer_of_qwen_s_size(site, server, browser, tmp_path):
+    write_large_tokenizer(tmp_path)
+    url, file = server(site(GARDEN)), read_tokenizer(tmp_path).file.decode()
+    want = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    with Library(browser, url) as library:
+        got = library.page.evaluate(ENCODE_WITH, [url, file, TEXTS])
+    for text, ids in zip(TEXTS, got, strict=True):
+        assert ids == want.encode(text).ids, f"{text[:60]!r}"
 
 
 @lru_cache(maxsize=3)

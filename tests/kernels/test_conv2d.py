@@ -18,8 +18,8 @@ VARIANTS = [{}, {"KS": 1}, {"UP": 2}, {"KS": 1, "UP": 2}, {"FORMAT": F32}, {"FOR
             {"ADD": True}]
 
 
-def check(case, overrides, strips=1):
-    """The whole image against the oracle, in `strips` dispatches of neighbouring rows."""
+def check(case, overrides, dispatches=1):
+    """The whole image against the oracle, in so many dispatches of neighbouring rows."""
     kernel = "conv2d_ragged" if case in RAGGED else "conv2d"
     height, width, cin, cout = (SHAPES | RAGGED)[case]
     chosen = {"KS": 3, "UP": 1, "FORMAT": BF16, "ADD": False} | overrides
@@ -31,11 +31,11 @@ def check(case, overrides, strips=1):
     want = oracles.conv2d(x, w, bias, chosen["UP"], before if chosen["ADD"] else 0.0)
 
     y = before if chosen["ADD"] else np.full(shape, np.nan, np.float32)
-    for strip in np.array_split(np.arange(rows), strips):
+    for strip in np.array_split(np.arange(rows), dispatches):
         dims = {"H": height, "W": width, "Cin": cin, "Cout": cout,
-                "row0": strip[0], "rows": len(strip)}
+                "row0": strip[0], "rows": len(strip), "y0": strip[0]}
         y = gpu.run(kernel, dims, {"x": x, "w": stored, "bias": bias, "y": y}, overrides)
-    assert_close(kernel, f"{case}, {overrides}, {strips} strips", y, want)
+    assert_close(kernel, f"{case}, {overrides}, {dispatches} dispatches", y, want)
 
 
 @pytest.mark.parametrize("case", SHAPES)
@@ -56,16 +56,28 @@ def test_variants(case, overrides):
 
 @pytest.mark.parametrize("case", ["ragged", "odd"])
 @pytest.mark.parametrize("overrides", [{}, {"UP": 2}, {"ADD": True}], ids=str)
-def test_strips_of_rows(case, overrides):
-    check(case, overrides, strips=3)
+def test_rows_in_several_dispatches(case, overrides):
+    check(case, overrides, dispatches=3)
 
 
 def test_writes_only_its_rows():
     x, w, bias = normal(1, 6, 5, 4), normal(2, 3, 3, 3, 4), normal(3, 3)
-    dims = {"H": 6, "W": 5, "Cin": 4, "Cout": 3, "row0": 2, "rows": 3}
+    dims = {"H": 6, "W": 5, "Cin": 4, "Cout": 3, "row0": 2, "rows": 3, "y0": 2}
     got = gpu.run("conv2d", dims, {"x": x, "w": w, "bias": bias, "y": (6, 5, 3)}, {"FORMAT": F32})
     assert np.isnan(got[[0, 1, 5]]).all()
     assert_close("conv2d", "rows 2..4", got[2:5], oracles.conv2d(x, w, bias)[2:5])
+
+
+@pytest.mark.parametrize("cin", [4, 3])
+def test_rows_to_another_place(cin):
+    """A strip's rows, from a picture that begins above it to one of its own."""
+    kernel = "conv2d" if cin == 4 else "conv2d_ragged"
+    x, w, bias = normal(1, 6, 5, cin), normal(2, 3, 3, 3, cin), normal(3, 3)
+    dims = {"H": 6, "W": 5, "Cin": cin, "Cout": 3, "row0": 7, "rows": 3, "y0": 1}
+    stored = {"x": x, "w": w, "bias": bias, "y": (5, 10, 3)}
+    got = gpu.run(kernel, dims, stored, {"FORMAT": F32, "UP": 2})
+    assert np.isnan(got[[0, 4]]).all()
+    assert_close(kernel, "rows 7..9", got[1:4], oracles.conv2d(x, w, bias, up=2)[7:10])
 
 
 def test_orientation():
@@ -74,7 +86,7 @@ def test_orientation():
     x[1, 1, 0] = 1
     w = np.zeros((1, 3, 3, 4), np.float32)
     w[0, :, :, 0] = np.arange(9).reshape(3, 3)
-    dims = {"H": 3, "W": 3, "Cin": 4, "Cout": 1, "row0": 0, "rows": 3}
+    dims = {"H": 3, "W": 3, "Cin": 4, "Cout": 1, "row0": 0, "rows": 3, "y0": 0}
     stored = {"x": x, "w": w, "bias": np.zeros(1, np.float32), "y": (3, 3, 1)}
     got = gpu.run("conv2d", dims, stored, {"FORMAT": F32})
     assert got[..., 0].tolist() == [[8, 7, 6], [5, 4, 3], [2, 1, 0]]

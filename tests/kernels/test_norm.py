@@ -60,7 +60,8 @@ def image(case, offset=0.0):
 
 def group_stats(x, dims):
     chunks = -(-dims["P"] // dims["chunk"])
-    partials = gpu.run("group_norm_stats", dims, {"x": x, "partials": (chunks, dims["G"], 2)})
+    partials = gpu.run("group_norm_stats", {**dims, "first": 0},
+                       {"x": x, "partials": (chunks, dims["G"], 2)})
     return partials, gpu.run("group_norm_merge", {**dims, "eps": EPS},
                              {"partials": partials, "stats": (dims["G"], 2)})
 
@@ -102,11 +103,25 @@ def test_group_norm_merge_weighs_a_short_last_chunk():
     check_stats("last 44 of 300 pixels off by 50", x, dims)
 
 
+def test_group_norm_stats_strip_by_strip():
+    """Strips of whole chunks fill their own part of the partials and leave the others."""
+    x, dims = image("ragged")
+    partials = np.full((3, dims["G"], 2), np.nan, np.float32)
+    for first, strip in [(2, x[256:]), (0, x[:256])]:
+        partials = gpu.run("group_norm_stats", {**dims, "P": len(strip), "first": first},
+                           {"x": strip, "partials": partials})
+    np.testing.assert_array_equal(partials, group_stats(x, dims)[0])
+
+
+def apply_dims(dims, **places):
+    return {key: dims[key] for key in "PCG"} | {"x0": 0, "y0": 0} | places
+
+
 @pytest.mark.parametrize("case", IMAGES)
 @pytest.mark.parametrize("silu", [False, True])
 def test_group_norm_apply(case, silu):
     x, dims = image(case)
-    del dims["chunk"]
+    dims = apply_dims(dims)
     stats, w, b = normal(2, dims["G"], 2), normal(3, dims["C"]), normal(4, dims["C"])
     stored = {"x": x, "stats": stats, "w": w, "b": b, "y": x.shape}
     got = gpu.run("group_norm_apply", dims, stored, {"SILU": silu})
@@ -114,11 +129,22 @@ def test_group_norm_apply(case, silu):
     assert_close("group_norm_apply", case, got, oracles.silu(want) if silu else want)
 
 
+def test_group_norm_apply_to_pixels_in_another_place():
+    x, dims = image("ragged")
+    dims = apply_dims(dims, P=30, x0=7, y0=5)
+    stats, w, b = normal(2, dims["G"], 2), normal(3, dims["C"]), normal(4, dims["C"])
+    stored = {"x": x, "stats": stats, "w": w, "b": b, "y": (40, dims["C"])}
+    got = gpu.run("group_norm_apply", dims, stored)
+    assert np.isnan(got[:5]).all() and np.isnan(got[35:]).all()
+    assert_close("group_norm_apply", "pixels 7..36", got[5:35],
+                 oracles.group_norm_apply(x[7:37], stats, w, b))
+
+
 @pytest.mark.parametrize("offset", [0, 1000])
 def test_group_norm_of_offset_data(offset):
     x, dims = image("real", offset)
     _, stats = group_stats(x, dims)
-    del dims["chunk"]
+    dims = apply_dims(dims)
     w, b = normal(3, dims["C"]), normal(4, dims["C"])
     stored = {"x": x, "stats": stats, "w": w, "b": b, "y": x.shape}
     got = gpu.run("group_norm_apply", dims, stored)

@@ -6,6 +6,9 @@ import { ModelError, ShapeError } from './errors.js';
 
 const MAX_WORKGROUPS = 65535;
 
+/** How kernels number the float formats of weights and scales. */
+export const FORMAT = { f32: 0, bf16: 1, f16: 2 };
+
 /**
  * Reads what a kernel declares: `struct Dims`, the bindings, the overrides and the `grid` line of
  * its header.

@@ -72,7 +72,6 @@ export function expectShape(op, tensor, want) {
  */
 export class Allocator {
   #device;
-  #limit;
   #pool = [];
   /** Bytes of all buffers that exist now, pooled ones included. */
   liveBytes = 0;
@@ -85,7 +84,7 @@ export class Allocator {
    */
   constructor(device, limit) {
     this.#device = device;
-    this.#limit = limit;
+    this.limit = limit;
   }
 
   resetPeak() {
@@ -93,16 +92,22 @@ export class Allocator {
   }
 
   /**
-   * A storage buffer of at least `bytes`.
+   * A storage buffer of at least `bytes`, one from the pool if it fits.
    * @returns {Allocation}
    */
   allocate(bytes, label) {
-    const wanted = Math.ceil(Math.max(bytes, 4) / ALIGNMENT) * ALIGNMENT;
-    const reused = this.#takePooled(wanted);
-    if (reused) return reused;
-    if (wanted > this.#limit) {
+    return this.#takePooled(aligned(bytes)) ?? this.allocateNew(bytes, label);
+  }
+
+  /**
+   * A storage buffer that was not in the pool: for what stays long and goes by `destroy`.
+   * @returns {Allocation}
+   */
+  allocateNew(bytes, label) {
+    const wanted = aligned(bytes);
+    if (wanted > this.limit) {
       throw new ShapeError(`${label} needs a buffer of ${wanted} bytes; `
-        + `this device binds at most ${this.#limit}`);
+        + `this device binds at most ${this.limit}`);
     }
     return this.create(wanted, STORAGE, label);
   }
@@ -145,4 +150,8 @@ export class Allocator {
     allocation.free = false;
     return allocation;
   }
+}
+
+function aligned(bytes) {
+  return Math.ceil(Math.max(bytes, 4) / ALIGNMENT) * ALIGNMENT;
 }

@@ -2,16 +2,14 @@
  * The ops that models are written in: each checks shapes, picks a kernel and records it.
  *
  * Letters: M, T rows or tokens; K, N input and output width; D width; H heads; Dh head width;
- * P pixels; C channels. Activations are f32 and row-major; pictures are channels-last
- * [height, width, C]. Ops that say `in place` change their first argument; `into` and `add` write
- * to, or add to, a tensor that the caller has.
+ * C channels. Activations are f32 and row-major; ops on pictures are in pictures.js. Ops that say
+ * `in place` change their first argument; `into` and `add` write to, or add to, a tensor that the
+ * caller has.
  */
 import { ShapeError } from './errors.js';
+import { FORMAT } from './kernels.js';
 import { expectShape } from './memory.js';
-import { Recorder } from './recorder.js';
-
-/** How kernels number the float formats of weights and scales. */
-const FORMAT = { f32: 0, bf16: 1, f16: 2 };
+import { PictureOps } from './pictures.js';
 
 /** Code width and, where w = scale * (code - zero), the zero of each packed storage kind. */
 const PACKED = {
@@ -23,15 +21,9 @@ const PACKED = {
 const ROW_STEP = 64;
 
 /** Chunks of an MLP's wide middle stay below this. */
-const CHUNK_BYTES = 64 * 2 ** 20;
+const CHUNK_BYTES = 16 * 2 ** 20;
 
-/** Pixels that one dispatch of conv2d can cover: 65535 workgroups of 32. */
-const DISPATCH_PIXELS = 65535 * 32;
-
-/** Pixels whose statistics one workgroup of group_norm_stats gathers. */
-const STATS_PIXELS = 1024;
-
-export class Ops extends Recorder {
+export class Ops extends PictureOps {
   /** @returns {import('./memory.js').Tensor} f32 [shape] with these values */
   upload(data, shape, label) {
     const tensor = this.empty(shape, label);
@@ -113,12 +105,13 @@ export class Ops extends Recorder {
   }
 
   /** x / rms(x) * w over the last `w.count` elements. x is [M, D] or holds heads: [T, H * Dh]. */
-  rmsNorm(x, weight, eps) {
+  rmsNorm(x, weight, eps, { into } = {}) {
     const D = weight.count;
     if (x.width % D) {
       throw new ShapeError(`rmsNorm ${weight.label}: width ${x.width} is no multiple of ${D}`);
     }
-    const y = this.empty(x.shape, weight.label);
+    const y = into ?? this.empty(x.shape, weight.label);
+    expectShape(`rmsNorm ${weight.label}`, y, x.shape);
     this.dispatch('rms_norm', {
       dims: { M: x.count / D, D, eps }, tensors: [x, weight, y], cost: 4 * x.count,
     });
@@ -186,81 +179,6 @@ export class Ops extends Recorder {
   silu(x) {
     this.dispatch('silu', { dims: { count: x.count }, tensors: [x], cost: 4 * x.count });
     return x;
-  }
-
-  /**
-   * Convolution with zero padding, stride 1, of x [H, W, Cin], optionally enlarged (nearest) first.
-   * @param {{ weight, bias, up?: 1 | 2, into?, add?: boolean }} parts weight [Cout, k, k, Cin] or
-   *   [Cout, Cin]
-   */
-  conv2d(x, { weight, bias, up = 1, into, add = false }) {
-    const [H, W, Cin] = x.shape;
-    const Cout = weight.shape[0];
-    const KS = weight.shape.length === 4 ? weight.shape[1] : 1;
-    if (weight.count !== Cout * KS * KS * Cin) {
-      throw new ShapeError(`conv2d ${weight.label}: [${weight.shape}] does not fit `
-        + `an input of [${x.shape}]`);
-    }
-    const y = into ?? this.empty([up * H, up * W, Cout], weight.label);
-    expectShape(`conv2d ${weight.label}`, y, [up * H, up * W, Cout]);
-    const rowCost = 2 * up * W * Cout * KS * KS * Cin;
-    const most = Math.min(this.dispatchCost / rowCost, DISPATCH_PIXELS / (up * W));
-    const step = Math.max(1, Math.min(up * H, Math.floor(most)));
-    for (let row0 = 0; row0 < up * H; row0 += step) {
-      const rows = Math.min(step, up * H - row0);
-      this.dispatch(Cin % 4 ? 'conv2d_ragged' : 'conv2d', {
-        constants: { KS, UP: up, FORMAT: FORMAT[weight.storage], ...(add && { ADD: 1 }) },
-        dims: { H, W, Cin, Cout, row0, rows },
-        tensors: [x, weight.data, bias, y], cost: rows * rowCost,
-      });
-    }
-    return y;
-  }
-
-  /** Group norm of x [H, W, C] over the whole picture, with SiLU after it if asked. */
-  groupNorm(x, { weight, bias, groups: G, eps, silu = false }) {
-    const C = x.width;
-    const P = x.count / C;
-    const chunk = STATS_PIXELS;
-    const y = this.empty(x.shape, weight.label);
-    this.scope(() => {
-      const partials = this.empty([Math.ceil(P / chunk), G, 2], 'group norm partials');
-      const stats = this.empty([G, 2], 'group norm statistics');
-      this.dispatch('group_norm_stats', {
-        dims: { P, C, G, chunk }, tensors: [x, partials], cost: 4 * x.count,
-      });
-      this.dispatch('group_norm_merge', {
-        dims: { P, C, G, chunk, eps }, tensors: [partials, stats],
-      });
-      this.dispatch('group_norm_apply', {
-        constants: silu ? { SILU: 1 } : {}, dims: { P, C, G }, tensors: [x, stats, weight, bias, y],
-        cost: 8 * x.count,
-      });
-    });
-    return y;
-  }
-
-  /**
-   * Tokens [h * w, 4 C] -> pixels [2 h, 2 w, C],
-   * each channel scaled by std and moved by mean ([4 C]).
-   */
-  unpatchify(tokens, { height, width, mean, std }) {
-    const C = tokens.width / 4;
-    expectShape('unpatchify', tokens, [height * width, 4 * C]);
-    const z = this.empty([2 * height, 2 * width, C], 'latent picture');
-    this.dispatch('unpatchify', {
-      dims: { h: height, w: width, C }, tensors: [tokens, mean, std, z], cost: 2 * z.count,
-    });
-    return z;
-  }
-
-  /** [H, W, 3] in -1..1 -> u32 [H, W], bytes r g b a. */
-  toRgba(x) {
-    const [H, W] = x.shape;
-    expectShape('toRgba', x, [H, W, 3]);
-    const rgba = this.empty([H, W], 'picture');
-    this.dispatch('to_rgba', { dims: { P: H * W }, tensors: [x, rgba], cost: 8 * x.count });
-    return rgba;
   }
 
   /** Rows of one dispatch: all of M, or a multiple of ROW_STEP that keeps it short. */

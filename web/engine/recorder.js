@@ -51,10 +51,10 @@ export class Recorder {
     return this.#kernels.interface(name);
   }
 
-  /** An uninitialised tensor, owned by the innermost scope. */
-  empty(shape, label) {
+  /** An uninitialised tensor of the innermost scope's, in a buffer of `least` bytes or more. */
+  empty(shape, label, least = 0) {
     const tensor = new Tensor(null, shape, label);
-    tensor.allocation = this.allocator.allocate(tensor.bytes, label);
+    tensor.allocation = this.allocator.allocate(Math.max(tensor.bytes, least), label);
     this.#scopes.at(-1).add(tensor.allocation);
     return tensor;
   }

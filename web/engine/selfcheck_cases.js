@@ -96,7 +96,7 @@ const convCase = (Cin) => (o) => {
     });
     return conv + bias[c] + (o.ADD ? start[i] : 0);
   });
-  return { dims: { H, W, Cin, Cout, row0: 0, rows: Ho }, reads: [x, w.words, bias],
+  return { dims: { H, W, Cin, Cout, row0: 0, rows: Ho, y0: 0 }, reads: [x, w.words, bias],
     start, expected };
 };
 
@@ -194,7 +194,8 @@ export const CASES = {
   rope: ropeCase,
   group_norm_stats() {
     const x = groupPixels();
-    return { dims: GROUPS, reads: [x], start: zeros(12), expected: groupPartials(x) };
+    return { dims: { ...GROUPS, first: 0 }, reads: [x], start: zeros(12),
+      expected: groupPartials(x) };
   },
   group_norm_merge() {
     const x = groupPixels();
@@ -204,7 +205,7 @@ export const CASES = {
   group_norm_apply(o) {
     const x = groupPixels();
     const [stats, w, b] = [groupStats(x, 1e-6), wave(6, 1), wave(6, 2)];
-    return elementwise([x, stats, w, b], zeros(60), GROUPS, (_, i) => {
+    return elementwise([x, stats, w, b], zeros(60), { ...GROUPS, x0: 0, y0: 0 }, (_, i) => {
       const group = Math.floor(i % 6 / 3);
       const y = (x[i] - stats[2 * group]) * stats[2 * group + 1] * w[i % 6] + b[i % 6];
       return o.SILU ? y * sigmoid(y) : y;

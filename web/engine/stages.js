@@ -1,6 +1,6 @@
 /**
- * Components one after another: loaded when used, freed afterwards, kept only when all of them fit
- * a budget.
+ * Components one after another: loaded when used, whole or layer by layer, and freed afterwards;
+ * kept only when all of them fit a budget.
  */
 import { Weights } from './weights.js';
 
@@ -8,6 +8,7 @@ export class Stages {
   #ops;
   #files;
   #keep;
+  #small;
   #except;
   #loaded = new Map();
 
@@ -15,33 +16,58 @@ export class Stages {
    * @param {import('./ops.js').Ops} ops
    * @param {import('../loader/tensors.js').TensorFiles} files
    * @param {{ components: Record<string, { gpu_bytes: number }>, budget: number,
-   *   except?: string[] }} plan budget in bytes; tensors in `except` stay on the CPU
+   *   memory: 'auto' | 'small', except?: string[] }} plan budget in bytes, of no use when memory is
+   *   small; tensors in `except` stay on the CPU
    */
-  constructor(ops, files, { components, budget, except }) {
+  constructor(ops, files, { components, budget, memory, except }) {
     this.#ops = ops;
     this.#files = files;
     this.#except = except;
     const total = Object.values(components).reduce((sum, { gpu_bytes: bytes }) => sum + bytes, 0);
-    this.#keep = total <= budget;
+    this.#small = memory === 'small';
+    this.#keep = !this.#small && total <= budget;
   }
 
   /**
    * Calls `work` with the component's weights on the GPU.
    * @template T
    * @param {string} component
-   * @param {AbortSignal | undefined} signal
+   * @param {{ signal?: AbortSignal, layers?: string[], repeated?: boolean }} options layers: how
+   *   the names of tensors begin that `work` asks `weights.layers` for. A component that is not
+   *   kept is streamed by them; one that goes over them `repeated`ly only when memory is small.
    * @param {(weights: Weights) => Promise<T>} work
    */
-  async use(component, signal, work) {
+  async use(component, { signal, layers, repeated = false }, work) {
     const kept = this.#loaded.get(component);
     if (kept) return work(kept);
-    const weights = await new Weights(this.#ops, component)
-      .load(this.#files, { except: this.#except, signal });
+    const streamed = this.#keep || (repeated && !this.#small) ? [] : layers;
+    const weights = await new Weights(this.#ops, this.#files, component)
+      .load({ except: this.#except, streamed, signal });
     if (this.#keep) this.#loaded.set(component, weights);
     try {
       return await work(weights);
     } finally {
       if (!this.#keep) weights.free();
+    }
+  }
+
+  /**
+   * Calls `work` with only the tensors `names`, which are never kept: `weights.layers(groups)`
+   * loads them, a group at a time.
+   * @template T
+   * @param {string} component
+   * @param {{ names: string[], groups: string[], signal?: AbortSignal }} options groups: how their
+   *   names begin after the component's
+   * @param {(weights: Weights) => Promise<T>} work
+   */
+  async pass(component, { names, groups, signal }, work) {
+    const except = this.#files.names(component).filter((name) => !names.includes(name));
+    const weights = await new Weights(this.#ops, this.#files, component)
+      .load({ except, streamed: groups, signal });
+    try {
+      return await work(weights);
+    } finally {
+      weights.free();
     }
   }
 

@@ -5,6 +5,12 @@
 import { ModelError } from './errors.js';
 import { Tensor } from './memory.js';
 
+/**
+ * Bytes that are read and uploaded at a time. A multiple of 1024: a piece of base 3 ends with a
+ * word of 16 codes, and every piece of a buffer starts aligned.
+ */
+const PIECE_BYTES = 8 * 2 ** 20;
+
 /** Bytes that may wait for upload before the queue is run. */
 const UPLOAD_BYTES = 32 * 2 ** 20;
 
@@ -22,39 +28,46 @@ const UPLOAD_BYTES = 32 * 2 ** 20;
  * @property {Tensor} [biases]
  */
 
+/**
+ * One part of a tensor, or a piece of it: bytes `start` and on of the part's `bytes`. Values of a
+ * rehearsal are only a byteLength.
+ * @typedef {{ name: string, part: string, start: number, bytes: number,
+ *   data: ArrayBufferView | { byteLength: number } }} Piece
+ */
+
 export class Weights {
   #ops;
+  #files;
   #component;
-  #allocations = [];
+  #streamed = null; // names of the tensors that come layer by layer, or null
+  #allocations = new Map(); // tensor name -> its allocations
   #weights = new Map();
 
   /**
    * @param {import('./ops.js').Ops} ops
+   * @param {import('../loader/tensors.js').TensorFiles} files
    * @param {string} component prefix of the tensor names, e.g. 'transformer'
    */
-  constructor(ops, component) {
+  constructor(ops, files, component) {
     this.#ops = ops;
+    this.#files = files;
     this.#component = component;
   }
 
   /**
-   * Uploads every tensor of the component but those in `except`.
+   * Uploads every tensor of the component but those in `except`, and those whose name after the
+   * component's begins with one of `streamed`: `layers` brings them.
    * After a failure nothing stays allocated.
-   * @param {import('../loader/tensors.js').TensorFiles} files
-   * @param {{ except?: string[], signal?: AbortSignal }} options
+   * @param {{ except?: string[], streamed?: string[], signal?: AbortSignal }} options
    */
-  async load(files, { except = [], signal } = {}) {
-    const names = files.names(this.#component).filter((name) => !except.includes(name));
-    let waiting = 0;
+  async load({ except = [], streamed = [], signal } = {}) {
+    const names = this.#files.names(this.#component).filter((name) => !except.includes(name));
+    const later = streamed.map((prefix) => `${this.#component}.${prefix}`);
+    const isLater = (name) => later.some((prefix) => name.startsWith(prefix));
+    this.#streamed = later.length ? names.filter(isLater) : null;
     try {
-      for (const name of names) {
-        waiting += await this.#loadOne(files, name);
-        if (waiting > UPLOAD_BYTES) {
-          await this.#ops.run({ signal });
-          waiting = 0;
-        }
-      }
-      await this.#ops.run({ signal });
+      await this.#upload(this.#pieces(names.filter((name) => !isLater(name))), signal);
+      await this.#ops.drain({ signal });
     } catch (error) {
       this.#ops.reset();
       this.free();
@@ -64,13 +77,38 @@ export class Weights {
   }
 
   /**
+   * Calls `record(index)` for each layer in turn, its weights being on the GPU. Streamed layers
+   * are loaded for that and freed afterwards; the next one is read from storage while the GPU
+   * works.
+   * @param {string[]} names without the component's prefix, e.g. 'layers.3'
+   * @param {(index: number) => Promise<void> | void} record
+   * @param {{ signal?: AbortSignal }} options
+   */
+  async layers(names, record, { signal } = {}) {
+    if (!this.#streamed) {
+      for (const index of names.keys()) await record(index);
+      return;
+    }
+    const groups = names.map((name) => this.#streamed
+      .filter((full) => full.startsWith(`${this.#component}.${name}.`)));
+    let reading = readAll(this.#pieces(groups[0] ?? []));
+    for (const [index, group] of groups.entries()) {
+      await this.#upload(await reading, signal);
+      await record(index);
+      reading = readAll(this.#pieces(groups[index + 1] ?? []));
+      await this.#ops.run({ signal });
+      group.forEach((name) => this.#free(name));
+    }
+  }
+
+  /**
    * @param {string} name without the component's prefix; '.weight' may be left out
    * @returns {Weight}
    */
   get(name) {
     const full = `${this.#component}.${name}`;
     const weight = this.#weights.get(`${full}.weight`) ?? this.#weights.get(full);
-    if (!weight) throw new ModelError(`${full}: not in the manifest`);
+    if (!weight) throw new ModelError(`${full}: not in the manifest, or its layer is not loaded`);
     return weight;
   }
 
@@ -85,64 +123,112 @@ export class Weights {
   }
 
   free() {
-    this.#allocations.forEach((allocation) => this.#ops.allocator.destroy(allocation));
-    this.#allocations = [];
-    this.#weights.clear();
+    [...this.#allocations.keys()].forEach((name) => this.#free(name));
   }
 
-  /** @returns {Promise<number>} bytes that now wait for upload */
-  async #loadOne(files, name) {
-    const { storage, shape, group, scales_dtype: scalesDtype } = files.entry(name);
-    const count = shape.reduce((product, n) => product * n, 1);
-    const weight = { label: name, shape, count, storage, group, scalesDtype };
-    this.#weights.set(name, weight);
+  #free(name) {
+    this.#allocations.get(name).forEach((one) => this.#ops.allocator.destroy(one));
+    this.#allocations.delete(name);
+    this.#weights.delete(name);
+  }
+
+  /**
+   * The tensors' parts, read one after another; matrices in pieces.
+   * @returns {AsyncGenerator<Piece>}
+   */
+  async* #pieces(names) {
     const { rehearsal } = this.#ops;
-    if (shape.length === 1) {
-      const data = rehearsal ? { byteLength: 4 * count } : await files.floats(name);
-      weight.data = this.#put(data, `${name} data`);
-      return weight.data.bytes;
+    for (const name of names) {
+      const { shape } = this.#files.entry(name);
+      if (shape.length === 1) {
+        const bytes = 4 * shape[0];
+        const data = rehearsal ? { byteLength: bytes } : await this.#files.floats(name);
+        yield { name, part: 'data', start: 0, bytes, data };
+        continue;
+      }
+      for (const part of this.#files.parts(name)) {
+        const bytes = this.#files.bytes(name, part);
+        for (let start = 0; start < bytes; start += PIECE_BYTES) {
+          const count = Math.min(PIECE_BYTES, bytes - start);
+          const data = rehearsal ? { byteLength: toWords(count) }
+            : padToWords(await this.#files.part(name, part, start, count));
+          yield { name, part, start, bytes, data };
+        }
+      }
     }
-    let bytes = 0;
-    for (const part of files.parts(name)) {
-      const data = rehearsal ? { byteLength: 4 * Math.ceil(files.bytes(name, part) / 4) }
-        : padToWords(await files.part(name, part));
-      bytes += data.byteLength;
-      weight[part] = storage === 'ternary' && part === 'codes'
-        ? this.#unpackTrits(data, count, `${name} ${part}`)
-        : this.#put(data, `${name} ${part}`);
-    }
-    return bytes;
   }
 
-  #own(words, label) {
-    const allocation = this.#ops.allocator.allocate(4 * words, label);
-    this.#allocations.push(allocation);
+  /** @param {AsyncIterable<Piece> | Iterable<Piece>} pieces */
+  async #upload(pieces, signal) {
+    let waiting = 0;
+    for await (const piece of pieces) {
+      this.#put(piece);
+      waiting += piece.data.byteLength;
+      if (waiting > UPLOAD_BYTES) {
+        await this.#ops.run({ signal });
+        waiting = 0;
+      }
+    }
+  }
+
+  /** Records a piece's upload to its place, which the first one allocates. */
+  #put({ name, part, start, bytes, data }) {
+    const weight = this.#weight(name);
+    const label = `${name} ${part}`;
+    const trits = weight.storage === 'ternary' && part === 'codes';
+    weight[part] ??= this.#own(name, trits ? weight.count / 16 : toWords(bytes) / 4, label);
+    if (trits) {
+      this.#unpackTrits(weight[part], start, data, label);
+    } else {
+      this.#ops.write(weight[part].rows(start / 4, data.byteLength / 4), data);
+    }
+  }
+
+  #weight(name) {
+    if (!this.#weights.has(name)) {
+      const { storage, shape, group, scales_dtype: scalesDtype } = this.#files.entry(name);
+      const count = shape.reduce((product, n) => product * n, 1);
+      this.#weights.set(name, { label: name, shape, count, storage, group, scalesDtype });
+      this.#allocations.set(name, []);
+    }
+    return this.#weights.get(name);
+  }
+
+  #own(name, words, label) {
+    const allocation = this.#ops.allocator.allocateNew(4 * words, label);
+    this.#allocations.get(name).push(allocation);
     return new Tensor(allocation, [words], label);
   }
 
-  #put(data, label) {
-    const tensor = this.#own(data.byteLength / 4, label);
-    this.#ops.write(tensor, data);
-    return tensor;
-  }
-
-  /** Five trits a byte -> 16 codes a word. */
-  #unpackTrits(data, count, label) {
-    const codes = this.#own(count / 16, label);
+  /** Five trits a byte, from byte `start` on of the tensor's -> 16 codes a word. */
+  #unpackTrits(codes, start, data, label) {
+    const first = 5 * start / 16;
+    const words = Math.min(codes.count - first, Math.ceil(5 * data.byteLength / 16));
     this.#ops.scope(() => {
       const trits = this.#ops.upload(data, [data.byteLength / 4], `${label} base 3`);
       this.#ops.dispatch('unpack_trits', {
-        dims: { words: codes.count }, tensors: [trits, codes], cost: 4 * count,
+        dims: { words }, tensors: [trits, codes.rows(first, words)], cost: 64 * words,
       });
     });
-    return codes;
   }
+}
+
+/** @returns {Promise<Piece[]>} a failure waits until somebody asks */
+function readAll(pieces) {
+  const all = Array.fromAsync(pieces);
+  all.catch(() => {});
+  return all;
+}
+
+/** Bytes up to the next multiple of four. */
+function toWords(bytes) {
+  return 4 * Math.ceil(bytes / 4);
 }
 
 /** Appends zeros up to a multiple of four bytes, as writeBuffer wants them. */
 function padToWords(bytes) {
   if (bytes.byteLength % 4 === 0) return bytes;
-  const padded = new Uint8Array(Math.ceil(bytes.byteLength / 4) * 4);
+  const padded = new Uint8Array(toWords(bytes.byteLength));
   padded.set(bytes);
   return padded;
 }

@@ -18,44 +18,63 @@ const FOLDER = 'trefoil';
  * @throws {DownloadError} a file is missing, or its bytes are wrong twice
  */
 export async function openShards(shards, base, options = {}) {
-  const { storage = 'auto', signal, onProgress = () => {} } = options;
-  const keeper = await openKeeper(storage);
-  const waiting = shards.filter(({ onDemand }) => !onDemand);
-  const totalBytes = waiting.reduce((sum, { bytes }) => sum + bytes, 0);
-  let loadedBytes = 0;
-  const advance = (bytes, file) => {
-    loadedBytes += bytes;
-    onProgress({ phase: 'download', loadedBytes, totalBytes, file });
-  };
-  const abort = new AbortController();
-  const stop = signal ? AbortSignal.any([signal, abort.signal]) : abort.signal;
-  const worker = async () => {
-    for (let shard = waiting.shift(); shard; shard = waiting.shift()) {
-      if (await keeper.has(shard)) {
-        advance(shard.bytes, shard.file);
-        continue;
-      }
-      const url = new URL(shard.file, base);
-      const bytes = await download(shard, url, stop, (n) => advance(n, shard.file));
-      await keeper.put(shard, bytes);
-    }
-  };
-  try {
-    await Promise.all(Array.from({ length: PARALLEL }, worker));
-  } catch (error) {
-    abort.abort();
-    throw error;
-  }
-  return new ShardStore(shards, keeper);
+  const store = new ShardStore(shards, base, await openKeeper(options.storage ?? 'auto'));
+  const first = [...shards.keys()].filter((index) => !shards[index].onDemand);
+  await store.fetch(first, options);
+  return store;
 }
 
 export class ShardStore {
   #shards;
+  #base;
   #keeper;
 
-  constructor(shards, keeper) {
+  constructor(shards, base, keeper) {
     this.#shards = shards;
+    this.#base = base;
     this.#keeper = keeper;
+  }
+
+  /**
+   * Downloads those of the shards that are not kept yet.
+   * @param {number[]} indices
+   * @param {{ signal?: AbortSignal, onProgress?: (p: object) => void }} options
+   */
+  async fetch(indices, { signal, onProgress = () => {} }) {
+    const waiting = indices.map((index) => this.#shards[index]);
+    const totalBytes = waiting.reduce((sum, { bytes }) => sum + bytes, 0);
+    let loadedBytes = 0;
+    const advance = (bytes, file) => {
+      loadedBytes += bytes;
+      onProgress({ phase: 'download', loadedBytes, totalBytes, file });
+    };
+    const abort = new AbortController();
+    const stop = signal ? AbortSignal.any([signal, abort.signal]) : abort.signal;
+    const worker = async () => {
+      for (let shard = waiting.shift(); shard; shard = waiting.shift()) {
+        const { file } = shard;
+        if (await this.#keeper.has(shard)) {
+          advance(shard.bytes, file);
+          continue;
+        }
+        const bytes = await download(shard, new URL(file, this.#base), stop,
+          (count) => advance(count, file));
+        await this.#keeper.put(shard, bytes);
+      }
+    };
+    try {
+      await Promise.all(Array.from({ length: PARALLEL }, worker));
+    } catch (error) {
+      abort.abort();
+      throw error;
+    }
+  }
+
+  /** Those of the shards that `fetch` would download: [{ index, bytes }]. */
+  async missing(indices) {
+    const kept = await Promise.all(indices.map((index) => this.#keeper.has(this.#shards[index])));
+    return indices.filter((_, i) => !kept[i])
+      .map((index) => ({ index, bytes: this.#shards[index].bytes }));
   }
 
   /** @returns {Promise<Uint8Array>} `bytes` bytes of shard `index` from `offset` on */

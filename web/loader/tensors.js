@@ -33,6 +33,18 @@ export class TensorFiles {
     return PARTS.filter((part) => part in tensor);
   }
 
+  /** The shards that hold these tensors and are not here yet: [{ index, bytes }]. */
+  missing(names) {
+    const extents = names.flatMap((name) => this.parts(name)
+      .flatMap((part) => this.entry(name)[part]));
+    return this.#store.missing([...new Set(extents.map(([shard]) => shard))]);
+  }
+
+  /** Downloads shards by their indices; options as openShards takes them. */
+  fetch(indices, options) {
+    return this.#store.fetch(indices, options);
+  }
+
   /** Bytes of a part, without reading it. */
   bytes(name, part) {
     return this.entry(name)[part].reduce((sum, [, , bytes]) => sum + bytes, 0);

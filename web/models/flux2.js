@@ -11,7 +11,9 @@
  */
 const ATTENTION = { shift: 0, scale: 1, gate: 2 };
 const MLP = { shift: 3, scale: 4, gate: 5 };
-const f32 = Math.fround;
+
+/** How the names of tensors begin that come block by block where the weights are streamed. */
+export const LAYERS = ['transformer_blocks.', 'single_transformer_blocks.'];
 
 /** norm_out's linear gives scale before shift. */
 const FINAL = { scale: 0, shift: 1 };
@@ -56,27 +58,32 @@ export class Flux2 {
 
   /**
    * @param {import('../engine/memory.js').Tensor} latents [L, C]
-   * @param {number} timestep 1000 sigma
+   * @param {import('../engine/memory.js').Tensor[]} modulations of the step: image and text [6 D],
+   *   single [3 D], final [2 D]
    * @param {ReturnType<Flux2['prepare']>} state
-   * @returns {import('../engine/memory.js').Tensor} velocity [L, C], recorded, not yet run
+   * @param {{ signal?: AbortSignal, observe: Function }} hooks observe(name, shape, tensor) sees
+   *   the tokens after every block: 'double.0' .., 'single.0' ..
+   * @returns {Promise<import('../engine/memory.js').Tensor>} velocity [L, C], its last ops
+   *   recorded, not yet run
    */
-  velocity(latents, timestep, { text, x, angles, S, L }) {
+  async velocity(latents, modulations, { text, x, angles, S, L }, { signal, observe }) {
     const g = this.#g;
     const { num_layers: doubles, num_single_layers: singles, eps } = this.#config;
     const w = (name) => this.#weights.get(name);
+    const image = x.rows(S, L);
+    g.clone(text, x.rows(0, S));
+    g.linear(latents, w('x_embedder'), { into: image });
+    const [modImage, modText, modSingle, modFinal] = modulations;
+    await this.#weights.layers(blocks('transformer_blocks', doubles), (i) => {
+      this.#doubleBlock(i, { x, angles, S, L, modImage, modText });
+      return observe(`double.${i}`, x.shape, x);
+    }, { signal });
+    await g.drain({ signal }); // buffers as long as one stream have no use from here on
+    await this.#weights.layers(blocks('single_transformer_blocks', singles), (i) => {
+      this.#singleBlock(i, { x, angles, mod: modSingle });
+      return observe(`single.${i}`, x.shape, x);
+    }, { signal });
     return g.scope(() => {
-      const vec = this.#timeEmbedding(timestep);                                // silu(temb) [1, D]
-      const image = x.rows(S, L);
-      g.clone(text, x.rows(0, S));
-      g.linear(latents, w('x_embedder'), { into: image });
-      const modImage = g.linear(vec, w('double_stream_modulation_img.linear')); // [1, 6 D]
-      const modText = g.linear(vec, w('double_stream_modulation_txt.linear'));  // [1, 6 D]
-      const modSingle = g.linear(vec, w('single_stream_modulation.linear'));    // [1, 3 D]
-      for (let i = 0; i < doubles; i++) {
-        this.#doubleBlock(i, { x, angles, S, L, modImage, modText });
-      }
-      for (let i = 0; i < singles; i++) this.#singleBlock(i, { x, angles, mod: modSingle });
-      const modFinal = g.linear(vec, w('norm_out.linear'));                     // [1, 2 D]
       return g.linear(g.layerNormModulate(image, modFinal, FINAL, eps), w('proj_out'));
     });
   }
@@ -150,36 +157,25 @@ export class Flux2 {
    * and into a part of a joint buffer if given.
    */
   #normalised(heads, weight, into) {
-    const y = this.#g.rmsNorm(heads, weight.data, this.#config.eps);
+    const y = this.#g.rmsNorm(heads, weight.data, this.#config.eps, { into });
     this.#g.release(heads);
-    return into ? this.#g.clone(y, into) : y;
+    return y;
   }
 
+  /** Attention over q, k and v [S + L, D], which are released. */
   #attend(q, k, v, angles) {
-    this.#g.rope(q, angles);
-    this.#g.rope(k, angles);
-    return this.#g.attention(q, k, v, { headWidth: this.#config.attention_head_dim });
-  }
-
-  /**
-   * silu(MLP([cos, sin] of timestep * 10000^(-i / half))): the vector that all modulations are
-   * linear in. Angles reach 1000 radians, where a rounding is visible, so they are rounded to
-   * float32 where diffusers rounds them.
-   */
-  #timeEmbedding(timestep) {
     const g = this.#g;
-    const half = this.#config.timestep_guidance_channels / 2;
-    const waves = new Float32Array(2 * half);
-    for (let i = 0; i < half; i++) {
-      const exponent = f32(f32(f32(-Math.log(10000)) * i) / half);
-      const angle = f32(timestep * f32(Math.exp(exponent)));
-      waves[i] = Math.cos(angle);
-      waves[half + i] = Math.sin(angle);
-    }
-    const embedder = (n) => this.#weights.get(`time_guidance_embed.timestep_embedder.linear_${n}`);
-    const hidden = g.silu(g.linear(g.upload(waves, [1, 2 * half], 'time'), embedder(1)));
-    return g.silu(g.linear(hidden, embedder(2)));                               // [1, D]
+    g.rope(q, angles);
+    g.rope(k, angles);
+    const a = g.attention(q, k, v, { headWidth: this.#config.attention_head_dim });
+    g.release(q, k, v);
+    return a;
   }
+}
+
+/** The names of `count` blocks. */
+function blocks(kind, count) {
+  return Array.from({ length: count }, (_, i) => `${kind}.${i}`);
 }
 
 /**

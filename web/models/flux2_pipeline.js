@@ -2,14 +2,26 @@
  * FLUX.2 Klein from prompt to pixels.
  * Reference: diffusers' Flux2KleinPipeline in float32, without guidance.
  */
-import { Flux2 } from './flux2.js';
+import { Flux2, LAYERS as BLOCKS } from './flux2.js';
 import { decode } from './kl.js';
+import { modulate, modulationTensors } from './modulations.js';
 import { noiseTokens } from './noise.js';
-import { encodeText } from './qwen3.js';
+import { encodeText, LAYERS } from './qwen3.js';
 import { schedule, timestepOf } from './schedule.js';
 
-/** The embedding table: its rows are looked up on the CPU. */
-export const CPU_TENSORS = ['text_encoder.embed_tokens.weight'];
+/** Its rows are looked up on the CPU. */
+const EMBEDDINGS = 'text_encoder.embed_tokens.weight';
+
+/** Tensors that no stage loads: what is read by the row, and what one pass uses up. */
+export function apartTensors({ components: { transformer: { folding } } }) {
+  return [EMBEDDINGS, ...folding.projections, ...folding.tables];
+}
+
+/** Tensors that this picture needs and others may not: they may not have been fetched. */
+export function requestTensors(manifest, request) {
+  const { folding } = manifest.components.transformer;
+  return modulationTensors(folding, imageTokens(manifest, request), request.steps);
+}
 
 /**
  * Draws one picture.
@@ -18,7 +30,7 @@ export const CPU_TENSORS = ['text_encoder.embed_tokens.weight'];
  * @param {import('../engine/stages.js').Stages} parts.stages
  * @param {import('../loader/tensors.js').TensorFiles} parts.files
  * @param {object} parts.manifest
- * @param {{ ids: Int32Array, count: number }} tokens
+ * @param {{ ids: Int32Array, count: number }} tokens ids [S], padding from `count` on
  * @param {{ seed: number, width: number, height: number, steps: number }} request pixels; checked
  *   by the caller
  * @param {{ signal?: AbortSignal, onProgress: Function, observe: Function }} hooks
@@ -31,15 +43,15 @@ export async function draw({ g, stages, files, manifest }, tokens, request, hook
   const [textEncoder, transformer, autoencoder] = ['text_encoder', 'transformer', 'autoencoder']
     .map((name) => components[name].config);
   const grid = { height: request.height / patch, width: request.width / patch };
-  const [L, C] = [grid.height * grid.width, transformer.in_channels];
+  const [L, C] = [imageTokens(manifest, request), transformer.in_channels];
   const { steps } = request;
   const clock = stopwatch();
 
   // 1 prompt -> encoder rows, a [S, Dt] per tap
   onProgress({ stage: 'encode', step: 0, steps });
   await observe('token_ids', [tokens.ids.length], tokens.ids);
-  const rows = await stages.use('text_encoder', signal, async (weights) => {
-    const embeddings = await files.gatherRows(CPU_TENSORS[0], tokens.ids);        // [S, Dt]
+  const rows = await stages.use('text_encoder', { signal, layers: LAYERS }, async (weights) => {
+    const embeddings = await files.gatherRows(EMBEDDINGS, tokens.ids);            // [S, Dt]
     return encodeText(g, weights, textEncoder, { embeddings, valid: tokens.count, taps, signal });
   });
   await observe('encoder_rows', [rows[0].shape[0], taps.length * rows[0].width], rows);
@@ -54,28 +66,35 @@ export async function draw({ g, stages, files, manifest }, tokens, request, hook
   // 3 denoise
   const sigmas = schedule(steps, L, manifest.scheduler);                        // [steps + 1]
   await observe('sigmas', [steps + 1], sigmas);
+  const { folding } = components.transformer;
+  const times = Array.from(sigmas.subarray(0, steps), timestepOf);
+  const modulations = await modulate({ g, stages, files }, transformer, folding, L, times, signal);
   const stepMs = [];
-  await stages.use('transformer', signal, async (weights) => {
+  const streaming = { signal, layers: BLOCKS, repeated: true };
+  await stages.use('transformer', streaming, async (weights) => {
     const denoiser = new Flux2(g, weights, transformer);
     const state = denoiser.prepare(rows, grid);
     g.release(...rows);
-    for (let step = 0; step < steps; step++) {
+    await g.drain({ signal }); // every step finds the same, an empty pool
+    for (let step = 0; step < (g.rehearsal ? 1 : steps); step++) {
       onProgress({ stage: 'denoise', step, steps });
-      const velocity = denoiser.velocity(latents, timestepOf(sigmas[step]), state);
+      const velocity = await denoiser.velocity(latents, modulations.at(step), state, {
+        signal, observe: (name, ...result) => observe(`block.${name}.${step}`, ...result),
+      });
       await observe(`velocity.${step}`, [L, C], velocity);
       g.addScaled(latents, velocity, Math.fround(sigmas[step + 1] - sigmas[step]));
       g.release(velocity);
-      await g.run({ signal });
+      await g.drain({ signal });
       stepMs.push(clock());
     }
-    g.release(state.text, state.x, state.angles);
+    g.release(state.text, state.x, state.angles, ...modulations.tensors);
   });
   await observe('latents', [L, C], latents);
 
   // 4 decode
   onProgress({ stage: 'decode', step: steps, steps });
   await g.drain({ signal });
-  const rgba = await stages.use('autoencoder', signal, async (weights) => {
+  const rgba = await stages.use('autoencoder', { signal }, async (weights) => {
     const running = (name) => files.floats(`autoencoder.bn.running_${name}`);
     const [mean, variance] = await Promise.all(['mean', 'var'].map(running));
     const picture = await decode(g, weights, autoencoder, latents,
@@ -84,6 +103,10 @@ export async function draw({ g, stages, files, manifest }, tokens, request, hook
     return g.read(g.toRgba(picture), { signal });
   });
   return { rgba: new Uint8ClampedArray(rgba), timings: { encodeMs, stepMs, decodeMs: clock() } };
+}
+
+function imageTokens({ patch }, { width, height }) {
+  return width / patch * (height / patch);
 }
 
 /** Milliseconds since the last call. */

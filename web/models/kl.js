@@ -21,56 +21,60 @@ export async function decode(g, weights, config, tokens, picture) {
   const {
     block_out_channels: channels, layers_per_block: layers, norm_num_groups: groups,
   } = config;
-  const conv = (x, name, options) => g.conv2d(x, { weight: weights.get(`${name}.weight`),
+  const conv = (name, options) => ({ weight: weights.get(`${name}.weight`),
     bias: weights.vector(`${name}.bias`), ...options });
-  const norm = (x, name, silu) => g.groupNorm(x, { weight: weights.vector(`${name}.weight`),
+  const norm = (name, silu = true) => ({ weight: weights.vector(`${name}.weight`),
     bias: weights.vector(`${name}.bias`), groups, eps: EPS, silu });
+  const last = true;
 
   /**
    * x + conv2(silu(norm2(conv1(silu(norm1(x)))))),
-   * x through a 1x1 convolution where the width changes.
+   * x through a 1x1 convolution where the width changes. x is gone afterwards.
    */
-  const resnet = (x, name) => g.scope(() => {
-    const y = weights.has(`${name}.conv_shortcut.weight`) ? conv(x, `${name}.conv_shortcut`) : x;
-    const h = g.scope(() => conv(norm(x, `${name}.norm1`, true), `${name}.conv1`));
-    const normed = norm(h, `${name}.norm2`, true);
-    g.release(h);
-    return conv(normed, `${name}.conv2`, { into: y, add: true });
-  });
+  const resnet = (x, name) => {
+    const conv1 = conv(`${name}.conv1`, { norm: norm(`${name}.norm1`) });
+    const [h, y] = weights.has(`${name}.conv_shortcut.weight`)
+      ? g.fork(x, [conv1, conv(`${name}.conv_shortcut`)]) : [g.conv2d(x, conv1), x];
+    const conv2 = conv(`${name}.conv2`, { norm: norm(`${name}.norm2`), into: y, add: true });
+    return g.conv2d(h, conv2, { last });
+  };
 
-  /** In place: one attention head as wide as the picture has channels, over all pixels. */
+  /**
+   * In place: one attention head as wide as the picture has channels, over all pixels. Queries,
+   * keys and values are whole: at 2048 x 2048 a latent of 512 channels is what every device binds.
+   */
   const attention = (x, name) => g.scope(() => {
     const [H, W, C] = x.shape;
-    const h = norm(x, `${name}.group_norm`, false);
-    const pixels = (part) => conv(h, `${name}.${part}`).reshape(H * W, C);
+    const h = g.groupNorm(x, norm(`${name}.group_norm`, false));
+    const pixels = (part) => {
+      const y = g.empty([H, W, C], part);
+      g.conv2d(h, conv(`${name}.${part}`, { into: y }));
+      return y.reshape(H * W, C);
+    };
     const a = g.attention(pixels('to_q'), pixels('to_k'), pixels('to_v'), { headWidth: C });
-    return conv(a.reshape(H, W, C), `${name}.to_out.0`, { into: x, add: true });
+    g.conv2d(a.reshape(H, W, C), conv(`${name}.to_out.0`, { into: x, add: true }));
   });
-
-  /** Runs one stage and gives its input back. */
-  const replace = (x, stage) => {
-    const y = stage(x);
-    if (y.allocation !== x.allocation) g.release(x);
-    return y;
-  };
 
   const std = variance.map((v) => Math.sqrt(v + config.batch_norm_eps));
   let x = g.scope(() => g.unpatchify(tokens, {
     height, width, mean: g.upload(mean, [mean.length], 'latent mean'),
     std: g.upload(std, [std.length], 'latent std'),
   }));
-  if (config.use_post_quant_conv) x = replace(x, (z) => conv(z, 'post_quant_conv'));
-  x = replace(x, (z) => conv(z, 'decoder.conv_in'));
-  x = replace(x, (z) => resnet(z, 'decoder.mid_block.resnets.0'));
-  if (config.mid_block_add_attention) x = attention(x, 'decoder.mid_block.attentions.0');
-  x = replace(x, (z) => resnet(z, 'decoder.mid_block.resnets.1'));
+  if (config.use_post_quant_conv) x = g.conv2d(x, conv('post_quant_conv'), { last });
+  x = g.conv2d(x, conv('decoder.conv_in'), { last });
+  x = resnet(x, 'decoder.mid_block.resnets.0');
+  if (config.mid_block_add_attention) attention(x, 'decoder.mid_block.attentions.0');
+  x = resnet(x, 'decoder.mid_block.resnets.1');
   for (const i of channels.keys()) {
     const block = `decoder.up_blocks.${i}`;
-    for (let j = 0; j <= layers; j++) x = replace(x, (z) => resnet(z, `${block}.resnets.${j}`));
+    for (let j = 0; j <= layers; j++) x = resnet(x, `${block}.resnets.${j}`);
     await g.drain({ signal });
-    const last = i === channels.length - 1;
-    if (!last) x = replace(x, (z) => conv(z, `${block}.upsamplers.0.conv`, { up: 2 }));
+    if (i === channels.length - 1) break;
+    x = g.conv2d(x, conv(`${block}.upsamplers.0.conv`, { up: 2 }), { last });
   }
-  x = replace(x, (z) => norm(z, 'decoder.conv_norm_out', true));
-  return replace(x, (z) => conv(z, 'decoder.conv_out'));
+  const [H, W] = x.shape;
+  const pixels = g.empty([H, W, 3], 'pixels');
+  const out = conv('decoder.conv_out', { norm: norm('decoder.conv_norm_out'), into: pixels });
+  g.conv2d(x, out, { last });
+  return pixels;
 }

@@ -4,6 +4,9 @@
  * F intermediate size.
  */
 
+/** How the names of tensors begin that come layer by layer where the weights are streamed. */
+export const LAYERS = ['layers.'];
+
 /**
  * @param {import('../engine/ops.js').Ops} g
  * @param {import('../engine/weights.js').Weights} weights
@@ -19,14 +22,15 @@ export async function encodeText(g, weights, config, { embeddings, valid, taps, 
   const x = g.upload(embeddings, [S, D], 'text embeddings');        // [S, D]
   const angles = g.upload(rotaryAngles(S, config), [S, config.head_dim / 2, 2], 'text angles');
   const tapped = new Map(taps.includes(0) ? [[0, g.clone(x)]] : []);
-  for (let i = 0; i < Math.max(...taps); i++) {
-    const w = (name) => weights.get(`layers.${i}.${name}`);
+  const names = Array.from({ length: Math.max(...taps) }, (_, i) => `layers.${i}`);
+  await weights.layers(names, (i) => {
+    const w = (name) => weights.get(`${names[i]}.${name}`);
     g.scope(() => layer(g, x, w, config, { angles, valid }));
     const t = i + 1;
     if (taps.includes(t)) {
       tapped.set(t, t === total ? g.rmsNorm(x, weights.vector('norm'), eps) : g.clone(x));
     }
-  }
+  }, { signal });
   g.release(x, angles);
   await g.drain({ signal });
   return taps.map((t) => tapped.get(t));

@@ -11,13 +11,13 @@ export class PromptTokenizer {
   #length;
 
   /**
-   * @param {object} json tokenizer.json
+   * @param {object} json tokenizer.json, as the site has it
    * @param {{ config: object, prefix: string, suffix: string, pad_token_id: number }} template
    *   the manifest's
    * @param {number} length rows of text that the model takes
    */
   constructor(json, template, length) {
-    this.#tokenizer = new Tokenizer(json, template.config ?? {});
+    this.#tokenizer = new Tokenizer(complete(json), template.config ?? {});
     this.#template = template;
     this.#length = length;
   }
@@ -41,4 +41,18 @@ export class PromptTokenizer {
     const count = Math.min(all.length, this.#length);
     return { ids, count, dropped: all.length - count };
   }
+}
+
+/**
+ * tokenizer.json with its whole vocabulary. The site's lacks the tokens that follow from the merges:
+ * one that is missing has the next id.
+ */
+function complete(json) {
+  const { model } = json;
+  const vocab = new Map(Object.entries(model.vocab));
+  for (const merge of model.merges) {
+    const token = typeof merge === 'string' ? merge.replace(' ', '') : merge.join('');
+    if (!vocab.has(token)) vocab.set(token, vocab.size);
+  }
+  return { ...json, model: { ...model, vocab: Object.fromEntries(vocab) } };
 }

@@ -5,10 +5,9 @@ import { encodePng, savePng } from './picture.js';
 import { readRequest, rollSeed } from './request.js';
 import { fail, set, state } from './state.js';
 import { say } from './strings.js';
-import { canCancel, canDraw, IDEAS_SHOWN } from './view.js';
+import { canCancel, canDraw, IDEAS_SHOWN, UNASKED_BYTES } from './view.js';
 
 const MANIFEST_URL = new URL('model/manifest.json', document.baseURI).href;
-const LOAD_UNASKED_BYTES = 64e6; // a model up to this size is fetched without a press
 const FIELDS = ['prompt', 'seed', 'width', 'height', 'steps'];
 /** Errors that the engine survives; after any other it is started anew. */
 const HARMLESS = ['InputError', 'DownloadError', 'ModelError', 'UnsupportedError'];
@@ -21,7 +20,7 @@ let worker = null;
 
 function load() {
   if (state.phase !== 'idle') return;
-  if (state.modelBytes > LOAD_UNASKED_BYTES) navigator.storage?.persist?.().catch(() => {});
+  if (state.modelBytes > UNASKED_BYTES) navigator.storage?.persist?.().catch(() => {});
   set({ phase: 'loading', download: null, error: null });
   worker.send('load', { manifestUrl: MANIFEST_URL });
 }
@@ -46,6 +45,15 @@ function cancel() {
   if (canCancel(state)) worker.send('cancel');
 }
 
+/** What the form's size and steps mean to the engine. */
+function drawnShape({ width, height, steps }) {
+  return { width: Number(width), height: Number(height), steps: Number(steps) };
+}
+
+function askExtra() {
+  if (state.phase === 'ready') worker.send('extra', { request: drawnShape(state.form) });
+}
+
 function restart() {
   worker?.stop();
   worker = startWorker(workerSays);
@@ -64,7 +72,7 @@ const workerSays = {
       return fail({ message, remedy }, { device, phase: 'unsupported' });
     }
     set({ device, phase: 'idle' });
-    if (state.drawNext || state.modelBytes <= LOAD_UNASKED_BYTES) load();
+    if (state.drawNext || state.modelBytes <= UNASKED_BYTES) load();
   },
 
   progress({ job, progress }) {
@@ -81,6 +89,12 @@ const workerSays = {
     const { bytes: modelBytes, patch } = info;
     set({ phase: 'ready', info, modelBytes, sizes, patch, drawNext: false });
     if (drawNext) draw();
+    askExtra();
+  },
+
+  extra({ request, bytes }) {
+    const asked = JSON.stringify(request) === JSON.stringify(drawnShape(state.form));
+    if (asked) set({ extraBytes: bytes });
   },
 
   async picture({ picture }) {
@@ -89,10 +103,12 @@ const workerSays = {
     const blob = await encodePng(picture, { prompt, steps, model: state.name });
     if (state.picture) URL.revokeObjectURL(state.picture.url);
     set({ phase: 'ready', picture: { ...facts, prompt, steps, url: URL.createObjectURL(blob) } });
+    askExtra();
   },
 
   cancelled({ job }) {
     set({ phase: before(job), drawNext: false });
+    askExtra();
   },
 
   error(failure) {
@@ -108,6 +124,7 @@ const workerSays = {
 function edit(fields) {
   const answered = state.error?.field in fields;
   set({ form: { ...state.form, ...fields }, error: answered ? null : state.error });
+  askExtra();
 }
 
 function chooseSize(key) {

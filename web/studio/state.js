@@ -19,7 +19,8 @@ export const state = {
   device: null, // inspectDevice()'s answer
   info: null, // the loaded pipeline's info
   download: null, // { phase, loadedBytes, totalBytes, startedAt, startBytes, now }
-  drawing: null, // { stage, step, steps, fraction }
+  extraBytes: 0, // what the form's picture would download before it is drawn
+  drawing: null, // { stage, step, steps, fraction, loadedBytes?, totalBytes? }
   request: null, // what is being drawn
   picture: null, // { url, prompt, seed, width, height, steps, timings, peakBytes, tokens }
   error: null, // { message, remedy?, field?, reload? }

@@ -52,6 +52,8 @@ export const say = {
   },
   dropped: ({ count, limit, dropped }) => `The prompt has ${count} tokens and the model reads `
     + `${limit}: the last ${dropped} were left out.`,
+  extra: (count) => `This size and number of steps need ${bytes(count)} more of the model, which `
+    + 'Generate downloads first.',
   loadButton: (modelBytes) => `Load model (${bytes(modelBytes)})`,
 };
 
@@ -93,6 +95,7 @@ function pace({ loadedBytes, totalBytes, startBytes, startedAt, now }) {
 }
 
 const STAGES = {
+  download: 'Downloading more of the model',
   encode: 'Reading the prompt', denoise: 'Drawing', decode: 'Developing the picture',
 };
 
@@ -100,6 +103,9 @@ const STAGES = {
 export function drawText({ phase, drawing, picture }) {
   if (phase !== 'drawing') return picture ? `Done in ${duration(picture.timings.totalMs)}` : '';
   if (!drawing) return STAGES.encode;
+  if (drawing.stage === 'download') {
+    return `${STAGES.download}: ${bytes(drawing.loadedBytes)} of ${bytes(drawing.totalBytes)}`;
+  }
   if (drawing.stage !== 'denoise') return STAGES[drawing.stage];
   return `Step ${drawing.step + 1} of ${drawing.steps}`;
 }

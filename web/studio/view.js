@@ -5,6 +5,7 @@ import * as text from './strings.js';
 const byId = (id) => document.getElementById(id);
 const FIELDS = ['prompt', 'seed', 'width', 'height', 'steps'];
 export const IDEAS_SHOWN = 3;
+export const UNASKED_BYTES = 64e6; // a download up to this size needs no press and no word
 const SMALLEST_SIDE = 384; // CSS pixels: a 128 x 128 picture is shown three times as wide
 
 export function render(state) {
@@ -55,6 +56,9 @@ function renderForm(state) {
   });
   if (ideas.length) show('more-ideas', ideas.length > IDEAS_SHOWN);
   enable('generate', canDraw(state));
+  const extra = state.phase === 'ready' && state.extraBytes > UNASKED_BYTES;
+  show('extra', extra);
+  write('extra', extra ? text.say.extra(state.extraBytes) : '');
 }
 
 function renderSizes({ sizes, form, customSize }) {

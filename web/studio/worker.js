@@ -5,6 +5,7 @@
  *   { type: 'inspect' }
  *   { type: 'load', manifestUrl }
  *   { type: 'generate', request }          request: { prompt, seed, width, height, steps }
+ *   { type: 'extra', request }             request: { width, height, steps }
  *   { type: 'cancel' }                     stops the running load or generate
  *
  * worker -> page
@@ -12,6 +13,7 @@
  *   { type: 'progress', job, progress }    job: 'load' | 'generate'; progress: the library's
  *   { type: 'loaded', info }
  *   { type: 'picture', picture }           the pixels are transferred, not copied
+ *   { type: 'extra', request, bytes }      what drawing the request would download first
  *   { type: 'cancelled', job }
  *   { type: 'error', job, name, message }  name and message of the Error that ended the job
  */
@@ -37,6 +39,12 @@ async function generate({ request }, options) {
   postMessage({ type: 'picture', picture }, [picture.rgba.buffer]);
 }
 
+/** No job: it neither stops one nor can be stopped. What cannot be drawn is refused when it is. */
+async function extra({ request }) {
+  const bytes = await pipeline.extraBytes(request).catch(() => 0);
+  postMessage({ type: 'extra', request, bytes });
+}
+
 async function run(name, work, message) {
   const controller = new AbortController();
   job = controller;
@@ -54,6 +62,7 @@ async function run(name, work, message) {
 
 onmessage = ({ data }) => {
   if (data.type === 'cancel') job?.abort();
+  else if (data.type === 'extra') extra(data);
   else if (data.type === 'inspect') run('inspect', inspect, data);
   else if (data.type === 'load') run('load', load, data);
   else if (data.type === 'generate') run('generate', generate, data);

@@ -1,0 +1,267 @@
+"""Weights that come layer by layer, text without padding, and what both take of GPU memory."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from export.autoencoders import kl
+from export.configuration import Configuration
+from export.families import flux2
+from export.folding import plan_folding
+from export.layouts.floats import channels_last
+from export.pack import Storage
+from export.spec import LOWBIT
+from export.text_encoders import qwen3
+from tests.browser.library import Library, LibraryError
+from tests.browser.test_parity import LEAST_PSNR, LIMITS, check, psnr
+from tests.checkpoints import make_checkpoint
+from tests.reference import reference
+from tests.streamed import load_streamed
+
+REQUEST = {"prompt": "an old pine in the snow", "seed": 7, "width": 64, "height": 96, "steps": 3}
+MODES = {"resident": {}, "in turn": {"memoryBudget": 0}, "small": {"memory": "small"}}
+BLOCK_LIMIT = 1e-4  # relative L2 error of a block's tokens against diffusers
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "model", "uneven")
+
+
+@pytest.fixture(scope="module")
+def library(checkpoint, site, server, browser):
+    with Library(browser, server(site(checkpoint, shard_mib=1))) as library:
+        yield library
+
+
+@pytest.mark.parametrize("text_tokens", ["padded", "trimmed"])
+def test_streamed_and_resident_pictures_are_the_same(library, text_tokens):
+    request = REQUEST | {"textTokens": text_tokens}
+    drawn, planned, smallest = {}, {}, {}
+    for mode, options in MODES.items():
+        library.load(**options)
+        drawn[mode] = library.generate(**request)
+        planned[mode] = library.plan(**request)["peakBytes"]
+        smallest[mode] = library.plan(**request | {"width": 16, "height": 16})["peakBytes"]
+        assert library.generate(**request)["peakBytes"] == drawn[mode]["peakBytes"]
+    for mode, picture in drawn.items():
+        np.testing.assert_array_equal(picture["rgba"], drawn["resident"]["rgba"], err_msg=mode)
+        assert picture["peakBytes"] == planned[mode], mode
+    assert smallest["small"] < smallest["in turn"] < smallest["resident"]
+    assert not library.complaints
+
+
+def test_plan_of_another_mode(library):
+    request = REQUEST | {"width": 16, "height": 16}
+    library.load(memoryBudget=0)
+    small, auto = (library.plan(memory=memory, **request)["peakBytes"]
+                   for memory in ("small", "auto"))
+    library.load(memory="small", textTokens="trimmed")
+    assert library.plan(**request | {"textTokens": "padded"})["peakBytes"] == small < auto
+    assert library.plan(**request)["peakBytes"] == library.generate(**request)["peakBytes"] < small
+    assert library.plan(width=16, height=16, steps=3)["peakBytes"] == small
+
+
+def test_cancelled_while_streaming(library):
+    library.load(memory="small")
+    whole = library.generate(**REQUEST)
+    with pytest.raises(LibraryError) as caught:
+        library.generate(cancel_at={"stage": "denoise", "step": 1}, **REQUEST)
+    assert caught.value.name == "AbortError"
+    again = library.generate(**REQUEST)
+    np.testing.assert_array_equal(again["rgba"], whole["rgba"])
+    assert again["peakBytes"] == whole["peakBytes"]
+
+
+@pytest.mark.parametrize("options", [{"memory": "little"}, {"textTokens": "few"}])
+def test_unknown_choice(library, options):
+    with pytest.raises(LibraryError) as caught:
+        library.load(**options)
+    (name, value), = options.items()
+    assert caught.value.name == "InputError"
+    assert name in caught.value.message and value in caught.value.message
+
+
+def test_trimmed_text_matches_diffusers_block_by_block(library, checkpoint):
+    """Against diffusers with weights of its own for one block at a time, and no padding."""
+    library.load(memory="small", textTokens="trimmed")
+    got = library.generate(tensors=True, blocks=True, **REQUEST)
+    want = reference(checkpoint, **REQUEST, max_sequence_length=got["tokens"]["count"],
+                     pipeline=load_streamed(checkpoint))
+    seen = got["seen"]
+    assert got["tokens"]["limit"] > got["tokens"]["count"] == len(seen["token_ids"])
+    np.testing.assert_array_equal(seen["token_ids"], want["token_ids"])
+    check("encoder_rows", seen["encoder_rows"], want["encoder_rows"], LIMITS["encoder_rows"])
+    assert len(want["blocks"]) == 5
+    for name, steps in want["blocks"].items():
+        for step, tokens in enumerate(steps):
+            full = f"block.{name}.{step}"
+            check(full, seen[full], tokens, BLOCK_LIMIT)
+    assert psnr(got["rgba"][..., :3], want["picture"]) >= LEAST_PSNR
+    assert not any(name.startswith("block.")
+                   for name in library.generate(tensors=True, **REQUEST)["seen"])
+
+
+# ---- large tensors and the published size ------------------------------------------------------
+
+PIECES = """
+async () => {
+  const [{ openDevice, watchDevice }, { Kernels }, { Allocator }, { Ops }, { Weights }] =
+    await Promise.all(['device', 'kernels', 'memory', 'ops', 'weights']
+      .map((name) => import(new URL(`engine/${name}.js`, location))));
+  const { device } = await openDevice();
+  const kernels = new Kernels(device, new URL('wgsl/', location));
+  await kernels.load(['unpack_trits']);
+  const ops = new Ops({ device, kernels, watch: watchDevice(device),
+    allocator: new Allocator(device, 2 ** 27) });
+  const [rows, columns] = [9000, 4992];
+  const random = (length, most) => {
+    let state = 1;
+    return Uint8Array.from({ length }, () => {
+      state = state * 1664525 + 1013904223 >>> 0;
+      return (state >>> 16) % most;
+    });
+  };
+  const stored = {
+    't.a.weight codes': random(Math.ceil(rows * columns / 20) * 4, 243),
+    't.a.weight scales': random(rows * columns / 128 * 2, 256),
+    't.b.weight data': random(9_000_001 * 2, 256),
+  };
+  const entries = {
+    't.a.weight': { storage: 'ternary', shape: [rows, columns], group: 128, scales_dtype: 'bf16' },
+    't.b.weight': { storage: 'bf16', shape: [1, 9_000_001] },
+  };
+  let largest = 0;
+  const partsOf = (name) => ['data', 'codes', 'scales'].filter((p) => stored[`${name} ${p}`]);
+  const weights = await new Weights(ops, {
+    names: () => Object.keys(entries), entry: (name) => entries[name], parts: partsOf,
+    bytes: (name, part) => stored[`${name} ${part}`].length,
+    part: async (name, part, start, count) => {
+      largest = Math.max(largest, count);
+      return stored[`${name} ${part}`].slice(start, start + count);
+    },
+  }, 't').load();
+  const differences = async (tensor, expected) => {
+    const got = new Uint8Array(await ops.read(tensor));
+    return expected.reduce((sum, value, i) => sum + (value !== got[i]), 0);
+  };
+  const trits = stored['t.a.weight codes'];
+  const digit = (k) => Math.floor(trits[Math.floor(k / 5)] / 3 ** (k % 5)) % 3;
+  const codes = Uint8Array.from({ length: rows * columns / 4 }, (_, i) =>
+    digit(4 * i) | digit(4 * i + 1) << 2 | digit(4 * i + 2) << 4 | digit(4 * i + 3) << 6);
+  const { codes: c, scales } = weights.get('a');
+  const wrong = [await differences(c, codes),
+    await differences(scales, stored['t.a.weight scales']),
+    await differences(weights.get('b').data, stored['t.b.weight data'])];
+  device.destroy();
+  return { wrong, largest };
+}
+"""
+
+
+def test_large_tensors_are_uploaded_in_pieces(library):
+    """Base 3, scales and 16-bit values that end within a word, each longer than one piece."""
+    outcome = library.page.evaluate(PIECES)
+    assert outcome["wrong"] == [0, 0, 0]
+    assert outcome["largest"] <= 2**23
+
+
+BONSAI = {  # the published model's configurations
+    "transformer": {
+        "num_layers": 5, "num_single_layers": 20, "num_attention_heads": 24,
+        "joint_attention_dim": 7680,
+    },
+    "text_encoder": {
+        "model_type": "qwen3", "num_hidden_layers": 36, "num_attention_heads": 32,
+        "num_key_value_heads": 8, "head_dim": 128, "hidden_size": 2560,
+        "intermediate_size": 9728, "rope_theta": 1e6, "vocab_size": 151936,
+    },
+    "vae": {"block_out_channels": [128, 256, 512, 512], "layers_per_block": 2,
+            "latent_channels": 32, "norm_num_groups": 32},
+}
+MEASURE = """
+async ({ manifest, size, memory, length }) => {
+  const [{ Kernels }, { KERNELS }, { Allocator }, { Ops }, { Stages }] =
+    await Promise.all(['kernels', 'selfcheck', 'memory', 'ops', 'stages']
+      .map((name) => import(new URL(`engine/${name}.js`, location))));
+  const { TensorFiles } = await import(new URL('loader/tensors.js', location));
+  const { draw, apartTensors } = await import(new URL('models/flux2_pipeline.js', location));
+  const kernels = new Kernels(null, new URL('wgsl/', location));
+  await kernels.load(KERNELS);
+  const allocator = new Allocator(null, 2 ** 27);
+  const g = new Ops({ device: null, kernels, allocator });
+  const files = new TensorFiles(manifest, { read: async (_, at, n) => new Uint8Array(n) });
+  const stages = new Stages(g, files, { components: manifest.components, budget: 2 ** 30, memory,
+    except: apartTensors(manifest) });
+  const peaks = {};
+  let stage = 'encode';
+  const onProgress = (progress) => {
+    peaks[stage] = Math.max(peaks[stage] ?? 0, allocator.peakBytes);
+    stage = progress.stage;
+    allocator.resetPeak();
+  };
+  await draw({ g, stages, files, manifest }, { ids: new Int32Array(length), count: 1 },
+    { seed: 0, width: size, height: size, steps: 2 }, { onProgress, observe: () => {} });
+  onProgress({});
+  return peaks;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def bonsai():
+    """A manifest of the published ternary model's size, without any bytes behind it."""
+    def config(name):
+        return Configuration(name, BONSAI[name])
+
+    taps = flux2.TEXT_ENCODER_OUT_LAYERS
+    transformer = flux2.read_config(config("transformer"))
+    encoder = qwen3.read_config(config("text_encoder"), taps)
+    autoencoder = kl.read_config(config("vae"))
+    parts = {
+        "text_encoder": (encoder, qwen3.encoder_spec(encoder)),
+        "transformer": (transformer, flux2.transformer_spec(transformer)),
+        "autoencoder": (autoencoder, kl.autoencoder_spec(autoencoder)),
+    }
+    tensors, components = {}, {}
+    for component, (settings, specs) in parts.items():
+        storages = {name: storage(component, spec) for name, spec in specs.items()}
+        for name, kept in storages.items():
+            entry = {"storage": kept.kind, "shape": kept.shape, "group": kept.group,
+                     "scales_dtype": kept.scales_dtype}
+            extents = {part: [[0, 0, count]] for part, count in kept.part_bytes().items()}
+            tensors[f"{component}.{name}"] = entry | extents
+        components[component] = {"config": settings.manifest(),
+                                 "gpu_bytes": qwen3.gpu_bytes(storages)}
+    offered = SimpleNamespace(width=512, height=512, sizes=[], num_inference_steps=4)
+    folding = plan_folding(transformer, offered, autoencoder.patch, flux2.SCHEDULER)
+    components["transformer"]["folding"] = folding.manifest()
+    for table in folding.tables:
+        data = [[0, 0, table.storage.wire_bytes]]
+        entry = {"storage": "f32", "shape": table.storage.shape, "data": data}
+        tensors[f"transformer.{table.name}"] = entry
+    return json.loads(json.dumps({
+        "patch": autoencoder.patch, "scheduler": flux2.SCHEDULER, "components": components,
+        "tensors": tensors, "pipeline": {"text_encoder_out_layers": taps},
+    }))
+
+
+def storage(component, spec):
+    if spec.role == LOWBIT:
+        return Storage("ternary", spec.shape, 128, "bf16")
+    if component == "text_encoder" and len(spec.shape) == 2:
+        return Storage("affine4", spec.shape, 64, "bf16")
+    return Storage("bf16", channels_last(spec))
+
+
+@pytest.mark.parametrize(("size", "memory", "most"), [
+    (512, "auto", 1.6e9), (1024, "auto", 2.0e9), (512, "small", 1.2e9),
+])
+def test_the_published_model_fits(library, bonsai, size, memory, most):
+    """Every stage, with buffers of at most 128 MiB."""
+    peaks = library.page.evaluate(MEASURE, {"manifest": bonsai, "size": size, "memory": memory,
+                                            "length": 512})
+    assert set(peaks) == {"encode", "denoise", "decode"}
+    assert max(peaks.values()) <= most, peaks

@@ -1,0 +1,231 @@
+/** The ops on pictures: channels last, [H, W, C], in strips of rows. */
+import { ShapeError } from './errors.js';
+import { FORMAT } from './kernels.js';
+import { expectShape } from './memory.js';
+import { Recorder } from './recorder.js';
+import { Strips, rowsOf } from './strips.js';
+
+/**
+ * A strip has at most this many bytes, and a quarter of what the device binds: a convolution reads
+ * one and some rows of its neighbours at a time.
+ */
+const STRIP_BYTES = 32 * 2 ** 20;
+
+/** Pixels that one dispatch of conv2d can cover: 65535 workgroups of 32. */
+const DISPATCH_PIXELS = 65535 * 32;
+
+/** Pixels whose statistics one workgroup of group_norm_stats gathers, at most. */
+const STATS_PIXELS = 1024;
+
+/** @typedef {import('./memory.js').Tensor} Tensor */
+
+/** @typedef {Strips | Tensor} Picture */
+
+/**
+ * weight [Cout, k, k, Cin] or [Cout, Cin], bias [Cout].
+ * @typedef {{ weight: import('./weights.js').Weight, bias: Tensor, norm?: GroupNorm, up?: 1 | 2,
+ *   into?: Picture, add?: boolean }} Convolution
+ */
+
+/**
+ * Over the whole picture; weight and bias [C]; SiLU after it if asked.
+ * @typedef {{ weight: Tensor, bias: Tensor, groups: number, eps: number,
+ *   silu?: boolean }} GroupNorm
+ */
+
+export class PictureOps extends Recorder {
+  /**
+   * Convolution with zero padding, stride 1, of x [H, W, Cin], normalised first if asked, then
+   * enlarged (nearest).
+   * @param {Picture} x
+   * @param {Convolution} parts
+   * @param {{ last?: boolean }} options last: x is needed no more, its strips are released once
+   *   they are read
+   * @returns {Strips} [up * H, up * W, Cout]
+   */
+  conv2d(x, parts, { last = false } = {}) {
+    return this.#convolutions(Strips.of(x), [parts], last)[0];
+  }
+
+  /**
+   * Two convolutions of x, for the last time, with outputs of one shape. They go through its strips
+   * together, so that results take the room of what is read.
+   * @param {Picture} x
+   * @param {[Convolution, Convolution]} branches
+   * @returns {Strips[]}
+   */
+  fork(x, branches) {
+    return this.#convolutions(Strips.of(x), branches, true);
+  }
+
+  /** @param {Picture} x @param {GroupNorm} norm @returns {Tensor} [H, W, C] */
+  groupNorm(x, norm) {
+    const input = Strips.of(x);
+    return this.scope(() => this.#normalised(input, 0, input.shape[0],
+      { ...norm, stats: this.#statistics(input, norm) }).tensor);
+  }
+
+  /**
+   * Tokens [h * w, 4 C] -> pixels [2 h, 2 w, C],
+   * each channel scaled by std and moved by mean ([4 C]).
+   */
+  unpatchify(tokens, { height, width, mean, std }) {
+    const C = tokens.width / 4;
+    expectShape('unpatchify', tokens, [height * width, 4 * C]);
+    const z = this.empty([2 * height, 2 * width, C], 'latent picture');
+    this.dispatch('unpatchify', {
+      dims: { h: height, w: width, C }, tensors: [tokens, mean, std, z], cost: 2 * z.count,
+    });
+    return z;
+  }
+
+  /** [H, W, 3] in -1..1 -> u32 [H, W], bytes r g b a. */
+  toRgba(x) {
+    const [H, W] = x.shape;
+    expectShape('toRgba', x, [H, W, 3]);
+    const rgba = this.empty([H, W], 'picture');
+    this.dispatch('to_rgba', { dims: { P: H * W }, tensors: [x, rgba], cost: 8 * x.count });
+    return rgba;
+  }
+
+  #convolutions(x, list, last) {
+    const branches = list.map((parts) => this.#branch(x, parts));
+    const [{ y: { height, shape: [H] }, up }] = branches;
+    for (let row = 0, end; row < H; row = end) {
+      end = Math.min(H, (Math.floor(row / height) + 1) * height, row + up * x.height);
+      for (const branch of branches) this.#convolveRows(x, branch, row, end);
+      if (last) this.#releaseAbove(x, Math.min(...branches.map((one) => firstRow(one, end))));
+    }
+    if (last) this.#releaseAbove(x, Infinity);
+    branches.forEach(({ stats }) => stats && this.release(stats));
+    return branches.map(({ y }) => y);
+  }
+
+  /** Checks shapes, gathers statistics, and gives the output its place. */
+  #branch(x, { weight, bias, norm, up = 1, into, add = false }) {
+    const [H, W, Cin] = x.shape;
+    const Cout = weight.shape[0];
+    const KS = weight.shape.length === 4 ? weight.shape[1] : 1;
+    if (weight.count !== Cout * KS * KS * Cin) {
+      throw new ShapeError(`conv2d ${weight.label}: [${weight.shape}] does not fit `
+        + `an input of [${x.shape}]`);
+    }
+    const shape = [up * H, up * W, Cout];
+    const y = into ? Strips.of(into) : new Strips(shape, this.#stripHeight(shape));
+    expectShape(`conv2d ${weight.label}`, y, shape);
+    const constants = { KS, UP: up, FORMAT: FORMAT[weight.storage], ...(add && { ADD: 1 }) };
+    return { y, weight, bias, norm, up, halo: KS >> 1, constants,
+      stats: norm && this.#statistics(x, norm) };
+  }
+
+  /** Rows row .. end - 1 of a branch, which lie in one strip of its output. */
+  #convolveRows(x, branch, row, end) {
+    const { y, norm, stats, up, halo } = branch;
+    const first = firstRow(branch, row);
+    const past = Math.min(x.shape[0], Math.floor((end - 1 + halo) / up) + 1);
+    const index = Math.floor(row / y.height);
+    y.tensors[index] ??= this.#strip(y, index, branch.weight.label);
+    this.scope(() => {
+      const source = norm ? this.#normalised(x, first, past, { ...norm, stats })
+        : this.#joined(x, first, past);
+      this.#convolve(source.tensor, y.tensors[index], { ...branch,
+        row0: row - up * source.row, y0: row % y.height, rows: end - row });
+    });
+  }
+
+  /** Most bytes of a strip. */
+  get #stripBytes() {
+    return Math.min(STRIP_BYTES, this.allocator.limit / 4);
+  }
+
+  #stripHeight([H, W, C]) {
+    return Math.min(H, Math.max(1, Math.floor(this.#stripBytes / (4 * W * C))));
+  }
+
+  /** One of several is as large as any picture's strip, so that they take each other's place. */
+  #strip({ shape: [H, W, C], height }, index, label) {
+    const bytes = height < H ? this.#stripBytes : 0;
+    return this.empty([Math.min(height, H - index * height), W, C], label, bytes);
+  }
+
+  /** Releases the strips that end above a row. */
+  #releaseAbove(x, row) {
+    x.tensors.slice(0, row / x.height).forEach((tensor, i) => {
+      this.release(tensor);
+      delete x.tensors[i];
+    });
+  }
+
+  /** Rows first .. past - 1, and maybe others, in one tensor that begins with row `row`. */
+  #joined(x, first, past) {
+    const parts = x.parts(first, past);
+    if (parts.length === 1) return { tensor: parts[0].tensor, row: first - parts[0].at };
+    const [, W, C] = x.shape;
+    const tensor = this.empty([past - first, W, C], 'rows of several strips');
+    for (const { tensor: strip, at, row, count } of parts) {
+      this.copy(rowsOf(strip, at, count), rowsOf(tensor, row - first, count));
+    }
+    return { tensor, row: first };
+  }
+
+  /** As #joined, normalised. */
+  #normalised(x, first, past, { stats, weight, bias, groups: G, silu = false }) {
+    const [, W, C] = x.shape;
+    const tensor = this.empty([past - first, W, C], weight.label);
+    for (const { tensor: strip, at, row, count } of x.parts(first, past)) {
+      this.dispatch('group_norm_apply', {
+        constants: silu ? { SILU: 1 } : {},
+        dims: { P: count * W, C, G, x0: at * W, y0: (row - first) * W },
+        tensors: [strip, stats, weight, bias, tensor], cost: 8 * count * W * C,
+      });
+    }
+    return { tensor, row: first };
+  }
+
+  /** Mean and 1 / deviation of each group over all strips: [G, 2]. */
+  #statistics({ shape: [H, W, C], height, tensors }, { groups: G, eps }) {
+    const P = H * W;
+    const chunk = height < H ? largestDivisor(height * W, STATS_PIXELS) : STATS_PIXELS;
+    return this.scope(() => {
+      const partials = this.empty([Math.ceil(P / chunk), G, 2], 'group norm partials');
+      const stats = this.empty([G, 2], 'group norm statistics');
+      tensors.forEach((strip, i) => this.dispatch('group_norm_stats', {
+        dims: { P: strip.count / C, C, G, chunk, first: i * height * W / chunk },
+        tensors: [strip, partials], cost: 4 * strip.count,
+      }));
+      this.dispatch('group_norm_merge', {
+        dims: { P, C, G, chunk, eps }, tensors: [partials, stats],
+      });
+      return stats;
+    });
+  }
+
+  /** Rows row0 .. row0 + rows - 1 of the convolution of x become rows y0 and on of y. */
+  #convolve(x, y, { constants, weight, bias, row0, y0, rows }) {
+    const [H, W, Cin] = x.shape;
+    const [, width, Cout] = y.shape;
+    const rowCost = 2 * width * weight.count;
+    const most = Math.min(this.dispatchCost / rowCost, DISPATCH_PIXELS / width);
+    const step = Math.max(1, Math.floor(most));
+    for (let done = 0; done < rows; done += step) {
+      const count = Math.min(step, rows - done);
+      this.dispatch(Cin % 4 ? 'conv2d_ragged' : 'conv2d', {
+        constants,
+        dims: { H, W, Cin, Cout, row0: row0 + done, rows: count, y0: y0 + done },
+        tensors: [x, weight.data, bias, y], cost: count * rowCost,
+      });
+    }
+  }
+}
+
+/** The first row of its input that row `row` of a branch's output is made of. */
+function firstRow({ halo, up }, row) {
+  return Math.max(0, Math.floor((row - halo) / up));
+}
+
+/** The largest divisor of n that is not above `most`. */
+function largestDivisor(n, most) {
+  let divisor = most;
+  while (n % divisor) divisor -= 1;
+  return divisor;
+}
