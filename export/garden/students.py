@@ -17,7 +17,7 @@ import torch
 
 from .precision import training_dtype
 
-TRAINED = ["--train-steps", "650", "--finish-steps", "20"]
+TRAINED = ["--train-steps", "330", "--finish-steps", "20"]
 UNTRAINED = ["--skip", "train", "finish"]
 SHORT = ["--skip", "reconstruct", "finish", "--train-steps", "250"]
 INITIAL = ["--skip", "reconstruct", "train", "finish"]
