@@ -1,5 +1,6 @@
 """The studio, used as a visitor uses it: the real Garden model on the real engine."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -219,7 +220,11 @@ def test_wrong_fields_are_told_in_a_sentence_and_right_ones_are_not(visit, url):
 
 
 def largest_shard(folder):
-    return max((folder / "model").glob("*.bin"), key=lambda path: path.stat().st_size)
+    """Of those that a first picture needs."""
+    shards = json.loads((folder / "model" / "manifest.json").read_text(encoding="utf-8"))["shards"]
+    first = [shard for shard in shards if not shard.get("onDemand")]
+    largest = max(first, key=lambda shard: shard["bytes"])
+    return folder / "model" / largest["file"]
 
 
 def test_a_wrong_and_a_missing_file_are_named_and_the_right_one_is_taken(
