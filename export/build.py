@@ -17,25 +17,20 @@ from export.staging import remove_leftovers, staging
 def run(options, shard_bytes):
     """Does what the command line asks. Raises ExportError."""
     source = find_model(options.model, options.text_encoder_bits)
+    if options.dry_run:
+        dry_run(open_model(source, options.text_encoder_bits))
+        return
     out = Path(options.out)
     weights_url = options.weights_url and options.weights_url.rstrip("/") + "/"
     told = [options.text_encoder_bits, options.host, shard_bytes, weights_url]
     digest = fingerprint(source, told)
-    if not options.dry_run and is_current(out, digest):
+    if is_current(out, digest):
         remove_leftovers(out)
         print(f"{out}: is this model already, nothing to do (delete it to build it again)")
         finish(options, out)
         return
     start = time.monotonic()
     model = open_model(source, options.text_encoder_bits)
-    if options.dry_run:
-        with progress(model, "reading") as done:
-            plan_model(model, done)
-        print_summary(model)
-        tables = (report.download_table, report.denoiser_table, report.storage_table,
-                  report.dropped_table, report.memory_table)  # fmt: skip
-        print("\n" + "\n\n".join(table(model) for table in tables))
-        return
     with staging(out) as partial:
         write_model(partial, model, shard_bytes, weights_url)
         if not weights_url:
@@ -47,6 +42,16 @@ def run(options, shard_bytes):
     rate = sum(c.source_bytes for c in model.components.values()) / 1e6 / seconds
     print(f"written in {seconds:.1f} s, {rate:,.0f} MB/s of the source")
     finish(options, out)
+
+
+def dry_run(model):
+    """Prints what would be written."""
+    with progress(model, "reading") as done:
+        plan_model(model, done)
+    print_summary(model)
+    tables = (report.download_table, report.denoiser_table, report.storage_table,
+              report.dropped_table, report.memory_table)  # fmt: skip
+    print("\n" + "\n\n".join(table(model) for table in tables))
 
 
 def finish(options, out):

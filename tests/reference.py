@@ -146,16 +146,22 @@ def load_pipeline(path):
     if (path / "transformer").is_dir():
         pipeline = Flux2KleinPipeline.from_pretrained(path, dtype=torch.float32)
     else:
-        pipeline = Flux2KleinPipeline(
-            FlowMatchEulerDiscreteScheduler.from_pretrained(path / "scheduler"),
-            load_autoencoder(path / "vae"),
-            load_text_encoder(path / "text_encoder-mlx-4bit"),
-            AutoTokenizer.from_pretrained(path / "tokenizer"),
-            load_transformer(path / "transformer-packed-mflux"),
-            is_distilled=True,
-        )
+        pipeline = assemble(path, load_text_encoder(path / "text_encoder-mlx-4bit"),
+                            load_transformer(path / "transformer-packed-mflux"))
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def assemble(path, text_encoder, transformer):
+    """The pipeline of an MLX-packed checkpoint, with these two networks."""
+    return Flux2KleinPipeline(
+        FlowMatchEulerDiscreteScheduler.from_pretrained(path / "scheduler"),
+        load_autoencoder(path / "vae"),
+        text_encoder,
+        AutoTokenizer.from_pretrained(path / "tokenizer"),
+        transformer,
+        is_distilled=True,
+    )
 
 
 def load_transformer(folder):

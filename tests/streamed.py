@@ -4,23 +4,17 @@ The classes are diffusers' and transformers' own; a block has weights only while
 """
 
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, Flux2KleinPipeline, Flux2Transformer2DModel
+from diffusers import Flux2Transformer2DModel
 from safetensors import safe_open
-from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from tests.reference import call_arguments, dequantise, load_autoencoder, read_json
+from tests.reference import assemble, call_arguments, dequantise, read_json
 
 
 def load_streamed(path):
     """The checkpoint folder as a Flux2KleinPipeline in float32."""
-    pipeline = Flux2KleinPipeline(
-        FlowMatchEulerDiscreteScheduler.from_pretrained(path / "scheduler"),
-        load_autoencoder(path / "vae"),
-        stream_text_encoder(path),
-        AutoTokenizer.from_pretrained(path / "tokenizer"),
-        stream_transformer(path / "transformer-packed-mflux"),
-        is_distilled=True,
-    )
+    pipeline = assemble(path, stream_text_encoder(path),
+                        stream_transformer(path / "transformer-packed-mflux"))
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
