@@ -2,23 +2,39 @@
 
 import numpy as np
 
-
-def linear_dense(x, w, y=0.0):
-    """x [M,K], w [N,K] -> [M,N]; y is what was there before, if the kernel adds."""
-    return y + f64(x) @ f64(w).T
-
-
-def linear_lowbit(x, codes, scales, zero, y=0.0):
-    """codes [N,K] integers, scales [N,K/group]: w = scale * (code - zero)."""
-    group = codes.shape[1] // scales.shape[1]
-    return linear_dense(x, (codes - zero) * np.repeat(f64(scales), group, axis=1), y)
+EPILOGUES = [  # r the product, y what was there before, gate [N]
+    lambda r, y, gate: r,
+    lambda r, y, gate: y + r,
+    lambda r, y, gate: silu(y) * r,
+    lambda r, y, gate: y + gate * r,
+]
 
 
-def linear_affine(x, codes, scales, biases, y=0.0):
-    """codes [N,K] integers, scales and biases [N,K/group]: w = scale * code + bias."""
-    group = codes.shape[1] // scales.shape[1]
-    w = codes * np.repeat(f64(scales), group, axis=1) + np.repeat(f64(biases), group, axis=1)
-    return linear_dense(x, w, y)
+def linear_dense(x, w, epilogue=0, y=0.0, gate=0.0):
+    """x [M,K], w [N,K], gate [N] -> [M,N]; y [M,N] is what was there before."""
+    return EPILOGUES[epilogue](f64(x) @ f64(w).T, f64(y), f64(gate))
+
+
+def linear_packed(x, codes, scales, zero, biases=None, **after):
+    """codes [N,K] integers, scales and biases [N,K/group]: w = scale * code + bias, or without
+    biases scale * (code - zero)."""
+    scales = f64(scales)
+    offsets = -zero * scales if biases is None else f64(biases)
+    scales, offsets = (np.repeat(t, codes.shape[1] // t.shape[1], axis=1)
+                       for t in (scales, offsets))
+    return linear_dense(x, scales * codes + offsets, **after)
+
+
+def quantize_rows(x, group, stride):
+    """x [M,K] -> u32 [M, K/4 + 2K/group]: bytes, scales, sums of bytes, in float32."""
+    groups = x.reshape(len(x), -1, group)
+    largest = np.abs(groups).max(axis=-1, keepdims=True)
+    values = np.rint(groups * (np.float32(127) / np.where(largest, largest, 1)))
+    runs = values.reshape(len(x), -1, 4, stride).swapaxes(-1, -2)  # four bytes of a word together
+    words = np.ascontiguousarray(runs).astype(np.int8).reshape(len(x), -1).view(np.uint32)
+    scales = (largest[..., 0] / np.float32(127)).astype(np.float32).view(np.uint32)
+    sums = values.sum(axis=-1).astype(np.int32).view(np.uint32)
+    return np.concatenate([words, scales, sums], axis=1)
 
 
 def layer_norm_modulate(x, scale, shift, eps):
@@ -58,15 +74,6 @@ def attention(q, k, v, valid, scale, causal=False, q0=0):
 def silu(x):
     x = f64(x)
     return x * np.exp(-np.logaddexp(0, -x))
-
-
-def swiglu(gate, up):
-    return silu(gate) * up
-
-
-def gated_add(x, gate, y):
-    """x and y [M,D], gate [D]."""
-    return x + f64(gate) * y
 
 
 def add_scaled(x, alpha, y):

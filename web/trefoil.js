@@ -6,6 +6,8 @@
  *       prompt: 'a red maple in a blue pot', seed: 7,
  *     });
  */
+import { PRECISIONS, abilitiesOf } from './engine/candidates.js';
+import { Choice } from './engine/choice.js';
 import { inspectDevice, openDevice, watchDevice } from './engine/device.js';
 import { InputError, ModelError, ShapeError, throwIfAborted } from './engine/errors.js';
 import { Kernels } from './engine/kernels.js';
@@ -13,20 +15,20 @@ import { Allocator } from './engine/memory.js';
 import { Ops } from './engine/ops.js';
 import { KERNELS, selfCheck } from './engine/selfcheck.js';
 import { Stages } from './engine/stages.js';
+import { openWinners } from './engine/winners.js';
 import { fetchManifest } from './loader/manifest.js';
 import { openShards } from './loader/shards.js';
 import { TensorFiles } from './loader/tensors.js';
 import * as flux2 from './models/flux2_pipeline.js';
+import { MAX_STEPS, TEXT_TOKENS, checkChoice, checkRequest, checkSize, checkSteps }
+  from './models/request.js';
 import { PromptTokenizer } from './models/tokenizer.js';
 
 export { inspectDevice };
 export * from './engine/errors.js';
 
 const FAMILIES = { flux2 };
-const PRECISIONS = ['f32'];
 const MEMORY = ['auto', 'small'];
-const TEXT_TOKENS = ['padded', 'trimmed'];
-const MAX_STEPS = 50;
 
 /** Shards for a rehearsal: nothing is downloaded yet, and no value matters. */
 const ZEROS = { read: async (shard, offset, bytes) => new Uint8Array(bytes) };
@@ -41,7 +43,9 @@ const MEMORY_BUDGET = 2 ** 30;
  * @param {AbortSignal} [options.signal]
  * @param {(progress: { phase: 'check' | 'download', loadedBytes: number, totalBytes: number,
  *   file?: string }) => void} [options.onProgress]
- * @param {'f32'} [options.precision]
+ * @param {'f32' | 'f16' | 'int8'} [options.precision] the least exact operands that a kernel may
+ *   have, default f32; sums and everything between kernels are f32 always. The fastest kernel that
+ *   is allowed is taken where it can be measured, on a CPU the least exact
  * @param {'auto' | 'opfs' | 'memory'} [options.storage] where the files are kept; auto: OPFS, else
  *   memory
  * @param {number} [options.memoryBudget] bytes of weights that may stay on the GPU between pictures
@@ -71,7 +75,8 @@ export async function loadPipeline(manifestUrl, options = {}) {
   onProgress({ phase: 'check', loadedBytes: 0, totalBytes: downloadBytes(manifest) });
   const { device, adapter } = await openDevice();
   const defaults = { memory, textTokens };
-  const pipeline = new Pipeline({ manifest, family, device, adapter, memoryBudget, defaults });
+  const pipeline = new Pipeline({ manifest, family, device, adapter, memoryBudget, defaults,
+    precision });
   try {
     await pipeline.check();
     throwIfAborted(signal);
@@ -91,6 +96,8 @@ class Pipeline {
   #device;
   #adapter;
   #kernels;
+  #precision;
+  #choice;
   #ops;
   #budget;
   #defaults;
@@ -100,25 +107,41 @@ class Pipeline {
   #busy = false;
   #rehearsed = new Map();
 
-  constructor({ manifest, family, device, adapter, memoryBudget, defaults }) {
+  constructor({ manifest, family, device, adapter, memoryBudget, defaults, precision }) {
     this.#manifest = manifest;
     this.#family = family;
     this.#device = device;
     this.#adapter = adapter;
     this.#budget = memoryBudget;
     this.#defaults = defaults;
+    this.#precision = precision;
     this.#kernels = new Kernels(device, new URL('./wgsl/', import.meta.url));
-    this.#ops = new Ops({ device, kernels: this.#kernels, watch: watchDevice(device),
+    this.#choice = new Choice(abilitiesOf(device, adapter), precision);
+    this.#ops = new Ops({ device, kernels: this.#kernels, choice: this.#choice,
+      watch: watchDevice(device),
       allocator: new Allocator(device, device.limits.maxStorageBufferBindingSize) });
   }
 
-  /** Compiles the kernels that this model uses, and lets each compute a known answer. */
+  /**
+   * Compiles the kernels that this model uses, chooses among those that could, and lets each
+   * compute a known answer.
+   */
   async check() {
     await this.#kernels.load(KERNELS);
-    // The smallest picture, in steps that no table holds, needs all kernels that any other does.
-    const { patch } = this.#manifest;
-    const { variants } = await this.#rehearse({ width: patch, height: patch, steps: MAX_STEPS,
-      S: this.#textLength });
+    // The picture of the model's own size shows which calls are dear; the smallest one, in steps
+    // that no table holds, needs all kernels that any other does.
+    const { patch, pipeline: { width, height } } = this.#manifest;
+    const S = this.#textLength;
+    const smallest = { width: patch, height: patch, steps: MAX_STEPS, S };
+    await this.#rehearse({ width, height, steps: this.#defaultSteps, S });
+    await this.#rehearse(smallest);
+    const { vendor, architecture, description } = this.#adapter;
+    const winners = await openWinners([vendor, architecture, description, this.#precision,
+      await this.#kernels.fingerprint()].join(' | '));
+    await this.#choice.decide(this.#ops, winners);
+    await winners.save();
+    this.#rehearsed.clear();
+    const { variants } = await this.#rehearse(smallest);
     await selfCheck(this.#ops, variants);
   }
 
@@ -144,7 +167,7 @@ class Pipeline {
       name, family, variant, pipeline, patch,
       bytes: downloadBytes(this.#manifest),
       device: { vendor, architecture, description },
-      kernels: [...this.#ops.variants.keys()].sort(),
+      kernels: this.#choice.table,
     };
   }
 
@@ -158,7 +181,7 @@ class Pipeline {
    */
   async plan({ width, height, steps = this.#defaultSteps, prompt, ...choices }) {
     const { memory, textTokens } = { ...this.#defaults, ...choices };
-    this.#checkSize(width, height);
+    checkSize(this.#manifest, width, height);
     checkSteps(steps);
     checkChoice('memory', memory, MEMORY);
     checkChoice('textTokens', textTokens, TEXT_TOKENS);
@@ -175,7 +198,7 @@ class Pipeline {
    * @throws {InputError} the request cannot be drawn
    */
   async extraBytes({ width, height, steps = this.#defaultSteps }) {
-    this.#checkSize(width, height);
+    checkSize(this.#manifest, width, height);
     checkSteps(steps);
     return sumBytes(await this.#missing({ width, height, steps }));
   }
@@ -199,7 +222,7 @@ class Pipeline {
     const { width: w, height: h, max_sequence_length: limit } = pipeline;
     const { prompt, seed = 0, width = w, height = h, steps = this.#defaultSteps } = request;
     const { textTokens = this.#defaults.textTokens } = request;
-    this.#checkRequest({ prompt, seed, width, height, steps, textTokens });
+    checkRequest(this.#manifest, { prompt, seed, width, height, steps, textTokens });
     throwIfAborted(signal);
     if (this.#busy) {
       throw new InputError('A picture is being drawn already; wait for it or cancel it.');
@@ -255,7 +278,8 @@ class Pipeline {
     const key = `${width}x${height}, ${steps}, ${S}, ${memory}`;
     if (!this.#rehearsed.has(key)) {
       const allocator = new Allocator(null, this.#device.limits.maxStorageBufferBindingSize);
-      const ops = new Ops({ device: null, kernels: this.#kernels, allocator });
+      const ops = new Ops({ device: null, kernels: this.#kernels, choice: this.#choice,
+        allocator });
       const files = new TensorFiles(this.#manifest, ZEROS);
       const tokens = { ids: new Int32Array(S), count: 1 };
       try {
@@ -311,45 +335,6 @@ class Pipeline {
       }
       return onTensor(name, { shape, data });
     };
-  }
-
-  #checkRequest({ prompt, seed, width, height, steps, textTokens }) {
-    checkChoice('textTokens', textTokens, TEXT_TOKENS);
-    if (typeof prompt !== 'string') {
-      throw new InputError(`prompt is a ${typeof prompt}, expected a string`);
-    }
-    if (!(Number.isSafeInteger(seed) && seed >= 0)) {
-      throw new InputError(`seed is ${seed}, `
-        + `expected a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`);
-    }
-    checkSteps(steps);
-    this.#checkSize(width, height);
-  }
-
-  #checkSize(width, height) {
-    const { patch } = this.#manifest;
-    for (const [name, value] of Object.entries({ width, height })) {
-      if (!(Number.isInteger(value) && value > 0 && value % patch === 0)) {
-        const below = Math.max(patch, Math.floor(value / patch) * patch) || patch;
-        throw new InputError(`${name} is ${value}, expected a multiple of ${patch}: `
-          + `${below} or ${below + patch}`);
-      }
-    }
-  }
-}
-
-/** @throws {InputError} */
-function checkSteps(steps) {
-  if (!(Number.isInteger(steps) && steps >= 1 && steps <= MAX_STEPS)) {
-    throw new InputError(`steps is ${steps}, expected a whole number from 1 to ${MAX_STEPS}`);
-  }
-}
-
-/** @throws {InputError} naming what may be chosen */
-function checkChoice(name, value, choices) {
-  if (!choices.includes(value)) {
-    throw new InputError(`${name} is ${JSON.stringify(value)}, `
-      + `expected one of ${choices.join(', ')}`);
   }
 }
 

@@ -76,12 +76,25 @@ def workgroups(name, dims, overrides):
 @functools.cache
 def device():
     """A device with the default limits. Raises without an adapter: these tests never skip."""
-    return wgpu.gpu.request_adapter_sync().request_device_sync(required_limits=LIMITS)
+    return wgpu.gpu.request_adapter_sync().request_device_sync(
+        required_limits=LIMITS, required_features=["shader-f16", "subgroup"])
+
+
+def prelude(source, f16, directives=("f16",)):
+    """What stands before a kernel's own text. naga knows subgroups without a directive."""
+    wanted = {"f16": f16, "subgroups": "subgroup_invocation_id" in source}
+    enabled = "".join(f"enable {name}; " for name in directives if wanted[name])
+    if not re.search(r"\bact\b", source):
+        return enabled
+    largest = "65504.0" if f16 else "3.4e38"
+    return f"{enabled}alias act = {'f16' if f16 else 'f32'}; const ACT_MAX = {largest}; "
 
 
 @functools.cache
 def pipeline(name, constants):
-    module = device().create_shader_module(label=name, code=interface(name).source)
+    source, constants = interface(name).source, dict(constants)
+    code = prelude(source, constants.pop("F16", False)) + source
+    module = device().create_shader_module(label=name, code=code)
     stage = {"module": module, "entry_point": "main", "constants": dict(constants)}
     return device().create_compute_pipeline(layout="auto", compute=stage)
 
@@ -92,13 +105,13 @@ def run(name, dims, arrays, overrides=None, most_groups=MAX_GROUPS):
     dims        field -> number, all of Dims
     arrays      binding -> numpy array; for the written binding its contents before, or a shape:
                 then it starts as NaN, which stays where nothing is written
-    overrides   override -> number or bool
+    overrides   override -> number or bool; F16 makes `act` f16
     most_groups fewer workgroups than a grid-stride kernel asks for, so that its loop turns
     """
     face, overrides = interface(name), overrides or {}
     expect(name, "Dims", {field for field, _ in face.dims}, dims)
     expect(name, "bindings", {binding for binding, _ in face.bindings}, arrays)
-    expect(name, "overrides", face.defaults, {**face.defaults, **overrides})
+    expect(name, "overrides", {*face.defaults, "F16"}, {*face.defaults, "F16", *overrides})
 
     written, dtype = face.bindings[-1]
     before = arrays[written]

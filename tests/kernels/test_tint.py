@@ -4,8 +4,11 @@ import pytest
 
 from tests.kernels import gpu
 
+LINEAR = [("linear_packed_tiled", {"ROWS": 64, "COLUMNS": 128}),
+          ("linear_packed_few", {"LANES": 32}), ("linear_packed", {"BITS": 8, "BIASED": 1})]
 ATTENTION = [{"DH": 4}, {"DH": 64, "QUERIES": 16}, {"DH": 128, "CAUSAL": 1}, {"DH": 512}]
-CASES = [(name, {}) for name in gpu.NAMES] + [("attention", variant) for variant in ATTENTION]
+CASES = [(name, {}) for name in gpu.NAMES] + LINEAR
+CASES += [("attention", variant) for variant in ATTENTION]
 COMPILE = """async ([code, constants]) => {
   const module = window.device.createShaderModule({ code });
   const { messages } = await module.getCompilationInfo();
@@ -26,14 +29,16 @@ def page(browser):
     page.evaluate("""async () => {
       const adapter = await navigator.gpu.requestAdapter();
       if (!adapter) throw new Error('Chromium has no WebGPU adapter');
-      window.device = await adapter.requestDevice();
+      window.device = await adapter.requestDevice({ requiredFeatures: ['subgroups'] });
     }""")
     return page
 
 
 @pytest.mark.parametrize("name, constants", CASES, ids=str)
 def test_compiles_without_a_message(page, name, constants):
-    assert page.evaluate(COMPILE, [gpu.interface(name).source, constants]) == []
+    source = gpu.interface(name).source
+    code = gpu.prelude(source, f16=False, directives=("subgroups",)) + source
+    assert page.evaluate(COMPILE, [code, constants]) == []
 
 
 @pytest.mark.parametrize("change, problem", [

@@ -1,6 +1,9 @@
 /** Finding a GPU: what is there, whether it suffices, and the device itself. Knows no model. */
 import { DeviceError, UnsupportedError } from './errors.js';
 
+/** Features that some kernels are faster with; none is needed. */
+const FEATURES = ['shader-f16', 'subgroups'];
+
 /** Limits that large pictures profit from; the engine needs no more than WebGPU's defaults. */
 const RAISED_LIMITS = ['maxBufferSize', 'maxStorageBufferBindingSize'];
 
@@ -38,7 +41,8 @@ async function findAdapter() {
   const found = {
     ok: true, reason: '', remedy: '',
     adapter: { vendor, architecture, description,
-      fallback: Boolean(adapter.info.isFallbackAdapter) },
+      fallback: Boolean(adapter.info.isFallbackAdapter),
+      subgroupMinSize: adapter.info.subgroupMinSize ?? 0 },
     features: [...adapter.features].sort(), limits,
   };
   return { found, adapter };
@@ -56,7 +60,8 @@ export async function openDevice() {
   const requiredLimits = Object.fromEntries(RAISED_LIMITS
     .map((name) => [name, adapter.limits[name]]));
   try {
-    const device = await adapter.requestDevice({ label: 'trefoil', requiredLimits });
+    const device = await adapter.requestDevice({ label: 'trefoil', requiredLimits,
+      requiredFeatures: FEATURES.filter((name) => adapter.features.has(name)) });
     return { device, adapter: found.adapter };
   } catch (cause) {
     throw new UnsupportedError(`The graphics adapter refused to open: ${cause.message}`, { cause });

@@ -83,6 +83,19 @@ export function packDims(kernel, dims) {
   return new Uint8Array(bytes.buffer);
 }
 
+/**
+ * What stands before a kernel's own text, on its first line: WGSL wants directives first, and a
+ * kernel that calls the type of its operands `act`, and its largest value ACT_MAX, leaves the choice
+ * to its caller.
+ */
+function prelude(source, f16) {
+  const enable = [f16 && 'f16', source.includes('subgroup_invocation_id') && 'subgroups'];
+  const directives = enable.filter(Boolean).map((name) => `enable ${name}; `).join('');
+  if (!/\bact\b/.test(source)) return directives;
+  return directives + (f16 ? 'alias act = f16; const ACT_MAX = 65504.0; '
+    : 'alias act = f32; const ACT_MAX = 3.4e38; ');
+}
+
 /** The kernels of one folder: fetched once, compiled once per (name, constants), concurrently. */
 export class Kernels {
   #device;
@@ -117,7 +130,18 @@ export class Kernels {
     return file.interface;
   }
 
-  /** One pipeline's identity: kernel name and the constants that differ from its defaults. */
+  /** SHA-256 of all sources: what was found out about other kernels says nothing of these. */
+  async fingerprint() {
+    const text = [...this.#files].sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([, { source }]) => source).join('');
+    const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text));
+    return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  }
+
+  /**
+   * One pipeline's identity: kernel name and the constants that differ from its defaults. F16 is
+   * none of the kernel's own: it makes `act` f16.
+   */
   static key(name, constants) {
     const parts = Object.keys(constants).sort().map((k) => `${k}=${Number(constants[k])}`);
     return `${name} ${parts.join(' ')}`.trim();
@@ -140,13 +164,15 @@ export class Kernels {
 
   async #create(key, name, constants) {
     const { source, interface: declared } = this.#files.get(name);
-    const unknown = Object.keys(constants).filter((constant) => !(constant in declared.overrides));
+    const { F16: f16 = 0, ...overrides } = constants;
+    const unknown = Object.keys(overrides).filter((constant) => !(constant in declared.overrides));
     if (unknown.length) throw new ModelError(`${name}.wgsl has no override ${unknown.join(', ')}`);
-    const module = this.#device.createShaderModule({ label: name, code: source });
+    const module = this.#device.createShaderModule({ label: name,
+      code: prelude(source, f16) + source });
     try {
       return await this.#device.createComputePipelineAsync({
         label: key, layout: 'auto',
-        compute: { module, entryPoint: 'main', constants: numbers(constants) },
+        compute: { module, entryPoint: 'main', constants: numbers(overrides) },
       });
     } catch (cause) {
       const { messages } = await module.getCompilationInfo();

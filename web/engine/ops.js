@@ -7,15 +7,9 @@
  * caller has.
  */
 import { ShapeError } from './errors.js';
-import { FORMAT } from './kernels.js';
+import { EPILOGUE, linearSite, recordLinear } from './linear.js';
 import { expectShape } from './memory.js';
 import { PictureOps } from './pictures.js';
-
-/** Code width and, where w = scale * (code - zero), the zero of each packed storage kind. */
-const PACKED = {
-  binary: { bits: 1, zero: 0.5 }, ternary: { bits: 2, zero: 1 },
-  affine1: { bits: 1 }, affine2: { bits: 2 }, affine4: { bits: 4 }, affine8: { bits: 8 },
-};
 
 /** Row counts of chunks are multiples of this, so that every chunk starts 256-byte aligned. */
 const ROW_STEP = 64;
@@ -39,31 +33,36 @@ export class Ops extends PictureOps {
   }
 
   /**
-   * y[M, N] (+)= x[M, K] . W[n0 .. n0 + N, k0 .. k0 + K]^T
+   * y[M, N] = x[M, K] . W[n0 .. n0 + N, k0 .. k0 + K]^T, or what `add`, `swiglu` or `gate` make of it
    * @param {import('./weights.js').Weight} weight [N_all, K_all]
-   * @param {{ rows?: [number, number], columns?: [number, number], into?, add?: boolean }} options
-   *   rows = [n0, N], columns = [k0, K]: the part of W that is used; default all of it
+   * @param {{ rows?: [number, number], columns?: [number, number], into?, add?: boolean,
+   *   swiglu?: boolean, gate?: [import('./memory.js').Tensor, number] }} options
+   *   rows = [n0, N], columns = [k0, K]: the part of W that is used; default all of it. With `into`
+   *   y, and r the product: add: y += r; swiglu: y = silu(y) * r; gate [modulation, chunk]:
+   *   y += chunk of N of the modulation vector * r
    */
-  linear(x, weight, { rows, columns, into, add = false } = {}) {
+  linear(x, weight, { rows, columns, into, add = false, swiglu = false, gate } = {}) {
     const [n0, N] = rows ?? [0, weight.shape[0]];
     const [k0, K] = columns ?? [0, weight.shape[1]];
     const M = x.shape[0];
     expectShape(`linear ${weight.label}`, x, [M, K]);
     const y = into ?? this.empty([M, N], weight.label);
     expectShape(`linear ${weight.label}`, y, [M, N]);
-    const { name, constants, buffers } = linearKernel(weight);
     const unit = weight.group ?? 4; // inputs that the kernels take at a time
     if (K % unit || k0 % unit || weight.shape[1] % unit) {
       throw new ShapeError(`linear ${weight.label}: columns ${k0} + ${K} of ${weight.shape[1]}, `
         + `expected multiples of ${unit}`);
     }
+    const { op, constants, buffers } = linearSite(weight, M);
+    const kernel = this.choice.pick(op, constants, { M, N, K });
+    const made = (add && 'add') || (swiglu && 'swiglu') || (gate && 'gate') || 'write';
     const step = this.#rowStep(M, 2 * N * K);
     for (let m = 0; m < M; m += step) {
       const count = Math.min(step, M - m);
-      this.dispatch(name, {
-        constants: { ...constants, ...(add && { ADD: 1 }) },
-        dims: { M: count, N, K, K_all: weight.shape[1], n0, k0 },
-        tensors: [x.rows(m, count), ...buffers, y.rows(m, count)], cost: 2 * count * N * K,
+      recordLinear(this, kernel, {
+        constants, buffers, x: x.rows(m, count), y: y.rows(m, count), gate: gate?.[0],
+        dims: { M: count, N, K, K_all: weight.shape[1], n0, k0, gate_at: N * (gate?.[1] ?? 0) },
+        epilogue: EPILOGUE[made],
       });
     }
     return y;
@@ -72,22 +71,22 @@ export class Ops extends PictureOps {
   /**
    * Linear, gated: y (+)= (silu(x . Wg^T) * (x . Wu^T)) . Wo^T, by row chunks so that the middle
    * stays small.
-   * @param {{ gate: [weight, rows?], up: [weight, rows?], down: [weight, columns?], into, add }}
-   *   parts each weight with the part of it that is meant, as `linear` takes it
+   * @param {{ gate: [weight, rows?], up: [weight, rows?], down: [weight, columns?] }} parts each
+   *   weight with the part of it that is meant, as `linear` takes it
+   * @param {object} options what becomes of the result: as `linear` takes it
    */
-  swigluMlp(x, { gate, up, down, into, add = false }) {
+  swigluMlp(x, { gate, up, down }, options = {}) {
     const F = gate[1]?.[1] ?? gate[0].shape[0];
     const M = x.shape[0];
-    const y = into ?? this.empty([M, down[0].shape[0]], down[0].label);
+    const y = options.into ?? this.empty([M, down[0].shape[0]], down[0].label);
     const step = Math.max(ROW_STEP, Math.floor(CHUNK_BYTES / (4 * F) / ROW_STEP) * ROW_STEP);
     for (let m = 0; m < M; m += step) {
       const count = Math.min(step, M - m);
       this.scope(() => {
         const part = x.rows(m, count);
-        const g = this.linear(part, gate[0], { rows: gate[1] });
-        const u = this.linear(part, up[0], { rows: up[1] });
-        this.dispatch('swiglu', { dims: { count: g.count }, tensors: [u, g], cost: 8 * g.count });
-        this.linear(g, down[0], { columns: down[1], into: y.rows(m, count), add });
+        const middle = this.linear(part, gate[0], { rows: gate[1] });
+        this.linear(part, up[0], { rows: up[1], into: middle, swiglu: true });
+        this.linear(middle, down[0], { ...options, columns: down[1], into: y.rows(m, count) });
       });
     }
     return y;
@@ -156,16 +155,6 @@ export class Ops extends PictureOps {
     return o;
   }
 
-  /** In place: x += gate * y, gate being chunk `gate` of D of a modulation vector. */
-  gatedAdd(x, y, modulation, gate) {
-    const [M, D] = x.shape;
-    expectShape('gatedAdd', y, [M, D]);
-    this.dispatch('gated_add', {
-      dims: { M, D, gate_at: gate * D }, tensors: [modulation, y, x], cost: 2 * x.count,
-    });
-    return x;
-  }
-
   /** In place: x += alpha * y. */
   addScaled(x, y, alpha) {
     expectShape('addScaled', y, x.shape);
@@ -191,18 +180,4 @@ export class Ops extends PictureOps {
 /** Queries of one attention workgroup: 64 invocations or a little more, whatever the head width. */
 function queriesFor(Dh) {
   return Math.max(4, Math.min(64, Math.floor(256 / Dh) * 4));
-}
-
-/** The kernel for a weight's storage kind, its constants, and the buffers in binding order. */
-export function linearKernel({ label, storage, group, scalesDtype, codes, scales, biases, data }) {
-  if (storage in FORMAT) {
-    return { name: 'linear_dense', constants: { FORMAT: FORMAT[storage] }, buffers: [data] };
-  }
-  const packed = PACKED[storage];
-  if (!packed) throw new ShapeError(`linear ${label}: storage ${storage} has no kernel`);
-  const constants = { BITS: packed.bits, GROUP: group, FORMAT: FORMAT[scalesDtype] };
-  return packed.zero === undefined
-    ? { name: 'linear_affine', constants, buffers: [codes, scales, biases] }
-    : { name: 'linear_lowbit', constants: { ...constants, ZERO: packed.zero },
-      buffers: [codes, scales] };
 }

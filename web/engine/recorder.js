@@ -25,16 +25,18 @@ export class Recorder {
   #settled = 0;
 
   /**
-   * @param {{ device: GPUDevice | null, kernels: Kernels,
+   * @param {{ device: GPUDevice | null, kernels: Kernels, choice?: import('./choice.js').Choice,
    *   allocator: import('./memory.js').Allocator,
    *   watch?: { check: () => void, lost: Promise<never> } }} parts device null: a rehearsal,
    *   nothing runs
    */
-  constructor({ device, kernels, allocator, watch }) {
+  constructor({ device, kernels, choice, allocator, watch }) {
     this.#device = device;
     this.#kernels = kernels;
     this.#watch = watch;
     this.allocator = allocator;
+    /** Which kernel computes an op. */
+    this.choice = choice;
     /** True when nothing runs: buffers are counted and kernels noted, no more. */
     this.rehearsal = !device;
     /** @type {Map<string, [string, object]>} every kernel variant that was dispatched */

@@ -3,6 +3,7 @@
  * downloaded: a driver or a shader compiler that gets one wrong is found out here, with both
  * numbers, and not in the picture.
  */
+import { LIMITS } from './candidates.js';
 import { UnsupportedError } from './errors.js';
 import { CASES } from './selfcheck_cases.js';
 
@@ -31,7 +32,8 @@ export async function selfCheck(ops, variants) {
   }
   try {
     for (const { name, constants, result, expected, type } of checks) {
-      compare(`${name} ${JSON.stringify(constants)}`, new type(await ops.read(result)), expected);
+      compare(`${name} ${JSON.stringify(constants)}`, new type(await ops.read(result)), expected,
+        constants.F16 ? LIMITS.f16 : LIMIT);
     }
   } finally {
     ops.reset();
@@ -39,7 +41,7 @@ export async function selfCheck(ops, variants) {
 }
 
 /** Integers must be equal; floats close. NaN fails. */
-function compare(label, got, want) {
+function compare(label, got, want, close) {
   let difference = 0;
   let size = 0;
   let worst = 0;
@@ -49,7 +51,7 @@ function compare(label, got, want) {
     size += value * value;
     if (!(error <= Math.abs(got[worst] - want[worst]))) worst = i;
   });
-  const limit = want instanceof Uint32Array ? 0 : LIMIT;
+  const limit = want instanceof Uint32Array ? 0 : close;
   if (!(Math.sqrt(difference / size) <= limit)) {
     throw new UnsupportedError(`This GPU computes ${label} wrongly: `
       + `element ${worst} is ${got[worst]}, expected ${want[worst]}. `

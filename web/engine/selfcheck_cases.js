@@ -32,27 +32,51 @@ function stored(count, format, phase) {
     at: (i) => (i % 3 ? 0.5 : -0.5) * (1 + (37 * i & 1023) / 1024) };
 }
 
-/** y[M, N] (+)= x . W[n0 + n, k0 + k]^T for any weight(n, k). */
-function linearCase(o, { K, K_all, k0 }, reads, weight) {
-  const [M, N, n0] = [5, 6, 1];
-  const x = wave(M * K, 0);
+/** y[M, N] = EPILOGUE of x . W[n0 + n, k0 + k]^T for any weight(n, k); `input` is how x is stored. */
+function linearCase(o, { K, K_all, k0 }, reads, weight, { x = wave(5 * K, 0), input = x } = {}) {
+  const [M, N, n0, gate_at] = [5, 6, 1, 3];
+  const gate = wave(gate_at + N, 4);
   const start = wave(M * N, 2);
-  const expected = table(M * N, (i) => (o.ADD ? start[i] : 0)
-    + sum(K, (k) => x[Math.floor(i / N) * K + k] * weight(n0 + i % N, k0 + k)));
-  return { dims: { M, N, K, K_all, n0, k0 }, reads: [x, ...reads], start, expected };
+  const expected = table(M * N, (i) => {
+    const r = sum(K, (k) => x[Math.floor(i / N) * K + k] * weight(n0 + i % N, k0 + k));
+    return [r, start[i] + r, start[i] * sigmoid(start[i]) * r,
+      start[i] + gate[gate_at + i % N] * r][o.EPILOGUE];
+  });
+  return { dims: { M, N, K, K_all, n0, k0, gate_at }, reads: [input, ...reads, gate], start,
+    expected };
 }
 
 /** Codes for 8 rows of two groups. */
-function packedCase(o, valueOf) {
+function packedCase(o, given) {
   const K_all = 2 * o.GROUP;
   const codes = Uint32Array.from({ length: 8 * K_all * o.BITS / 32 },
     (_, i) => Math.imul(i + 1, 2654435761));
-  const code = (n, k) => {
+  const [scales, biases] = [stored(8 * 2, o.FORMAT, 1), stored(8 * 2, o.FORMAT, 2)];
+  const weight = (n, k) => {
     const bit = (n * K_all + k) * o.BITS;
-    return codes[bit >> 5] >>> (bit & 31) & (1 << o.BITS) - 1;
+    const code = codes[bit >> 5] >>> (bit & 31) & (1 << o.BITS) - 1;
+    const g = n * 2 + Math.floor(k / o.GROUP);
+    return scales.at(g) * (o.BIASED ? code : code - o.ZERO) + (o.BIASED ? biases.at(g) : 0);
   };
-  return linearCase(o, { K: o.GROUP, K_all, k0: o.GROUP }, [codes, ...valueOf.reads],
-    (n, k) => valueOf.value(code(n, k), n * 2 + Math.floor(k / o.GROUP)));
+  return linearCase(o, { K: o.GROUP, K_all, k0: o.GROUP },
+    [codes, scales.words, (o.BIASED ? biases : scales).words], weight, given);
+}
+
+/** Rows of K whole numbers up to 127, which bytes hold exactly, times a scale; and those bytes. */
+function byteRows(M, K, stride) {
+  const scale = 0.5;
+  const bytes = Array.from({ length: M * K }, (_, i) => (i % K ? 37 * i % 255 - 127 : 127));
+  const q = new Uint32Array(M * (K / 4 + 2));
+  for (let m = 0; m < M; m++) {
+    const row = m * (K / 4 + 2);
+    for (let w = 0; w < K / 4; w++) {
+      const first = m * K + Math.floor(w / stride) * 4 * stride + w % stride;
+      for (let i = 0; i < 4; i++) q[row + w] |= (bytes[first + i * stride] & 255) << (8 * i);
+    }
+    q.set(new Uint32Array(Float32Array.of(scale).buffer), row + K / 4);
+    q[row + K / 4 + 1] = sum(K, (k) => bytes[m * K + k]);
+  }
+  return { x: Float32Array.from(bytes, (byte) => scale * byte), q };
 }
 
 /**
@@ -172,15 +196,17 @@ function elementwise(reads, start, dims, f) {
 
 /** @type {Record<string, (overrides: Record<string, number>) => object>} */
 export const CASES = {
-  linear_lowbit(o) {
-    const scales = stored(8 * 2, o.FORMAT, 1);
-    return packedCase(o, { reads: [scales.words],
-      value: (code, g) => scales.at(g) * (code - o.ZERO) });
+  linear_packed: (o) => packedCase(o),
+  linear_packed_few: (o) => packedCase(o),
+  linear_packed_subgroup: (o) => packedCase(o),
+  linear_packed_tiled: (o) => packedCase(o),
+  linear_packed_int8(o) {
+    const { x, q } = byteRows(5, o.GROUP, 8 / o.BITS);
+    return packedCase(o, { x, input: q });
   },
-  linear_affine(o) {
-    const [scales, biases] = [stored(8 * 2, o.FORMAT, 1), stored(8 * 2, o.FORMAT, 2)];
-    return packedCase(o, { reads: [scales.words, biases.words],
-      value: (code, g) => scales.at(g) * code + biases.at(g) });
+  quantize_rows(o) {
+    const { x, q } = byteRows(3, o.GROUP, o.STRIDE);
+    return { dims: { M: 3, K: o.GROUP }, reads: [x], start: new Uint32Array(q.length), expected: q };
   },
   linear_dense(o) {
     const w = stored(8 * 24, o.FORMAT, 1);
@@ -211,16 +237,7 @@ export const CASES = {
       return o.SILU ? y * sigmoid(y) : y;
     });
   },
-  swiglu() {
-    const up = wave(70, 1);
-    return elementwise([up], wave(70, 0), { count: 70 }, (gate, i) => gate * sigmoid(gate) * up[i]);
-  },
   silu: () => elementwise([], wave(70, 0), { count: 70 }, (v) => v * sigmoid(v)),
-  gated_add() {
-    const [modulation, y] = [wave(3 * 35, 1), wave(70, 2)];
-    return elementwise([modulation, y], wave(70, 0), { M: 2, D: 35, gate_at: 70 },
-      (v, i) => v + modulation[70 + i % 35] * y[i]);
-  },
   add_scaled() {
     const y = wave(70, 1);
     return elementwise([y], wave(70, 0), { count: 70, alpha: -0.3 },

@@ -112,18 +112,16 @@ export class Flux2 {
       }
       const a = this.#attend(q, k, v, angles);                                  // [S + L, D]
       for (const { rows, mod, out } of streams) {
-        const y = g.linear(a.rows(...rows), w(`attn.${out}`));
-        g.gatedAdd(x.rows(...rows), y, mod, ATTENTION.gate);
+        g.linear(a.rows(...rows), w(`attn.${out}`),
+          { into: x.rows(...rows), gate: [mod, ATTENTION.gate] });
       }
     });
     for (const { rows, mod, mlp } of streams) {
       g.scope(() => {
         const wIn = w(`${mlp}.linear_in`);                                      // gate, up [2 F, D]
         const h = g.layerNormModulate(x.rows(...rows), mod, MLP, eps);
-        const y = g.swigluMlp(h, {
-          gate: [wIn, [0, F]], up: [wIn, [F, F]], down: [w(`${mlp}.linear_out`)],
-        });
-        g.gatedAdd(x.rows(...rows), y, mod, MLP.gate);
+        g.swigluMlp(h, { gate: [wIn, [0, F]], up: [wIn, [F, F]], down: [w(`${mlp}.linear_out`)] },
+          { into: x.rows(...rows), gate: [mod, MLP.gate] });
       });
     }
   }
@@ -138,17 +136,16 @@ export class Flux2 {
       const wIn = w('to_qkv_mlp_proj');                                         // [3 D + 2 F, D]
       const wOut = w('to_out');                                                 // [D, D + F]
       const h = g.layerNormModulate(x, mod, ATTENTION, eps);
-      const y = g.scope(() => {
+      const gated = { into: x, gate: [mod, ATTENTION.gate] };
+      g.scope(() => {
         const project = (n) => g.linear(h, wIn, { rows: [n * D, D] });
         const q = this.#normalised(project(0), w('norm_q'));
         const k = this.#normalised(project(1), w('norm_k'));
-        return g.linear(this.#attend(q, k, project(2), angles), wOut, { columns: [0, D] });
+        g.linear(this.#attend(q, k, project(2), angles), wOut, { columns: [0, D], ...gated });
       });
       g.swigluMlp(h, {
         gate: [wIn, [3 * D, F]], up: [wIn, [3 * D + F, F]], down: [wOut, [D, F]],
-        into: y, add: true,
-      });
-      g.gatedAdd(x, y, mod, ATTENTION.gate);
+      }, gated);
     });
   }
 

@@ -52,8 +52,7 @@ function layer(g, x, w, config, { angles, valid }) {
   const h = g.rmsNorm(x, w('post_attention_layernorm').data, eps);
   g.swigluMlp(h, {
     gate: [w('mlp.gate_proj')], up: [w('mlp.up_proj')], down: [w('mlp.down_proj')],
-    into: x, add: true,
-  });
+  }, { into: x, add: true });
 }
 
 /** (cos, sin) of position * theta^(-2i / Dh), i < Dh / 2. @returns {Float32Array} [S, Dh / 2, 2] */

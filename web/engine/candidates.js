@@ -1,0 +1,106 @@
+/**
+ * Which kernels can compute an op on this device. The one table of them: a faster kernel is a row.
+ * Knows no model; `choice.js` picks among the rows.
+ */
+
+/** Few rows: each weight is used so rarely that reading it is the work. */
+export const FEW_ROWS = 8;
+
+/** Precisions, the exactest first; a caller that allows one allows those before it. */
+export const PRECISIONS = ['f32', 'f16', 'int8'];
+
+/**
+ * What a candidate's result may differ from the reference kernel's (Frobenius norm, relative), by
+ * the precision of its operands.
+ */
+export const LIMITS = { f32: 1e-5, f16: 2e-3, int8: 3e-2 };
+
+const TILES = [{ ROWS: 64, COLUMNS: 64 }, { ROWS: 32, COLUMNS: 64 }, { ROWS: 64, COLUMNS: 128 }];
+
+/**
+ * @typedef {object} Device what candidates ask of one
+ * @property {boolean} f16 it has shader-f16
+ * @property {number} subgroup invocations in its smallest subgroup; 0: no subgroups
+ * @property {boolean} dot it multiplies packed bytes
+ * @property {boolean} software its adapter is a CPU
+ */
+
+/**
+ * constants are those beside the reference kernel's; F16 makes a kernel's operands f16.
+ * @typedef {{ name: string, constants: object, precision: string,
+ *   fits?: (constants: object, device: Device) => boolean }} Candidate
+ */
+
+const f32 = (name, constants = {}, fits = undefined) => (
+  { name, constants, precision: 'f32', fits });
+
+const SUBGROUP = f32('linear_packed_subgroup', {},
+  ({ BITS }, { subgroup }) => subgroup >= 8 && BITS <= 4);
+const few = (LANES) => f32('linear_packed_few', { LANES }, ({ BITS }) => BITS <= 4);
+const HALF = TILES.map((tile) => ({ name: 'linear_packed_tiled', constants: { ...tile, F16: 1 },
+  precision: 'f16', fits: (_, { f16 }) => f16 }));
+const INT8 = { name: 'linear_packed_int8', constants: {}, precision: 'int8',
+  fits: ({ BITS }, { dot }) => dot && BITS <= 4 };
+
+/**
+ * Candidates by op, those for a GPU and those for a CPU, best guess first. The reference kernel,
+ * which everything is checked against, stands in each list.
+ * @type {Record<string, { reference: string, gpu: Candidate[], cpu: Candidate[] }>}
+ */
+const CANDIDATES = {
+  linear_packed: {
+    reference: 'linear_packed',
+    gpu: [INT8, ...HALF, ...TILES.map((tile) => f32('linear_packed_tiled', tile)),
+      f32('linear_packed')],
+    // Registers are as fast as workgroup memory there, and compile ten times faster.
+    cpu: [INT8, HALF[0], SUBGROUP, f32('linear_packed')],
+  },
+  'linear_packed few': {
+    reference: 'linear_packed',
+    gpu: [few(32), few(8), f32('linear_packed')],
+    cpu: [few(1), f32('linear_packed')],
+  },
+  linear_dense: {
+    reference: 'linear_dense',
+    gpu: [f32('linear_dense')],
+    cpu: [f32('linear_dense')],
+  },
+};
+
+/**
+ * The candidates for an op that this device has, best guess first.
+ * @param {string} op key of the table
+ * @param {object} constants the reference kernel's
+ * @param {Device} device
+ * @param {string} precision the least exact that is allowed; those of it come first
+ * @returns {Candidate[]}
+ */
+export function candidatesFor(op, constants, device, precision) {
+  const allowed = PRECISIONS.slice(0, PRECISIONS.indexOf(precision) + 1);
+  const list = CANDIDATES[op][device.software ? 'cpu' : 'gpu'];
+  return list.filter((candidate) => allowed.includes(candidate.precision)
+    && (candidate.fits?.(constants, device) ?? true))
+    .sort((a, b) => allowed.indexOf(b.precision) - allowed.indexOf(a.precision));
+}
+
+/** The kernel that an op's candidates are checked against. */
+export function referenceOf(op) {
+  return CANDIDATES[op].reference;
+}
+
+/**
+ * What candidates ask of a device.
+ * @param {{ features: Iterable<string> }} device a GPUDevice
+ * @param {object} adapter what `inspectDevice` says of it
+ * @returns {Device}
+ */
+export function abilitiesOf(device, adapter) {
+  const { architecture, description, fallback, subgroupMinSize } = adapter;
+  const features = new Set(device.features);
+  return {
+    f16: features.has('shader-f16'),
+    subgroup: features.has('subgroups') ? subgroupMinSize : 0,
+    dot: Boolean(navigator.gpu.wgslLanguageFeatures?.has('packed_4x8_integer_dot_product')),
+    software: fallback || /swiftshader|llvmpipe|basic render/i.test(`${architecture} ${description}`),
+  };
+}
