@@ -83,10 +83,13 @@ export function candidatesFor(op, constants, device, precision) {
     .sort((a, b) => allowed.indexOf(b.precision) - allowed.indexOf(a.precision));
 }
 
-/** The kernel that an op's candidates are checked against. */
+/** The kernel that an op's candidates are checked against. @returns {Candidate} */
 export function referenceOf(op) {
-  return CANDIDATES[op].reference;
+  return f32(CANDIDATES[op].reference);
 }
+
+/** The choice of who does not choose. */
+export const REFERENCES = { pick: referenceOf };
 
 /**
  * What candidates ask of a device.

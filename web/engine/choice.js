@@ -80,7 +80,7 @@ export class Choice {
     const refused = {};
     const right = [];
     const trial = new Trial(ops, site, CHECK);
-    const reference = { name: referenceOf(site.op), constants: {} };
+    const reference = referenceOf(site.op);
     const want = await trial.run(reference);
     for (const candidate of candidates) {
       if (right.length && this.#device.software) break;
@@ -95,8 +95,9 @@ export class Choice {
   /** The one that computes a site, and why. */
   async #race(ops, site, candidates, deadline) {
     const times = {};
-    const only = candidates[0].name === referenceOf(site.op);
-    if (only) return { candidate: candidates[0], why: 'the reference', times, refused: {} };
+    if (candidates[0].name === referenceOf(site.op).name) {
+      return { candidate: candidates[0], why: 'the reference', times, refused: {} };
+    }
     const { right, refused } = await this.#check(ops, site, candidates);
     const [first] = right;
     if (this.#device.software) {

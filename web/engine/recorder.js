@@ -3,6 +3,7 @@
  * pass, submissions sized to a fraction of a second by the rate that earlier ones showed, at most
  * two of them in flight.
  */
+import { REFERENCES } from './candidates.js';
 import { DeviceError, throwIfAborted } from './errors.js';
 import { Kernels, gridOf, packDims } from './kernels.js';
 import { ALIGNMENT, Tensor } from './memory.js';
@@ -25,12 +26,14 @@ export class Recorder {
   #settled = 0;
 
   /**
-   * @param {{ device: GPUDevice | null, kernels: Kernels, choice?: import('./choice.js').Choice,
+   * @param {{ device: GPUDevice | null, kernels: Kernels,
+   *   choice?: { pick: (op: string, constants: object, dims: object) =>
+   *     import('./candidates.js').Candidate },
    *   allocator: import('./memory.js').Allocator,
    *   watch?: { check: () => void, lost: Promise<never> } }} parts device null: a rehearsal,
    *   nothing runs
    */
-  constructor({ device, kernels, choice, allocator, watch }) {
+  constructor({ device, kernels, choice = REFERENCES, allocator, watch }) {
     this.#device = device;
     this.#kernels = kernels;
     this.#watch = watch;
