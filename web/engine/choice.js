@@ -6,7 +6,7 @@ import { LIMITS, candidatesFor, referenceOf } from './candidates.js';
 import { Kernels } from './kernels.js';
 import { recordLinear } from './linear.js';
 
-/** All races together take no longer, apart from the run that is under way. */
+/** All timed runs together take no longer, apart from the one that is under way. */
 const RACE_MS = 1500;
 
 /** Timed runs of a candidate; the fastest counts, since nothing makes a kernel faster by chance. */
@@ -27,6 +27,7 @@ export class Choice {
   #device;
   #precision;
   #picked = new Map();
+  #left = RACE_MS;
   /** @type {Map<string, Site>} what ops asked for */
   sites = new Map();
 
@@ -54,11 +55,10 @@ export class Choice {
    *   memory of earlier winners
    */
   async decide(ops, memory) {
-    const deadline = performance.now() + RACE_MS;
     for (const [key, site] of this.sites) {
       const candidates = this.#candidates(site);
       const remembered = candidates.find((one) => labelOf(one) === memory.get(key));
-      const race = await this.#race(ops, site, remembered ? [remembered] : candidates, deadline);
+      const race = await this.#race(ops, site, remembered ? [remembered] : candidates);
       const reason = remembered && race.why === 'the only one' ? 'won here before' : race.why;
       this.#picked.set(key, { ...race, reason });
       if (race.why === 'fastest') memory.set(key, labelOf(race.candidate));
@@ -93,7 +93,7 @@ export class Choice {
   }
 
   /** The one that computes a site, and why. */
-  async #race(ops, site, candidates, deadline) {
+  async #race(ops, site, candidates) {
     const times = {};
     if (candidates[0].name === referenceOf(site.op).name) {
       return { candidate: candidates[0], why: 'the reference', times, refused: {} };
@@ -106,8 +106,10 @@ export class Choice {
     if (right.length === 1) return { candidate: first, why: 'the only one', times, refused };
     const trial = new Trial(ops, site, RACE);
     for (const candidate of right) {
-      if (performance.now() > deadline) break;
+      if (this.#left < 0) break;
+      const start = performance.now();
       times[labelOf(candidate)] = await trial.time(candidate);
+      this.#left -= performance.now() - start;
     }
     ops.reset();
     const timed = right.filter((candidate) => labelOf(candidate) in times);

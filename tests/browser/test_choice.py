@@ -1,0 +1,77 @@
+"""Which kernel computes an op: a wrong one is passed over, a race is run where there is a GPU."""
+
+import numpy as np
+import pytest
+
+from tests.browser.library import Library
+from tests.checkpoints import make_checkpoint
+
+REQUEST = {"prompt": "an old pine in the snow", "seed": 7, "width": 48, "height": 48, "steps": 1}
+TERNARY = {"BITS": 2, "ZERO": 1, "GROUP": 128, "FORMAT": 1}
+# As on a GPU without f16 and with subgroups of four, allowed to use bytes.
+RACE = """
+async ([url, constants, earlier]) => {
+  const load = (file) => import(new URL(`engine/${file}.js`, url));
+  const { openDevice, watchDevice } = await load('device');
+  const { Kernels } = await load('kernels');
+  const { Allocator } = await load('memory');
+  const { Ops } = await load('ops');
+  const { Choice } = await load('choice');
+  const { KERNELS } = await load('selfcheck');
+  const { device } = await openDevice();
+  const kernels = new Kernels(device, new URL('wgsl/', url));
+  await kernels.load(KERNELS);
+  const choice = new Choice({ f16: false, subgroup: 4, dot: true, software: false }, 'int8');
+  const ops = new Ops({ device, kernels, choice, watch: watchDevice(device),
+    allocator: new Allocator(device, 2 ** 27) });
+  choice.pick('linear_packed', constants, { M: 64, N: 64, K: 128 });
+  choice.pick('linear_packed', constants, { M: 16, N: 64, K: 128 });
+  const winners = new Map(earlier);
+  await choice.decide(ops, winners);
+  return { table: choice.table, winners: [...winners],
+    picked: choice.pick('linear_packed', constants, { M: 16, N: 64, K: 128 }).name };
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory, site, server):
+    folder = make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "model", "shallow")
+    return server(site(folder))
+
+
+def test_a_candidate_that_computes_wrongly_is_passed_over(browser, url):
+    """The reference kernel takes its place, and the picture is as good."""
+    def alter(route):
+        source = route.fetch().text()
+        changed = source.replace("return vec4f(words &", "return 1.01 * vec4f(words &")
+        route.fulfill(body=changed, content_type="text/wgsl")
+
+    with Library(browser, url) as library:
+        library.load(storage="memory")
+        want = library.generate(**REQUEST)
+    with Library(browser, url) as library:
+        library.page.route("**/linear_packed_few.wgsl", alter)
+        info = library.load(storage="memory")
+        got = library.generate(**REQUEST)
+    few = [row for row in info["kernels"] if row["op"].startswith("linear_packed few")]
+    assert few and all(row["kernel"] == "linear_packed" for row in few)
+    assert all("differs from linear_packed by 0.0" in row["refused"]["linear_packed_few LANES=1"]
+               for row in few)
+    assert np.abs(got["rgba"].astype(int) - want["rgba"]).max() <= 1
+
+
+def test_the_fastest_right_kernel_wins_and_is_remembered(browser, url):
+    with Library(browser, url) as library:
+        first = library.page.evaluate(RACE, [url, TERNARY, []])
+        again = library.page.evaluate(RACE, [url, TERNARY, first["winners"]])
+        assert library.complaints == []
+    [row] = first["table"]
+    assert row["reason"] == "fastest" and row["refused"] == {}
+    assert {name.split()[0] for name in row["times"]} == {
+        "linear_packed", "linear_packed_tiled", "linear_packed_int8"}
+    assert row["times"][row["kernel"]] == min(row["times"].values()) > 0
+    assert row["kernel"].split()[0] == first["picked"]
+    [row] = again["table"]
+    assert row["kernel"] == first["table"][0]["kernel"] and row["times"] == {}
+    assert row["reason"] in ("won here before", "the reference")
