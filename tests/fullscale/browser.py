@@ -28,6 +28,9 @@ from tests.streamed import load_streamed
 
 LIMIT = 1e-4
 MIB = 1 << 20
+STAGES = {  # what follows the last result
+    None: "encoding", "encoder_rows": "denoising", "latents": "decoding", "decoded": "returning",
+}  # fmt: skip
 WATCH = """
 () => {
   globalThis.largest = { array: 0, read: 0, upload: 0, buffer: 0, binding: 0 };
@@ -88,14 +91,14 @@ def draw(dist, request, memory):
         context = launch_profile(playwright, profile)
         with Library(context.browser, url, context) as library, Residents() as residents:
             library.page.set_default_timeout(0)
-            library.page.on("console", say)
+            library.page.on("console", lambda message: follow(message, residents))
             library.page.evaluate(DEFAULT_LIMITS)
             library.page.evaluate(WATCH)
             residents.begin("loading")
             start = time.monotonic()
             library.load(memory=memory, textTokens="trimmed", storage="opfs")
             print(f"loaded in {time.monotonic() - start:.0f} s", flush=True)
-            residents.begin("drawing")
+            residents.begin(STAGES[None])
             picture = library.generate(tensors=True, blocks=True, **request)
             planned = library.plan(**request)["peakBytes"]
             largest = library.page.evaluate("() => largest")
@@ -117,10 +120,13 @@ def draw(dist, request, memory):
     return picture
 
 
-def say(message):
-    """Which stage came, and when."""
-    if message.type == "debug":
-        print(time.strftime("%H:%M:%S"), message.text, flush=True)
+def follow(message, residents):
+    """Says which result came, and when."""
+    if message.type != "debug":
+        return
+    print(time.strftime("%H:%M:%S"), message.text, flush=True)
+    if message.text in STAGES:
+        residents.begin(STAGES[message.text])
 
 
 def compare(seen, want):
