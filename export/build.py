@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 
 from export import hosts, report, serve, site
-from export.convert import open_model, pack_model, plan_model
 from export.fingerprint import fingerprint, is_current, record
 from export.manifest import build_manifest, write_manifest
+from export.model import pack_model, plan_model
+from export.opening import open_model
 from export.shards import ShardWriter
 from export.source import find_model
 from export.staging import remove_leftovers, staging

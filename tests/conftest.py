@@ -19,8 +19,17 @@ WEBGPU = ["--enable-unsafe-webgpu"]  # lets Chromium offer its software adapter
 
 def launch(playwright, flags=WEBGPU):
     """A headless Chromium; without the WebGPU flag it offers no adapter."""
+    return playwright.chromium.launch(**command(flags))
+
+
+def launch_profile(playwright, folder):
+    """A context whose pages keep their files in `folder`; those of others live in memory."""
+    return playwright.chromium.launch_persistent_context(folder, **command(WEBGPU))
+
+
+def command(flags):
     path = shutil.which("chromium") or "/usr/bin/chromium"
-    return playwright.chromium.launch(executable_path=path, args=["--no-sandbox", *flags, *QUIET])
+    return {"executable_path": path, "args": ["--no-sandbox", *flags, *QUIET]}
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,9 @@ from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 from transformers import AutoTokenizer, Qwen3ForCausalLM
 from transformers.utils import logging
 
-from export.convert import open_model
 from export.errors import ExportError
 from export.families import flux2
+from export.opening import open_model
 from export.spec import LOWBIT
 from export.ternarize.folder import rounded_text_encoder, write_folder
 

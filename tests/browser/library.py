@@ -38,6 +38,7 @@ async (url) => {
         if (event.stage === cancelAt?.stage && event.step >= cancelAt.step) abort.abort();
       };
       const onTensor = (name, { shape, data }) => {
+        console.debug(name);
         seen[name] = { shape: [...shape], type: data.constructor.name, data: encode(data) };
       };
       const hooks = { signal: abort.signal, onProgress, ...(tensors ? { onTensor, blocks } : {}) };
@@ -60,10 +61,13 @@ class LibraryError(Exception):
 
 
 class Library:
-    """trefoil.js of the site at `url`, in a page of its own with nothing kept from before."""
+    """trefoil.js of the site at `url`, in a page of its own with nothing kept from before.
 
-    def __init__(self, browser, url):
-        self.context = browser.new_context()
+    `context` in place of a new one of the browser's is closed at the end, too.
+    """
+
+    def __init__(self, browser, url, context=None):
+        self.context = context or browser.new_context()
         self.page = self.context.new_page()
         self.complaints = []  # what the browser says of invalid WebGPU, among other things
         self.page.on("console", lambda message: message.type in ("error", "warning")

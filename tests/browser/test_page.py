@@ -1,5 +1,6 @@
 """The studio, used as a visitor uses it: the real Garden model on the real engine."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -269,6 +270,55 @@ def test_a_large_model_is_fetched_only_when_asked_for(visit, dist, server, tmp_p
     assert not any("/model/" in made for made in studio.requested)
     with studio.page.context.expect_event("request", lambda made: made.url.endswith(".bin")):
         press.click()
+    assert studio.logged == []
+
+
+def projections_of(folder):
+    """The shards that a schedule without a table needs, as the manifest has them."""
+    manifest = json.loads((folder / "model" / "manifest.json").read_text(encoding="utf-8"))
+    names = manifest["components"]["transformer"]["folding"]["projections"]
+    indices = {shard for name in names for shard, _, _ in manifest["tensors"][name]["data"]}
+    return [manifest["shards"][index] for index in sorted(indices)]
+
+
+def lengthen_projections(folder):
+    """Appends 70 million zeros to one of their shards, which the tensors do not reach."""
+    old = projections_of(folder)[0]
+    content = (folder / "model" / old["file"]).read_bytes() + bytes(70_000_000)
+    digest = hashlib.sha256(content).hexdigest()
+    new = old | {"file": f"{digest}.bin", "sha256": digest, "bytes": len(content)}
+    (folder / "model" / new["file"]).write_bytes(content)
+    path = folder / "model" / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["shards"][manifest["shards"].index(old)] = new
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def test_a_large_download_for_another_schedule_is_told_before_it_begins(
+    visit, dist, server, tmp_path
+):
+    copy = damaged(dist, tmp_path, lengthen_projections)
+    files = {shard["file"] for shard in projections_of(copy)}
+    megabytes = round(sum(shard["bytes"] for shard in projections_of(copy)) / 1e6)
+    studio = visit(server(copy)).loaded()
+    note = studio.page.locator("#extra")
+    expect(note).to_be_hidden()
+    studio.control("combobox", "Size").select_option("custom")
+    for name, value in {"Width": 64, "Height": 48, "Steps": 2}.items():
+        studio.control("spinbutton", name).fill(str(value))
+    expect(note).to_have_text(f"This size and number of steps need {megabytes} MB more of the "
+                              "model, which Generate downloads first.")
+    expect(studio.button("Generate")).to_have_accessible_description(note.inner_text())
+    studio.control("combobox", "Size").select_option(index=0)
+    expect(note).to_be_hidden()
+    studio.control("combobox", "Size").select_option("custom")
+    studio.control("spinbutton", "Width").fill("64")
+    expect(note).to_be_visible()
+    assert not any(made.endswith(tuple(files)) for made in studio.requested)
+    studio.button("Generate").click()
+    studio.picture()
+    assert {made.rsplit("/", 1)[1] for made in studio.requested} >= files
+    expect(note).to_be_hidden()
     assert studio.logged == []
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from export.autoencoders import kl
 from export.configuration import Configuration
-from export.convert import Component
 from export.families import flux2
 from export.folding import Folding, plan_folding
+from export.model import Component
 from export.pack import Storage
 from export.pipeline import SIZES
 from export.schedule import sigmas, timesteps

@@ -3,8 +3,9 @@
     python -m tests.fullscale.browser CHECKPOINT DIST [--size 128] [--steps 2] [--memory small]
 
 CHECKPOINT is an MLX-packed folder (python -m tests.fullscale mlx ternary CHECKPOINT), DIST the site
-that build.py made of it. Prints the relative errors against diffusers in float32, the peak of GPU
-memory, the resident memory of Chromium's processes, the largest JavaScript buffers, and seconds.
+that build.py made of it. The device has WebGPU's default limits, and the page keeps its files in a
+profile on disk, beside DIST. Prints the relative errors against diffusers in float32, the peak of
+GPU memory, the resident memory of Chromium's processes, the largest buffers, and seconds.
 """
 
 import argparse
@@ -12,32 +13,49 @@ import sys
 import threading
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from playwright.sync_api import sync_playwright
 
 from export.serve import make_server
 from tests.browser.library import Library
-from tests.conftest import launch
+from tests.browser.test_device import DEFAULT_LIMITS
+from tests.conftest import launch_profile
+from tests.fullscale.residents import Residents
 from tests.reference import reference
 from tests.streamed import load_streamed
 
 LIMIT = 1e-4
 MIB = 1 << 20
-WATCH_BUFFERS = """
+STAGES = {  # what follows the last result
+    None: "encoding", "encoder_rows": "denoising", "latents": "decoding", "decoded": "returning",
+}  # fmt: skip
+WATCH = """
 () => {
-  globalThis.largest = { read: 0, upload: 0 };
+  globalThis.largest = { array: 0, read: 0, upload: 0, buffer: 0, binding: 0 };
   const note = (kind, bytes) => { largest[kind] = Math.max(largest[kind], bytes); };
-  const { arrayBuffer } = Blob.prototype;
-  Blob.prototype.arrayBuffer = function () {
-    note('read', this.size);
-    return arrayBuffer.call(this);
+  const watch = (prototype, method, look) => {
+    const plain = prototype[method];
+    prototype[method] = function (...all) {
+      look(this, ...all);
+      return plain.apply(this, all);
+    };
   };
-  const { writeBuffer } = GPUQueue.prototype;
-  GPUQueue.prototype.writeBuffer = function (buffer, offset, data, ...rest) {
-    note('upload', data.byteLength);
-    return writeBuffer.call(this, buffer, offset, data, ...rest);
-  };
+  for (const name of ['ArrayBuffer', 'Uint8Array', 'Int32Array', 'Uint32Array', 'Float32Array']) {
+    globalThis[name] = new Proxy(globalThis[name], { construct(target, values) {
+      const made = new target(...values);
+      note('array', made.byteLength);
+      return made;
+    } });
+  }
+  watch(Blob.prototype, 'arrayBuffer', (blob) => note('read', blob.size));
+  watch(GPUQueue.prototype, 'writeBuffer', (queue, buffer, at, { byteLength }) =>
+    note('upload', byteLength));
+  watch(GPUDevice.prototype, 'createBuffer', (device, { size }) => note('buffer', size));
+  watch(GPUDevice.prototype, 'createBindGroup', (device, { entries }) => {
+    for (const { resource } of entries) note('binding', resource.size);
+  });
 }
 """
 
@@ -61,28 +79,30 @@ def main():
     print(f"reference {time.monotonic() - start:.0f} s", flush=True)
     worst = compare(picture["seen"], want)
     print(f"worst {worst:.1e}, at most {LIMIT:.0e} expected")
-    sys.exit(worst > LIMIT)
+    sys.exit(0 if worst <= LIMIT else 1)
 
 
 def draw(dist, request, memory):
     """What Library.generate returns, its figures printed."""
     httpd = make_server(dist, 0)
     threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
-        with Library(browser, f"http://127.0.0.1:{httpd.server_port}/") as library:
+    url = f"http://127.0.0.1:{httpd.server_port}/"
+    with sync_playwright() as playwright, TemporaryDirectory(dir=dist.parent) as profile:
+        context = launch_profile(playwright, profile)
+        with Library(context.browser, url, context) as library, Residents() as residents:
             library.page.set_default_timeout(0)
-            library.page.evaluate(WATCH_BUFFERS)
+            library.page.on("console", lambda message: follow(message, residents))
+            library.page.evaluate(DEFAULT_LIMITS)
+            library.page.evaluate(WATCH)
+            residents.begin("loading")
             start = time.monotonic()
             library.load(memory=memory, textTokens="trimmed", storage="opfs")
             print(f"loaded in {time.monotonic() - start:.0f} s", flush=True)
+            residents.begin(STAGES[None])
             picture = library.generate(tensors=True, blocks=True, **request)
             planned = library.plan(**request)["peakBytes"]
             largest = library.page.evaluate("() => largest")
-            processes = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
-            memories = {one["type"]: peak_resident(one["id"]) for one in processes["processInfo"]}
             complaints = library.complaints
-        browser.close()
     httpd.shutdown()
     httpd.server_close()
     seconds = {name: np.round(np.divide(value, 1000), 1).tolist()
@@ -90,15 +110,23 @@ def draw(dist, request, memory):
     print(f"seconds {seconds}")
     print(f"GPU peak {picture['peakBytes']:,} bytes (with stages read back), "
           f"planned {planned:,}")
-    print("peak resident MiB", {kind: peak // MIB for kind, peak in memories.items()})
-    print(f"largest JavaScript buffers {largest}", *complaints, sep="\n", flush=True)
+    for stage, peaks in residents.peaks.items():
+        print(f"resident at most while {stage}", {kind: f"{peak // MIB} MiB"
+                                                  for kind, peak in peaks.items()})
+    print("largest", {kind: f"{size / MIB:.1f} MiB" for kind, size in largest.items()})
+    for complaint in complaints:
+        print(f"Chromium says: {complaint}")
+    sys.stdout.flush()
     return picture
 
 
-def peak_resident(process):
-    """VmHWM in bytes, on Linux."""
-    lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+def follow(message, residents):
+    """Says which result came, and when."""
+    if message.type != "debug":
+        return
+    print(time.strftime("%H:%M:%S"), message.text, flush=True)
+    if message.text in STAGES:
+        residents.begin(STAGES[message.text])
 
 
 def compare(seen, want):
@@ -113,7 +141,7 @@ def compare(seen, want):
         difference = np.linalg.norm(seen[name].astype(np.float64) - expected)
         errors[name] = difference / np.linalg.norm(expected.astype(np.float64))
         print(f"{name:18} {str(list(expected.shape)):>16} {errors[name]:9.1e}")
-    return max(errors.values())
+    return np.max(list(errors.values()))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,124 @@
+"""A checkpoint folder -> a Model, with everything but its weights read and checked."""
+
+from export import layouts
+from export.autoencoders import kl
+from export.checkpoint import Checkpoint
+from export.configuration import Configuration
+from export.errors import ExportError
+from export.folding import plan_folding
+from export.model import Component, Model
+from export.pipeline import check_tokenizer, read_family, read_pipeline, read_scheduler, read_taps
+from export.spec import check_complete
+from export.text_encoders import qwen3
+from export.tokenizer import read_tokenizer
+
+
+def open_model(source, text_encoder_bits=None):
+    """Everything about the checkpoint but its weights, checked.
+
+    text_encoder_bits: 4, 8, 16, or None for 4 unless the source is quantised already.
+    Raises ExportError.
+    """
+    folder = source.folder
+    files = [path.relative_to(folder).as_posix() for path in [*folder.glob("*"),
+             *folder.glob("*/*")]]  # fmt: skip
+    place = layouts.find(folder, files, layouts.TRANSFORMER)
+    family = read_family(folder, place is not None and place.layout.stands_alone)
+    call = Configuration.read_optional(folder / "trefoil.json")
+    taps = read_taps(call, family.TEXT_ENCODER_OUT_LAYERS)
+    text_place = choose_text_encoder(folder, files, text_encoder_bits)
+    place = place or refuse_none(folder, layouts.TRANSFORMER, "transformer")
+    checkpoint = place.layout.open(place, call)
+    config_file = read_transformer_config(place, checkpoint, family)
+    encoder = qwen3.read_config(Configuration.read(text_place.path / "config.json"), taps)
+    transformer = family.read_config(config_file)
+    autoencoder = kl.read_config(Configuration.read(folder / "vae" / "config.json"))
+    family.check_components(config_file, transformer, encoder, taps, autoencoder)
+    tokenizer = read_tokenizer(find_tokenizer(folder, text_place.path))
+    check_tokenizer(tokenizer, encoder)
+    pipeline = read_pipeline(call, taps, autoencoder.patch)
+    scheduler = read_scheduler(folder, family.SCHEDULER)
+    folding = plan_folding(transformer, pipeline, autoencoder.patch, scheduler)
+    components = (
+        open_text_encoder(encoder, text_place, call, text_encoder_bits or 4),
+        open_transformer(transformer, place.layout, checkpoint, family, folding),
+        open_autoencoder(folder, autoencoder),
+    )
+    return Model(
+        source=source,
+        family=family,
+        pipeline=pipeline,
+        patch=autoencoder.patch,
+        scheduler=scheduler,
+        tokenizer=tokenizer,
+        components={component.name: component for component in components},
+    )
+
+
+def refuse_none(folder, choices, what):
+    patterns = [pattern for layout in choices for pattern in layout.files]
+    folders = " or ".join(p.split("/")[0] + "/" if "/" in p else p for p in patterns)
+    raise ExportError(f"{folder}: no {what}, expected the folder {folders} with its weights")
+
+
+def read_transformer_config(place, checkpoint, family):
+    """config.json beside the weights or in transformer/; without one, what the shapes say."""
+    path = place.path if place.path != place.folder else place.folder / "transformer"
+    if place.layout.stands_alone and not (path / "config.json").exists():
+        return Configuration(place.files[0], family.derive_config(place.files[0], checkpoint))
+    return Configuration.read(path / "config.json")
+
+
+def find_tokenizer(folder, text_encoder):
+    """The folder of the tokenizer, which may also lie with the text encoder."""
+    choices = [folder / "tokenizer", text_encoder / "tokenizer", text_encoder]
+    return next((c for c in choices if (c / "tokenizer.json").exists()), choices[0])
+
+
+def open_transformer(config, layout_class, checkpoint, family, folding):
+    specs = family.transformer_spec(config)
+    component = Component("transformer", family.TRANSFORMER_CLASS, config,
+                          layout_class(checkpoint, specs), specs, folding=folding)  # fmt: skip
+    return check(component, family.drop_reason)
+
+
+def open_text_encoder(config, place, call, bits):
+    specs = qwen3.encoder_spec(config)
+    checkpoint = place.layout.open(place, call)
+    checkpoint.strip_prefix("model.")
+    component = Component("text_encoder", "Qwen3", config, place.layout(checkpoint, specs, bits),
+                          specs)  # fmt: skip
+    return check(component, qwen3.make_drop_reason(config))
+
+
+def choose_text_encoder(folder, files, bits):
+    """The encoder whose bits are the ones asked for; 16 means exactly what the source has."""
+    place = layouts.find(folder, files, layouts.TEXT_ENCODER)
+    if place is None:
+        refuse_none(folder, layouts.TEXT_ENCODER, "text encoder")
+    stored = place.layout.stored_bits(place.path)
+    if bits is None or stored in (None, bits):
+        return place
+    exact = layouts.find(folder, files, [layouts.Floats])
+    if exact or bits == 16:
+        return exact or place
+    raise ExportError(
+        f"{place.path}: the text encoder is stored in {stored} bits, got "
+        f"--text-encoder-bits {bits}, expected {stored}, 16 or none; or add the full-precision "
+        f"{layouts.Floats.folder}/"
+    )
+
+
+def open_autoencoder(folder, config):
+    specs = kl.autoencoder_spec(config)
+    layout = layouts.Floats(Checkpoint(folder / "vae"), specs)
+    return check(Component("autoencoder", kl.CLASS, config, layout, specs), kl.drop_reason)
+
+
+def check(component, drop_reason):
+    """The component, if its tensors are all there, and with what is left out written down."""
+    checkpoint, expected = component.layout.checkpoint, component.layout.expected()
+    check_complete(checkpoint.folder, expected, checkpoint.entries, drop_reason)
+    for name in checkpoint.entries.keys() - expected.keys():
+        component.dropped.setdefault(drop_reason(name), []).append(checkpoint.entries[name].bytes)
+    return component
