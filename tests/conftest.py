@@ -17,10 +17,12 @@ QUIET = [
 WEBGPU = ["--enable-unsafe-webgpu"]  # lets Chromium offer its software adapter
 
 
-def launch(playwright, flags=WEBGPU):
-    """A headless Chromium; without the WebGPU flag it offers no adapter."""
-    path = shutil.which("chromium") or "/usr/bin/chromium"
-    return playwright.chromium.launch(executable_path=path, args=["--no-sandbox", *flags, *QUIET])
+def launch(playwright, flags=WEBGPU, path=None, env=None):
+    """A headless Chromium, the one on the PATH by default; without the WebGPU flag it offers no
+    adapter."""
+    path = path or shutil.which("chromium") or "/usr/bin/chromium"
+    arguments = ["--no-sandbox", *flags, *QUIET]
+    return playwright.chromium.launch(executable_path=path, args=arguments, env=env)
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,8 @@ const LAYOUTS = {
     for (let bit = 0; bit < 8; bit += bits) byte |= zero << bit;
     return new Uint8Array(N * perRow).fill(byte);
   },
-  matrix: ({ N, K, group }, { codes, zero, scales }) => {
+  matrix: ({ N, K, group }, { dense, codes, zero, scales }) => {
+    if (dense) return turned(dense.values, N, K);
     const values = new Float32Array(N * K); // [K, N]
     codes.forEach((code, i) => {
       values[i % K * N + Math.floor(i / K)] = scales[Math.floor(i / group)] * (code - zero);
