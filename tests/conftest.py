@@ -17,9 +17,10 @@ QUIET = [
 WEBGPU = ["--enable-unsafe-webgpu"]  # lets Chromium offer its software adapter
 
 
-def launch(playwright, flags=WEBGPU):
-    """A headless Chromium; without the WebGPU flag it offers no adapter."""
-    return playwright.chromium.launch(**command(flags))
+def launch(playwright, flags=WEBGPU, path=None, env=None):
+    """A headless Chromium, the one on the PATH by default; without the WebGPU flag it offers no
+    adapter."""
+    return playwright.chromium.launch(**command(flags, path), env=env)
 
 
 def launch_profile(playwright, folder):
@@ -27,8 +28,8 @@ def launch_profile(playwright, folder):
     return playwright.chromium.launch_persistent_context(folder, **command(WEBGPU))
 
 
-def command(flags):
-    path = shutil.which("chromium") or "/usr/bin/chromium"
+def command(flags, path=None):
+    path = path or shutil.which("chromium") or "/usr/bin/chromium"
     return {"executable_path": path, "args": ["--no-sandbox", *flags, *QUIET]}
 
 

@@ -1,0 +1,132 @@
+"""onnxruntime's side of the bench's rows: ONNX graphs whose weights the page supplies.
+
+A graph names its weights as external files; web/bench/theirs.js makes each of the row's own
+numbers, in the layout that `theirs.json` says, so both sides multiply the same matrix.
+"""
+
+import json
+
+from onnx import TensorProto, helper, save
+
+from tests.bench.runtime import MODULE, VERSION
+
+FLOAT = {"f32": TensorProto.FLOAT, "f16": TensorProto.FLOAT16}
+OPSETS = [("", 21), ("com.microsoft", 1)]
+IR_VERSION = 10
+QUANTISED = ("ternary", "binary", "affine1", "affine2", "affine4")
+
+
+def write(folder, rows, f16):
+    """theirs.json and the graphs, for those of the page's rows that onnxruntime has an op for."""
+    lines = []
+    for row in rows:
+        for index, (graph, line) in enumerate(lines_of(row, f16)):
+            name = f"{row['id']}.{index}.onnx".replace("=", "")
+            save(graph, folder / name)
+            lines.append(line | {"row": row["id"], "model": name})
+    described = {"version": VERSION, "runtime": MODULE, "lines": lines}
+    (folder / "theirs.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
+
+
+def lines_of(row, f16):
+    """(graph, line of theirs.json) pairs."""
+    types = ["f32", "f16"] if f16 else ["f32"]
+    if row["op"] == "linear":
+        yield from linears(row, types)
+    elif row["op"] == "conv2d" and row["up"] == 1:
+        for kind in types:
+            for layout in ("NHWC", "NCHW"):
+                yield line(f"Conv, {layout} inside", conv(row, kind), type=kind,
+                           options={"preferredLayout": layout})
+        yield line("Conv", conv(row, "f32"), provider="wasm")
+    elif row["op"] == "attention" and row["Hq"] == row["Hkv"] and not row["causal"]:
+        for kind in types:
+            yield line("MultiHeadAttention", attention(row, kind), type=kind)
+        yield line("MultiHeadAttention", attention(row, "f32"), provider="wasm")
+
+
+def linears(row, types):
+    def nbits(kind, bits, block, zero, level, provider="webgpu"):
+        return line(f"MatMulNBits {bits} bits, blocks of {block}, accuracy {level}",
+                    matmul_nbits(row, kind, bits, block, zero, level), type=kind,
+                    provider=provider)
+
+    for kind in types:
+        if row["storage"] in QUANTISED:
+            for level in (0, 4):
+                yield nbits(kind, 4, 32, 8, level)
+        if row["storage"] == "ternary":
+            for level in (0, 4):
+                yield nbits(kind, 2, 128, 1, level)
+        yield line("MatMul", matmul(row, kind), type=kind)
+    if row["storage"] in QUANTISED:
+        yield nbits("f32", 4, 32, 8, 0, "wasm")
+    yield line("MatMul", matmul(row, "f32"), provider="wasm")
+
+
+def line(name, made, provider="webgpu", type="f32", options=None):
+    graph, files = made
+    label = name if provider == "webgpu" else f"{name}, on the CPU"
+    return graph, {"name": f"onnxruntime {label}{', f16' if type == 'f16' else ''}",
+                   "provider": provider, "type": type, "files": files, "options": options or {}}
+
+
+def matmul_nbits(row, kind, bits, block, zero, level):
+    """y = x . W^T, codes in blocks of a row; value = scale * (code - zero)."""
+    M, K, N = row["M"], row["K"], row["N"]
+    blocks = K // block
+    weights = [
+        external("codes", TensorProto.UINT8, [N, blocks, block * bits // 8], bits=bits, zero=zero),
+        external("scales", FLOAT[kind], [N * blocks], type=kind, block=block),
+    ]
+    if zero != 1 << (bits - 1):  # else it is what onnxruntime assumes
+        weights.append(external("zeros", TensorProto.UINT8, [N * -(-blocks * bits // 8)],
+                                bits=bits, block=block, zero=zero))
+    node = helper.make_node(
+        "MatMulNBits", ["x", *(tensor.name for tensor, _ in weights)], ["y"],
+        domain="com.microsoft", K=K, N=N, bits=bits, block_size=block, accuracy_level=level)
+    return model(node, {"x": [M, K]}, [M, N], weights, kind)
+
+
+def matmul(row, kind):
+    M, K, N = row["M"], row["K"], row["N"]
+    weights = [external("matrix", FLOAT[kind], [K, N], type=kind)]
+    return model(helper.make_node("MatMul", ["x", "matrix"], ["y"]), {"x": [M, K]}, [M, N],
+                 weights, kind)
+
+
+def conv(row, kind):
+    H, W, Cin, Cout, KS = (row[name] for name in ("H", "W", "Cin", "Cout", "KS"))
+    weights = [external("filters", FLOAT[kind], [Cout, Cin, KS, KS], type=kind),
+               external("bias", FLOAT[kind], [Cout], type=kind)]
+    node = helper.make_node("Conv", ["x", "filters", "bias"], ["y"], kernel_shape=[KS, KS],
+                            pads=[KS // 2] * 4)
+    return model(node, {"x": [1, Cin, H, W]}, [1, Cout, H, W], weights, kind)
+
+
+def attention(row, kind):
+    Tq, Tk, H, Dh = (row[name] for name in ("Tq", "Tk", "Hq", "Dh"))
+    node = helper.make_node("MultiHeadAttention", ["q", "k", "v"], ["y"], domain="com.microsoft",
+                            num_heads=H)
+    inputs = {"q": [1, Tq, H * Dh], "k": [1, Tk, H * Dh], "v": [1, Tk, H * Dh]}
+    return model(node, inputs, [1, Tq, H * Dh], [], kind)
+
+
+def external(layout, element, shape, **how):
+    """A weight in a file of its own, and how theirs.js fills that."""
+    tensor = TensorProto(name=layout, data_type=element, dims=shape,
+                         data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value=layout)
+    return tensor, {"path": layout, "layout": layout} | how
+
+
+def model(node, inputs, output, weights, kind):
+    """(graph of this one node, the files of its weights)."""
+    graph = helper.make_graph(
+        [node], "bench",
+        [helper.make_tensor_value_info(name, FLOAT[kind], dims) for name, dims in inputs.items()],
+        [helper.make_tensor_value_info("y", FLOAT[kind], output)],
+        initializer=[tensor for tensor, _ in weights])
+    imports = [helper.make_opsetid(domain, version) for domain, version in OPSETS]
+    made = helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION)
+    return made, [file for _, file in weights]

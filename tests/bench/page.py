@@ -1,0 +1,115 @@
+"""bench.html, built, served and run in headless Chromium."""
+
+import functools
+import http.server
+import json
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from export import environment
+from export.serve import Handler
+from tests.bench import graphs, runtime
+from tests.conftest import launch
+
+ROOT = Path(__file__).resolve().parents[2]
+POLL_MS = 500
+WANTED_ROWS = """
+async (names) => {
+  const { inspectDevice } = await import('./engine/device.js');
+  const { fixedRows } = await import('./bench/shapes.js');
+  const rows = [...fixedRows('headline'), ...fixedRows('bonsai')];
+  if (names.some((name) => name.startsWith('model'))) {
+    const { openEngine } = await import('./bench/engine.js');
+    const { modelRows } = await import('./bench/model_rows.js');
+    const { fetchManifest } = await import('./loader/manifest.js');
+    const engine = await openEngine();
+    const manifest = await fetchManifest(new URL('./model/manifest.json', location.href));
+    rows.push(...await modelRows(engine, manifest));
+    engine.destroy();
+  }
+  return {
+    rows: rows.filter(({ section, id }) => names.includes(section) || names.includes(id)),
+    features: (await inspectDevice()).features,
+  };
+}
+"""
+
+
+class Isolated(Handler):
+    """The site with the headers that threads of WebAssembly ask for."""
+
+    def end_headers(self):
+        self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        super().end_headers()
+
+
+def build(model, dist):
+    command = [sys.executable, ROOT / "build.py", "--model", model, "--out", dist]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    if done.returncode:
+        environment.fail(f"build.py could not build {model}:\n{done.stderr}")
+    return dist
+
+
+@contextmanager
+def served(dist):
+    handler = functools.partial(Isolated, directory=str(dist))
+    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{httpd.server_port}/"
+    finally:
+        httpd.shutdown()
+        httpd.server_close()
+
+
+def run(dist, options, environ, cache):
+    """The page's results and what the console said; onnxruntime-web is put into dist/ort from
+    `cache`, unless that is None."""
+    if cache:
+        runtime.copy_to(cache, dist / "ort")
+    with served(dist) as url, sync_playwright() as playwright:
+        browser = launch(playwright, path=options.chromium, env=environ)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(0)
+        complaints = []
+        page.on("console", lambda message: message.type == "error"
+                and complaints.append(message.text))
+        page.goto(f"{url}bench.html")
+        query = f"run&rows={','.join(options.rows)}&samples={options.samples}"
+        if options.precisions:
+            query += f"&precisions={','.join(options.precisions)}"
+        if cache:
+            wanted = page.evaluate(WANTED_ROWS, options.rows)
+            graphs.write(dist / "ort", wanted["rows"], "shader-f16" in wanted["features"])
+            query += "&ort=./ort/"
+        page.goto(f"{url}bench.html?{query}")
+        phase, status = follow(page)
+        if options.screenshot:
+            page.screenshot(path=options.screenshot, full_page=True)
+        written = page.get_by_role("textbox", name="Results as JSON").input_value() \
+            if page.locator("#json-region").is_visible() else ""
+        browser.close()
+    if phase != "done" or not written:
+        environment.fail(status)
+    return json.loads(written), complaints
+
+
+def follow(page):
+    """Tells what the page is at until it is done: (phase, its last words)."""
+    said = ""
+    while True:
+        phase, status = page.evaluate(
+            "() => [document.body.dataset.phase, document.getElementById('status').textContent]")
+        if status != said:
+            environment.tell(status)
+        said = status
+        if phase in ("done", "failed"):
+            return phase, status
+        page.wait_for_timeout(POLL_MS)

@@ -1,0 +1,96 @@
+/** The ops that the loaded model consists of, found by a rehearsal of one picture. */
+import { Ops } from '../engine/ops.js';
+import { Stages } from '../engine/stages.js';
+import { TensorFiles } from '../loader/tensors.js';
+import * as flux2 from '../models/flux2_pipeline.js';
+import { rowOf } from './shapes.js';
+
+const FAMILIES = { flux2 };
+
+/** Shards of zeros: no value matters. */
+const ZEROS = { read: async (shard, offset, bytes) => new Uint8Array(bytes) };
+
+/**
+ * @param {import('./engine.js').Engine} engine
+ * @param {object} manifest
+ * @returns {Promise<object[]>} a row for each op and shape, in the order of their first use, with
+ *   `calls`: how often a picture of the model's own size and steps makes it
+ */
+export async function modelRows(engine, manifest) {
+  const { width, height, max_sequence_length: S, num_inference_steps: steps } = manifest.pipeline;
+  const ops = engine.rehearsal(Noting);
+  const files = new TensorFiles(manifest, ZEROS);
+  const family = FAMILIES[manifest.family];
+  const stages = new Stages(ops, files, { components: manifest.components, budget: Infinity,
+    memory: 'auto', except: family.apartTensors(manifest) });
+  await family.draw({ g: ops, stages, files, manifest }, { ids: new Int32Array(S), count: S },
+    { seed: 0, width, height, steps }, {
+      onProgress: ({ stage }) => { ops.times = stage === 'denoise' ? steps : 1; },
+      observe: () => {},
+    });
+  return [...ops.noted.values()];
+}
+
+/** Ops that note what they are asked for. */
+class Noting extends Ops {
+  /** @type {Map<string, object>} row by id */
+  noted = new Map();
+  /** How often what follows is done in a picture; a rehearsal does one step of all. */
+  times = 1;
+
+  linear(x, weight, options = {}) {
+    const { storage, group, scalesDtype: scales, shape } = weight;
+    this.#note({ op: 'linear', M: x.shape[0], K: options.columns?.[1] ?? shape[1],
+      N: options.rows?.[1] ?? shape[0], storage, group, scales });
+    return super.linear(x, weight, options);
+  }
+
+  attention(q, k, v, options) {
+    const { headWidth: Dh, causal = false } = options;
+    this.#note({ op: 'attention', Tq: q.shape[0], Tk: k.shape[0], Hq: q.width / Dh,
+      Hkv: k.width / Dh, Dh, causal });
+    return super.attention(q, k, v, options);
+  }
+
+  conv2d(x, parts, options) {
+    this.#noteConvolution(x, parts);
+    return super.conv2d(x, parts, options);
+  }
+
+  fork(x, branches) {
+    branches.forEach((parts) => this.#noteConvolution(x, parts));
+    return super.fork(x, branches);
+  }
+
+  groupNorm(x, norm) {
+    this.#noteNorm(x, norm);
+    return super.groupNorm(x, norm);
+  }
+
+  layerNormModulate(x, ...rest) {
+    this.#note({ op: 'layerNormModulate', M: x.shape[0], D: x.width });
+    return super.layerNormModulate(x, ...rest);
+  }
+
+  rmsNorm(x, weight, ...rest) {
+    this.#note({ op: 'rmsNorm', M: x.count / weight.count, D: weight.count });
+    return super.rmsNorm(x, weight, ...rest);
+  }
+
+  #noteConvolution(x, { weight, norm, up = 1 }) {
+    const [H, W, Cin] = x.shape;
+    if (norm) this.#noteNorm(x, norm);
+    const KS = weight.shape.length === 4 ? weight.shape[1] : 1;
+    this.#note({ op: 'conv2d', H, W, Cin, Cout: weight.shape[0], KS, up, storage: weight.storage });
+  }
+
+  #noteNorm({ shape: [H, W, C] }, { groups }) {
+    this.#note({ op: 'groupNorm', H, W, C, groups });
+  }
+
+  #note(shape) {
+    const row = rowOf(shape, 'model');
+    if (!this.noted.has(row.id)) this.noted.set(row.id, { ...row, calls: 0 });
+    this.noted.get(row.id).calls += this.times;
+  }
+}

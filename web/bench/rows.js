@@ -1,0 +1,95 @@
+/** Times one row: the engine's ways of computing an op, and those of others beside them. */
+import { measure } from './measure.js';
+import { generator } from './numbers.js';
+import { SUBJECTS } from './subjects.js';
+
+/** Elements of a result that are compared with float64. */
+const COMPARED = 256;
+
+/**
+ * @typedef {object} Line one way of computing a row
+ * @property {'ours' | 'theirs'} kind
+ * @property {string} name
+ * @property {string} precision
+ * @property {import('./measure.js').Timing} [timing]
+ * @property {number} [gflops] 10^9 operations a second
+ * @property {number} [error] largest difference from float64 over the result's root mean square
+ * @property {string} [failed] why there is no time
+ */
+
+/**
+ * @param {import('./engine.js').Engine} engine
+ * @param {object} row as rowOf makes it
+ * @param {{ samples: number, sampleMs: number, signal?: AbortSignal,
+ *   theirs?: { open: (row: object, numbers: object) => Promise<object[]> } }} options
+ * @returns {Promise<object>} the row with `flop`, `bytes` and `lines`
+ */
+export async function timeRow(engine, row, { samples, sampleMs, signal, theirs }) {
+  const subject = SUBJECTS[row.op];
+  const random = generator(row.id);
+  const numbers = subject.numbers(row, random);
+  const flop = subject.flop(row);
+  const runners = [];
+  try {
+    const record = subject.upload(engine.ops, row, numbers);
+    runners.push(...engine.variants(record).map((variant) => ours(engine.ops, variant)));
+    if (theirs) runners.push(...await theirs.open(row, numbers));
+    const lines = [];
+    for (const pass of [runners.filter(onGpu), runners.filter((one) => !onGpu(one))]) {
+      const timings = await measure(pass, { samples, sampleMs, signal });
+      for (const [i, { kind, name, precision, provider, read }] of pass.entries()) {
+        const line = { kind, name, precision, provider, ...timings[i] };
+        if (line.timing) {
+          line.gflops = flop / line.timing.medianMs / 1e6;
+          line.error = await errorOf(subject, row, numbers, read);
+        }
+        lines.push(line);
+      }
+    }
+    return { ...row, flop, bytes: subject.bytes(row), lines };
+  } finally {
+    for (const runner of runners) await runner.close?.();
+    engine.ops.reset();
+  }
+}
+
+/** Threads of a CPU that wait for work would disturb a GPU that is a CPU: they come last. */
+function onGpu({ provider }) {
+  return provider !== 'wasm';
+}
+
+function ours(ops, { name, precision, record }) {
+  return {
+    kind: 'ours', name, precision,
+    async run(runs) {
+      for (let i = 0; i < runs; i++) ops.scope(() => { record(); });
+      await ops.run();
+    },
+    /** The result, or its first strip. */
+    async read() {
+      const result = record();
+      const [tensor, ...others] = result.tensors ?? [result];
+      try {
+        return new Float32Array(await ops.read(tensor));
+      } finally {
+        ops.release(tensor, ...others);
+      }
+    },
+  };
+}
+
+/** Compares elements all over the result; NaN stays NaN. */
+async function errorOf(subject, row, numbers, read) {
+  const got = await read();
+  const random = generator(`${row.id} elements`);
+  let worst = 0;
+  let size = 0;
+  for (let i = 0; i < COMPARED; i++) {
+    const at = random() % got.length;
+    const want = subject.element(row, numbers, at);
+    const difference = Math.abs(got[at] - want);
+    if (!(difference <= worst)) worst = difference;
+    size += want * want;
+  }
+  return worst / Math.sqrt(size / COMPARED);
+}

@@ -1,0 +1,77 @@
+/**
+ * What the bench times: the ops, as rows. Letters as in engine/ops.js. The loaded model's own rows
+ * are found by model_rows.js.
+ */
+
+const TERNARY = { storage: 'ternary', group: 128, scales: 'bf16' };
+const TEXT = { storage: 'affine4', group: 64, scales: 'bf16' };
+
+const linear = (M, K, N, weight, name) => ({ op: 'linear', M, K, N, ...weight, name });
+const attention = (Tq, Hq, Hkv, Dh, causal, name) => (
+  { op: 'attention', Tq, Tk: Tq, Hq, Hkv, Dh, causal, name });
+const conv = (side, Cin, Cout, storage, name) => (
+  { op: 'conv2d', H: side, W: side, Cin, Cout, KS: 3, up: 1, storage, name });
+
+/** The same on every page, whatever model it has. */
+const HEADLINE = [
+  { id: 'ternary-m256', ...linear(256, 1024, 1024, TERNARY) },
+  { id: 'ternary-m1', ...linear(1, 2560, 2560, TERNARY) },
+  { id: 'conv', ...conv(128, 64, 64, 'bf16') },
+  { id: 'attention', ...attention(320, 4, 4, 64, false) },
+];
+
+/**
+ * Bonsai Image 4B at 512 x 512: D 3072, F 9216, 24 heads of 128, 512 text and 1024 image tokens;
+ * its encoder is Qwen3-4B, its decoder 512, 512, 256 and 128 channels wide.
+ */
+const [D, F, T, S] = [3072, 9216, 1536, 512];
+const BONSAI = [
+  linear(T, D, D, TERNARY, 'projection of all tokens'),
+  linear(S, D, 3 * D + 2 * F, TERNARY, 'fused projection, text rows'),
+  linear(448, D, F, TERNARY, 'MLP in, a chunk of rows'),
+  linear(448, F, D, TERNARY, 'MLP out, a chunk of rows'),
+  attention(T, 24, 24, 128, false, 'joint attention'),
+  { op: 'layerNormModulate', M: T, D, name: 'modulation' },
+  { op: 'rmsNorm', M: T * 24, D: 128, name: 'norm of queries' },
+  linear(S, 2560, 4096, TEXT, 'encoder, queries'),
+  linear(S, 2560, 9728, TEXT, 'encoder, MLP in'),
+  linear(S, 9728, 2560, TEXT, 'encoder, MLP out'),
+  attention(S, 32, 8, 128, true, 'encoder, attention'),
+  conv(64, 512, 512, 'bf16', 'decoder'),
+  conv(128, 512, 512, 'bf16', 'decoder'),
+  conv(256, 256, 256, 'bf16', 'decoder'),
+  conv(512, 128, 128, 'bf16', 'decoder'),
+  { op: 'groupNorm', H: 256, W: 256, C: 256, groups: 32, name: 'decoder' },
+];
+
+export const SECTIONS = ['headline', 'pipeline', 'model', 'bonsai'];
+
+/**
+ * A row: an op's shapes, its id, and how a table calls it.
+ * @param {object} shape
+ * @param {string} section one of SECTIONS
+ */
+export function rowOf(shape, section) {
+  const label = describe(shape);
+  const id = shape.id ?? `${section} ${label}`.replace(/[^\w=]+/g, '-').toLowerCase();
+  return { ...shape, id, section, label: shape.name ? `${label} (${shape.name})` : label };
+}
+
+/** Rows of `headline` or `bonsai`. */
+export function fixedRows(section) {
+  return { headline: HEADLINE, bonsai: BONSAI }[section].map((shape) => rowOf(shape, section));
+}
+
+function describe(shape) {
+  const { M, K, N, H, W, D: width } = shape;
+  switch (shape.op) {
+    case 'linear': return `${shape.storage} linear M=${M} K=${K} N=${N}`;
+    case 'conv2d': return `${shape.KS}x${shape.KS} convolution ${shape.Cin} to ${shape.Cout}, ${W}x${H}`
+      + (shape.up > 1 ? `, enlarged ${shape.up}x` : '');
+    case 'attention': return `attention ${shape.Tq} tokens, ${shape.Hq} heads of ${shape.Dh}`
+      + (shape.causal ? ', causal' : '');
+    case 'groupNorm': return `group norm ${shape.C} channels, ${W}x${H}`;
+    case 'rmsNorm': return `RMS norm ${M} x ${width}`;
+    default: return `modulated layer norm ${M} x ${width}`;
+  }
+}
