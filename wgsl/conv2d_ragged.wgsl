@@ -4,7 +4,7 @@
 //   w      [Cout, KS, KS, Cin] floats of FORMAT: 0 f32, 1 bf16, 2 f16 (two per u32, low half first)
 //   bias   [Cout] f32
 //   y      [*, W*UP, Cout] f32, of which rows y0..y0+rows-1 are written; ADD adds to them
-//   grid   Cout/8, rows*W*UP/8, 1
+//   grid   Cout/8, W*UP/8, rows
 //   needs  row0 + rows <= H*UP
 //   oracle tests/oracles.py::conv2d_ragged
 //
@@ -34,18 +34,17 @@ fn float_at(i: u32) -> f32 {
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let channel = id.x;
   let width = dims.W * UP;
-  if (channel >= dims.Cout || id.y >= dims.rows * width) { return; }
-  let pixel = dims.row0 * width + id.y;
+  if (channel >= dims.Cout || id.y >= width) { return; }
 
   var sum = bias[channel];
   for (var tap = 0u; tap < KS * KS; tap++) {
-    let row = pixel / width + tap / KS - KS / 2u;  // above the image wraps to huge
-    let column = pixel % width + tap % KS - KS / 2u;
+    let row = dims.row0 + id.z + tap / KS - KS / 2u;  // above the image wraps to huge
+    let column = id.y + tap % KS - KS / 2u;
     if (row >= dims.H * UP || column >= width) { continue; }
     let x_at = (row / UP * dims.W + column / UP) * dims.Cin;
     let w_at = (channel * KS * KS + tap) * dims.Cin;
     for (var c = 0u; c < dims.Cin; c++) { sum += x[x_at + c] * float_at(w_at + c); }
   }
-  let at = (dims.y0 * width + id.y) * dims.Cout + channel;
+  let at = ((dims.y0 + id.z) * width + id.y) * dims.Cout + channel;
   if (ADD) { y[at] += sum; } else { y[at] = sum; }
 }

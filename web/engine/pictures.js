@@ -11,9 +11,6 @@ import { Strips, rowsOf } from './strips.js';
  */
 const STRIP_BYTES = 32 * 2 ** 20;
 
-/** Pixels that one dispatch of conv2d can cover: 65535 workgroups of 32. */
-const DISPATCH_PIXELS = 65535 * 32;
-
 /** Pixels whose statistics one workgroup of group_norm_stats gathers, at most. */
 const STATS_PIXELS = 1024;
 
@@ -205,8 +202,7 @@ export class PictureOps extends Recorder {
     const [H, W, Cin] = x.shape;
     const [, width, Cout] = y.shape;
     const rowCost = 2 * width * weight.count;
-    const most = Math.min(this.dispatchCost / rowCost, DISPATCH_PIXELS / width);
-    const step = Math.max(1, Math.floor(most));
+    const step = Math.max(1, Math.floor(this.dispatchCost / rowCost));
     for (let done = 0; done < rows; done += step) {
       const count = Math.min(step, rows - done);
       this.dispatch(Cin % 4 ? 'conv2d_ragged' : 'conv2d', {
