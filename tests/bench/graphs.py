@@ -42,6 +42,7 @@ def lines_of(row, f16):
     elif row["op"] == "attention" and row["Hq"] == row["Hkv"] and not row["causal"]:
         for kind in types:
             yield line("MultiHeadAttention", attention(row, kind), type=kind)
+            yield line("MatMul, Softmax, MatMul", composed_attention(row, kind), type=kind)
         yield line("MultiHeadAttention", attention(row, "f32"), provider="wasm")
 
 
@@ -105,11 +106,36 @@ def conv(row, kind):
 
 
 def attention(row, kind):
-    Tq, Tk, H, Dh = (row[name] for name in ("Tq", "Tk", "Hq", "Dh"))
     node = helper.make_node("MultiHeadAttention", ["q", "k", "v"], ["y"], domain="com.microsoft",
-                            num_heads=H)
-    inputs = {"q": [1, Tq, H * Dh], "k": [1, Tk, H * Dh], "v": [1, Tk, H * Dh]}
-    return model(node, inputs, [1, Tq, H * Dh], [], kind)
+                            num_heads=row["Hq"])
+    return model(node, *attention_shapes(row), [], kind)
+
+
+def composed_attention(row, kind):
+    """softmax(q k^T / sqrt(Dh)) v of plain operators."""
+    H, Dh = row["Hq"], row["Dh"]
+    constants = {"split": [0, 0, H, Dh], "join": [0, 0, H * Dh]}
+    nodes = [helper.make_node("Constant", [], [name], value_ints=value)
+             for name, value in constants.items()]
+    nodes.append(helper.make_node("Constant", [], ["size"], value=helper.make_tensor(
+        "size", FLOAT[kind], [], [Dh**-0.5])))
+    for name, order in {"q": [0, 2, 1, 3], "k": [0, 2, 3, 1], "v": [0, 2, 1, 3]}.items():
+        nodes += [helper.make_node("Reshape", [name, "split"], [f"{name}_split"]),
+                  helper.make_node("Transpose", [f"{name}_split"], [f"{name}_heads"], perm=order)]
+    nodes += [
+        helper.make_node("Mul", ["q_heads", "size"], ["q_scaled"]),
+        helper.make_node("MatMul", ["q_scaled", "k_heads"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["weights"], axis=-1),
+        helper.make_node("MatMul", ["weights", "v_heads"], ["heads"]),
+        helper.make_node("Transpose", ["heads"], ["joined"], perm=[0, 2, 1, 3]),
+        helper.make_node("Reshape", ["joined", "join"], ["y"]),
+    ]
+    return model(nodes, *attention_shapes(row), [], kind)
+
+
+def attention_shapes(row):
+    Tq, Tk, width = row["Tq"], row["Tk"], row["Hq"] * row["Dh"]
+    return {"q": [1, Tq, width], "k": [1, Tk, width], "v": [1, Tk, width]}, [1, Tq, width]
 
 
 def external(layout, element, shape, **how):
@@ -120,10 +146,10 @@ def external(layout, element, shape, **how):
     return tensor, {"path": layout, "layout": layout} | how
 
 
-def model(node, inputs, output, weights, kind):
-    """(graph of this one node, the files of its weights)."""
+def model(nodes, inputs, output, weights, kind):
+    """(graph of one node or several, the files of its weights)."""
     graph = helper.make_graph(
-        [node], "bench",
+        nodes if isinstance(nodes, list) else [nodes], "bench",
         [helper.make_tensor_value_info(name, FLOAT[kind], dims) for name, dims in inputs.items()],
         [helper.make_tensor_value_info("y", FLOAT[kind], output)],
         initializer=[tensor for tensor, _ in weights])

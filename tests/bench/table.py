@@ -39,14 +39,16 @@ def cells_of(line, row):
     name = f"  {line['name']}"
     if "failed" in line:
         return (f"{name}: failed: {line['failed'].splitlines()[0]}", *[""] * 7)
-    ratios = ("", "") if line["kind"] == "ours" else ratios_to(line, row)
+    if line["wrong"]:
+        name += " (WRONG)"
+    ratios = ("", "") if line["kind"] == "ours" or line["wrong"] else ratios_to(line, row)
     return (name, *timing_of(line["timing"]), f"{line['gflops']:.3g}", f"{line['error']:.1e}",
             *ratios)
 
 
 def ratios_to(line, row):
     """The engine's time over this line's: of its fastest f32 kernel, and of its fastest one."""
-    ours = [one for one in row["lines"] if one["kind"] == "ours" and "timing" in one]
+    ours = [one for one in row["lines"] if one["kind"] == "ours" and not one.get("wrong", True)]
     exact = [one for one in ours if one["precision"] == "f32"]
     theirs = line["timing"]["medianMs"]
     return tuple(
@@ -69,5 +71,7 @@ def aligned(rows):
 
 
 def has_failures(results):
+    """Whether the engine failed, or computed something wrongly; what others did is in the table."""
     lines = [line for row in results["rows"] for line in row.get("lines", [row])]
-    return any("failed" in one for one in [*lines, *results["pictures"]])
+    ours = [one for one in lines if one.get("kind") != "theirs"]
+    return any("failed" in one or one.get("wrong") for one in [*ours, *results["pictures"]])

@@ -54,19 +54,22 @@ export function summary(times) {
   return { medianMs, leastMs: sorted[0], mostMs: sorted.at(-1), samples: sorted.length };
 }
 
-/** Warms up, and finds how many runs make a sample. */
+/**
+ * Warms up, and finds how many runs make a sample. The first run compiles and tells nothing; a slow
+ * one after it is a sample already.
+ */
 async function prepare(runner, { samples, sampleMs, signal }) {
   const state = { runner, runs: 1, times: [], samples, failed: '' };
   await attempt(state, async () => {
     signal?.throwIfAborted();
-    // The first run compiles; it says how long a run takes only when it is far too long anyway.
-    if (await time(runner, 1) > CRAWLING_MS) {
-      state.samples = Math.min(samples, CRAWLING_SAMPLES);
-      return;
-    }
+    await time(runner, 1);
     for (let tries = 0; tries < 4; tries++) {
+      signal?.throwIfAborted();
       const elapsed = await time(runner, state.runs);
-      if (elapsed > SLOW_MS) state.samples = Math.min(samples, SLOW_SAMPLES);
+      if (elapsed > SLOW_MS) {
+        state.samples = Math.min(samples, elapsed > CRAWLING_MS ? CRAWLING_SAMPLES : SLOW_SAMPLES);
+        state.times.push(elapsed / state.runs);
+      }
       if (elapsed >= sampleMs || state.runs >= MOST_RUNS) return;
       const wanted = Math.ceil(1.2 * state.runs * sampleMs / Math.max(elapsed, 0.1));
       state.runs = Math.min(MOST_RUNS, 16 * state.runs, wanted);

@@ -3,6 +3,9 @@ import { measure } from './measure.js';
 import { generator } from './numbers.js';
 import { SUBJECTS } from './subjects.js';
 
+/** A result that is farther off, for which every precision has room, is another op's: no rate. */
+const WRONG = 0.1;
+
 /** Elements of a result that are compared with float64. */
 const COMPARED = 256;
 
@@ -14,6 +17,7 @@ const COMPARED = 256;
  * @property {import('./measure.js').Timing} [timing]
  * @property {number} [gflops] 10^9 operations a second
  * @property {number} [error] largest difference from float64 over the result's root mean square
+ * @property {boolean} [wrong] the error is beyond what rounding explains
  * @property {string} [failed] why there is no time
  */
 
@@ -40,8 +44,9 @@ export async function timeRow(engine, row, { samples, sampleMs, signal, theirs }
       for (const [i, { kind, name, precision, provider, read }] of pass.entries()) {
         const line = { kind, name, precision, provider, ...timings[i] };
         if (line.timing) {
-          line.gflops = flop / line.timing.medianMs / 1e6;
           line.error = await errorOf(subject, row, numbers, read);
+          line.wrong = !(line.error <= WRONG);
+          line.gflops = flop / line.timing.medianMs / 1e6;
         }
         lines.push(line);
       }

@@ -22,6 +22,7 @@ export const say = {
     .filter(Boolean).join(' ')}; ${features.length ? features.join(', ') : 'no extra features'}`,
   software: 'This adapter is a CPU: it ranks kernels for no GPU, and the large rows take minutes.',
   calls: (count) => `${count}x a picture`,
+  wrong: (size) => `wrong: ${size}`,
   few: (samples) => `${samples} samples only`,
   peak: (count) => `at most ${bytes(count)} of GPU memory`,
   pictures: ({ model, width, height, steps, precision }) => (

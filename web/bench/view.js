@@ -48,10 +48,10 @@ export function drawPictures(table, pictures) {
   }));
 }
 
-/** The best rate that any line on the GPU reached, 10^9 operations a second. */
+/** The best rate that any right result on the GPU had, 10^9 operations a second. */
 export function bestRate(rows) {
   return Math.max(0, ...rows.flatMap(({ lines = [] }) => lines)
-    .filter(({ provider }) => provider !== 'wasm').map(({ gflops = 0 }) => gflops));
+    .filter(({ provider, wrong }) => provider !== 'wasm' && !wrong).map(({ gflops = 0 }) => gflops));
 }
 
 function replaceBodies(table, bodies) {
@@ -73,12 +73,12 @@ function nameOf({ label, calls }, rowspan) {
 function cellsOf(line, row, best) {
   const name = element('td', {}, line.name);
   if (line.failed) return [name, element('td', { colspan: 7, class: 'failed' }, line.failed)];
-  const { timing, gflops, provider } = line;
+  const { timing, gflops, provider, wrong } = line;
   const median = number(milliseconds(timing.medianMs));
   if (timing.samples < 10) median.title = say.few(timing.samples);
   return [name, median, number(spread(timing)), number(timing.samples), number(rate(gflops)),
-    number(provider === 'wasm' ? '' : share(gflops / best)), number(bytes(row.bytes)),
-    number(error(line.error))];
+    number(provider === 'wasm' || wrong ? '' : share(gflops / best)), number(bytes(row.bytes)),
+    number(wrong ? say.wrong(error(line.error)) : error(line.error))];
 }
 
 function number(text) {

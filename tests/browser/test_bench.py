@@ -1,0 +1,103 @@
+"""bench.html without anything to compare with: every headline row and Garden's pictures, briefly."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
+HEADLINE = {"ternary-m256", "ternary-m1", "conv", "attention"}
+LIMITS = {"f32": 1e-5, "f16": 1e-2, "int8": 5e-2}  # of the bench's error: largest over rms
+TIMED_MS = 120_000
+
+
+@pytest.fixture(scope="module")
+def url(site, server):
+    return server(site(GARDEN, shard_mib=1)) + "bench.html"
+
+
+@pytest.fixture(scope="module")
+def visit(browser, url):
+    """visit(query) -> (page when the bench is done, what the console said)."""
+    contexts = []
+
+    def open_page(query):
+        contexts.append(browser.new_context())
+        page = contexts[-1].new_page()
+        logged = []
+        page.on("console", lambda message: message.type in ("error", "warning")
+                and logged.append(message.text))
+        page.on("pageerror", lambda error: logged.append(str(error)))
+        page.goto(f"{url}?{query}")
+        page.wait_for_selector("[data-phase=done], [data-phase=failed]", timeout=TIMED_MS)
+        return page, logged
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="module")
+def timed(visit):
+    return visit("run&rows=headline,pipeline&samples=1&sampleMs=1&precisions=f32")
+
+
+@pytest.fixture(scope="module")
+def results(timed):
+    page, _ = timed
+    return json.loads(page.get_by_role("textbox", name="Results as JSON").input_value())
+
+
+def test_nothing_is_logged(timed):
+    page, logged = timed
+    assert page.get_by_role("status").inner_text().startswith("Done")
+    assert logged == []
+
+
+def test_every_row_has_times(results):
+    assert {row["id"] for row in results["rows"]} == HEADLINE
+    for row in results["rows"]:
+        for line in row["lines"]:
+            assert "failed" not in line, line
+            for figure in (line["gflops"], row["bytes"], *line["timing"].values()):
+                assert figure > 0 and math.isfinite(figure), line
+            assert line["error"] < LIMITS[line["precision"]], line
+    assert any(len(row["lines"]) > 1 for row in results["rows"])
+
+
+def test_pictures_have_times_and_a_peak(results):
+    [picture] = results["pictures"]
+    times = {line["name"]: line["timing"]["medianMs"] for line in picture["lines"]}
+    assert times.keys() == {"encode", "step", "decode", "picture"}
+    assert all(time > 0 and math.isfinite(time) for time in times.values())
+    parts = times["encode"] + picture["steps"] * times["step"] + times["decode"]
+    assert parts < 2 * times["picture"]
+    assert picture["peakBytes"] > 1e6
+
+
+def test_table_shows_the_rows(timed, results):
+    page, _ = timed
+    ops = page.get_by_role("table", name="Ops")
+    for row in results["rows"]:
+        assert ops.get_by_role("rowheader", name=row["label"]).is_visible()
+    lines = sum(len(row["lines"]) for row in results["rows"])
+    assert ops.locator("tr.ours").count() == lines
+    assert "NaN" not in ops.inner_text()
+    assert page.get_by_role("table", name="Pictures").is_visible()
+    assert page.get_by_role("button", name="Copy JSON").is_visible()
+
+
+def test_unknown_row_is_named(visit):
+    page, _ = visit("run&rows=linear-m7")
+    assert "linear-m7" in page.get_by_role("status").inner_text()
+
+
+def test_run_button_times_what_is_chosen_and_stops(visit, url):
+    page, logged = visit("run&rows=linear-m7")  # a page that has ended
+    page.get_by_role("checkbox", name="Ops of garden-ternary").check()
+    page.get_by_role("button", name="Run").click()
+    page.get_by_role("button", name="Stop").click()
+    page.wait_for_selector("[data-phase=done]", timeout=TIMED_MS)
+    assert "Stopped" in page.get_by_role("status").inner_text()
+    assert logged == []
