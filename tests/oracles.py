@@ -50,11 +50,11 @@ def rms_norm(x, w, eps):
     return x / np.sqrt(np.square(x).mean(axis=1, keepdims=True) + eps) * w
 
 
-def rope(x, cos_sin, half_split):
-    """x [T,H,Dh], cos_sin [T,Dh/2,2]: complex multiplication of the pairs."""
-    x = f64(x)
+def rms_norm_rope(x, w, eps, angles, half_split):
+    """x [T,H,Dh], w [Dh], angles [T,Dh/2,2]: norm of heads, complex multiplication of the pairs."""
+    x = rms_norm(x.reshape(-1, x.shape[-1]), w, eps).reshape(x.shape)
     pairs = np.stack(np.split(x, 2, axis=-1), -1) if half_split else x.reshape(*x.shape[:2], -1, 2)
-    turned = (pairs @ [1, 1j]) * (f64(cos_sin) @ [1, 1j])[:, None]
+    turned = (pairs @ [1, 1j]) * (f64(angles) @ [1, 1j])[:, None]
     axis = -2 if half_split else -1
     return np.stack([turned.real, turned.imag], axis).reshape(x.shape)
 

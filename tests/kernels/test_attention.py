@@ -16,13 +16,18 @@ SHAPES = {  # Tq, Tk, Hq, Hkv, DH, valid
     "denoiser": (320, 320, 4, 4, 64, 320),
     "autoencoder": (64, 64, 1, 1, 512, 64),
 }
+TILED = [case for case, (*_, dh, _) in SHAPES.items() if dh % 16 == 0]
+RUNS = [*[("attention", case) for case in SHAPES], *[("attention_tiled", case) for case in TILED]]
+KERNELS = ["attention", "attention_tiled"]
 
 
-def run(q, k, v, valid, scale, q0=0, **overrides):
+def run(kernel, q, k, v, valid, scale, q0=0, **overrides):
     dims = {"Tq": len(q), "Tk": len(k), "Hq": q.shape[1], "Hkv": k.shape[1], "valid": valid,
             "q0": q0, "scale": scale}
     overrides = {"DH": q.shape[2], **overrides}
-    return gpu.run("attention", dims, {"q": q, "k": k, "v": v, "o": q.shape}, overrides)
+    if kernel == "attention_tiled" and q.shape[2] > 256:
+        overrides["QUERIES"] = 8
+    return gpu.run(kernel, dims, {"q": q, "k": k, "v": v, "o": q.shape}, overrides)
 
 
 def data(case, scale=1.0):
@@ -31,38 +36,43 @@ def data(case, scale=1.0):
             normal(3, tk, hkv, dh), valid, float(np.float32(dh**-0.5)))
 
 
-@pytest.mark.parametrize("case", SHAPES)
-def test_all_keys(case):
+@pytest.mark.parametrize("kernel, case", RUNS)
+def test_all_keys(kernel, case):
     q, k, v, valid, scale = data(case)
     k[valid:] = v[valid:] = np.nan  # what is beyond valid must not be looked at
-    assert_close("attention", case, run(q, k, v, valid, scale),
+    assert_close(kernel, case, run(kernel, q, k, v, valid, scale),
                  oracles.attention(q, k, v, valid, scale))
 
 
-@pytest.mark.parametrize("case", ["smallest", "ragged", "longer than a tile", "text encoder"])
-def test_causal(case):
+@pytest.mark.parametrize("kernel, case", RUNS)
+def test_causal(kernel, case):
     q, k, v, valid, scale = data(case)
-    got = run(q, k, v, valid, scale, CAUSAL=True)
-    assert_close("attention", case, got, oracles.attention(q, k, v, valid, scale, causal=True))
+    got = run(kernel, q, k, v, valid, scale, CAUSAL=True)
+    assert_close(kernel, case, got, oracles.attention(q, k, v, valid, scale, causal=True))
 
 
-def test_causal_rows_of_a_longer_sequence():
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_causal_rows_of_a_longer_sequence(kernel):
     q, k, v, valid, scale = data("longer than a tile")
-    got = run(q, k, v, valid, scale, q0=100, CAUSAL=True)
-    assert_close("attention", "q0 = 100", got,
+    got = run(kernel, q, k, v, valid, scale, q0=100, CAUSAL=True)
+    assert_close(kernel, "q0 = 100", got,
                  oracles.attention(q, k, v, valid, scale, causal=True, q0=100))
 
 
-@pytest.mark.parametrize("queries", [4, 16, 32])
-def test_queries_of_a_workgroup(queries):
+@pytest.mark.parametrize("kernel, queries", [
+    ("attention", 4), ("attention", 16), ("attention", 32),
+    ("attention_tiled", 8), ("attention_tiled", 16), ("attention_tiled", 64)])
+def test_queries_of_a_workgroup(kernel, queries):
     q, k, v, valid, scale = data("padded keys")
-    assert_close("attention", f"QUERIES = {queries}", run(q, k, v, valid, scale, QUERIES=queries),
+    got = run(kernel, q, k, v, valid, scale, QUERIES=queries)
+    assert_close(kernel, f"QUERIES = {queries}", got,
                  oracles.attention(q, k, v, valid, scale))
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("lowest", [-100, 50])
-def test_logits_of_ten_thousand(lowest, causal):
+def test_logits_of_ten_thousand(kernel, lowest, causal):
     """Whole numbers, so that f32 holds the logits exactly; they rise, fall and tie across tiles."""
     q = np.zeros((12, 1, 16), np.float32)
     q[:, 0, 0] = np.linspace(-100, 100, 12).round()
@@ -70,12 +80,13 @@ def test_logits_of_ten_thousand(lowest, causal):
     k[:, 0, 0] = lowest + integers(1, 101 - lowest, 40)
     k[7] = k[30] = k.max(axis=0)
     v = normal(2, 40, 1, 16)
-    got = run(q, k, v, 40, 1.0, CAUSAL=causal)
-    assert_close("attention", "logits to 1e4", got, oracles.attention(q, k, v, 40, 1.0, causal))
+    got = run(kernel, q, k, v, 40, 1.0, CAUSAL=causal)
+    assert_close(kernel, "logits to 1e4", got, oracles.attention(q, k, v, 40, 1.0, causal))
 
 
-def test_equal_logits_average():
-    q, v = np.zeros((5, 1, 8), np.float32), normal(1, 21, 1, 8, scale=4e4)
-    got = run(q, normal(2, 21, 1, 8), v, 21, 1.0)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_equal_logits_average(kernel):
+    q, v = np.zeros((5, 1, 16), np.float32), normal(1, 21, 1, 16, scale=4e4)
+    got = run(kernel, q, normal(2, 21, 1, 16), v, 21, 1.0)
     want = np.broadcast_to(v.mean(axis=0, dtype=np.float64), q.shape)
-    assert_close("attention", "mean of v", got, want)
+    assert_close(kernel, "mean of v", got, want)

@@ -42,6 +42,34 @@ def test_rms_norm(case, x_scale):
     assert_close("rms_norm", case, rms_norm(x, w), oracles.rms_norm(x, w, np.float32(EPS)))
 
 
+@pytest.mark.parametrize("half_split", [False, True])
+@pytest.mark.parametrize("case, shape", [
+    ("smallest", (1, 1, 2)), ("ragged", (7, 3, 26)), ("real", (77, 8, 128))])
+def test_rms_norm_rope(case, shape, half_split):
+    tokens, _, width = shape
+    angles = np.random.default_rng(1).uniform(0, 7, (tokens, width // 2))
+    angles = np.stack([np.cos(angles), np.sin(angles)], -1).astype(np.float32)
+    x, w = normal(2, *shape, scale=4e4), normal(3, width)
+    dims = dict(zip(["T", "H", "Dh"], shape, strict=True)) | {"t0": 0, "eps": EPS}
+    got = gpu.run("rms_norm_rope", dims, {"x": x, "w": w, "angles": angles, "y": shape},
+                  {"HALF_SPLIT": half_split}, most_groups=2)
+    assert_close("rms_norm_rope", case, got,
+                 oracles.rms_norm_rope(x, w, np.float32(EPS), angles, half_split))
+
+
+@pytest.mark.parametrize("half_split, want", [
+    (False, [-2, 1, 3, 4]),  # pairs (1,2), (3,4): the first turned by a quarter
+    (True, [-3, 2, 1, 4]),  # pairs (1,3), (2,4)
+])
+def test_rope_pairs(half_split, want):
+    """The row of angles is the second; a weight of rms(1, 2, 3, 4) keeps the numbers whole."""
+    angles = np.float32([[[7, 7], [7, 7]], [[0, 1], [1, 0]]])
+    x, w = np.float32([[[1, 2, 3, 4]]]), np.full(4, 7.5**0.5, np.float32)
+    got = gpu.run("rms_norm_rope", {"T": 1, "H": 1, "Dh": 4, "t0": 1, "eps": 0},
+                  {"x": x, "w": w, "angles": angles, "y": x.shape}, {"HALF_SPLIT": half_split})
+    assert got.round(5).flatten().tolist() == want
+
+
 def test_norms_loop_over_more_rows_than_workgroups():
     x, w = normal(1, 130, 64), normal(2, 128)
     assert_close("rms_norm", "7 workgroups", rms_norm(x, w[:64], most_groups=7),

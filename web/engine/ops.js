@@ -118,18 +118,24 @@ export class Ops extends PictureOps {
   }
 
   /**
-   * In place: rotates x [T, H * Dh] by angles [T, Dh / 2, 2] (cos, sin), pairs interleaved or
-   * half-split.
+   * Heads of x [T, H * Dh], each normalised as rmsNorm does, then rotated by angles [*, Dh / 2, 2]
+   * (cos, sin) from row t0 on, pairs interleaved or half-split.
    */
-  rope(x, angles, { halfSplit = false } = {}) {
-    const [T, pairs] = angles.shape;
-    const H = x.width / (2 * pairs);
-    expectShape('rope', x, [T, 2 * pairs * H]);
-    this.dispatch('rope', {
-      constants: halfSplit ? { HALF_SPLIT: 1 } : {}, dims: { T, H, Dh: 2 * pairs },
-      tensors: [angles, x], cost: 4 * x.count,
+  rmsNormRope(x, weight, angles, eps, { t0 = 0, halfSplit = false, into } = {}) {
+    const T = x.shape[0];
+    const Dh = weight.count;
+    const y = into ?? this.empty(x.shape, weight.label);
+    expectShape(`rmsNormRope ${weight.label}`, y, x.shape);
+    expectShape(`rmsNormRope ${weight.label}`, angles, [angles.shape[0], Dh / 2, 2]);
+    if (x.width % Dh || t0 + T > angles.shape[0]) {
+      throw new ShapeError(`rmsNormRope ${weight.label}: [${x.shape}] are no heads of ${Dh}, `
+        + `or ${angles.shape[0]} angles do not reach row ${t0 + T}`);
+    }
+    this.dispatch('rms_norm_rope', {
+      constants: halfSplit ? { HALF_SPLIT: 1 } : {}, dims: { T, H: x.width / Dh, Dh, t0, eps },
+      tensors: [x, weight, angles, y], cost: 8 * x.count,
     });
-    return x;
+    return y;
   }
 
   /**

@@ -153,19 +153,23 @@ function rmsNormCase() {
   return { dims: { M, D, eps }, reads: [x, w], start: zeros(M * D), expected };
 }
 
-function ropeCase(o) {
-  const [T, H, Dh] = [3, 2, 8];
-  const [angles, start] = [wave(T * Dh, 0), wave(T * H * Dh, 1)];
-  const expected = start.slice();
+function rmsNormRopeCase(o) {
+  const [T, H, Dh, t0, eps] = [3, 3, 8, 1, 1e-6];
+  const [angles, x, w] = [wave((t0 + T) * Dh, 0), wave(T * H * Dh, 1), wave(Dh, 2)];
+  const normed = table(x.length, (i) => {
+    const head = x.subarray(i - i % Dh, i - i % Dh + Dh);
+    return x[i] * w[i % Dh] / Math.sqrt(sum(Dh, (d) => head[d] ** 2) / Dh + eps);
+  });
+  const expected = zeros(x.length);
   for (let i = 0; i < T * H * Dh / 2; i++) {
     const [head, pair] = [Math.floor(i / (Dh / 2)), i % (Dh / 2)];
     const [a, b] = o.HALF_SPLIT ? [pair, pair + Dh / 2] : [2 * pair, 2 * pair + 1];
-    const at = Math.floor(head / H) * Dh + 2 * pair;
-    const [xa, xb] = [start[head * Dh + a], start[head * Dh + b]];
+    const at = (t0 + Math.floor(head / H)) * Dh + 2 * pair;
+    const [xa, xb] = [normed[head * Dh + a], normed[head * Dh + b]];
     expected[head * Dh + a] = xa * angles[at] - xb * angles[at + 1];
     expected[head * Dh + b] = xb * angles[at] + xa * angles[at + 1];
   }
-  return { dims: { T, H, Dh }, reads: [angles], start, expected };
+  return { dims: { T, H, Dh, t0, eps }, reads: [x, w, angles], start: zeros(x.length), expected };
 }
 
 /** Two groups of three channels, chunks of four pixels of which the last is short. */
@@ -213,11 +217,13 @@ export const CASES = {
     return linearCase(o, { K: 20, K_all: 24, k0: 4 }, [w.words], (n, k) => w.at(24 * n + k));
   },
   attention: attentionCase,
+  attention_tiled: attentionCase,
   conv2d: convCase(4),
+  conv2d_tiled: convCase(4),
   conv2d_ragged: convCase(3),
   layer_norm_modulate: layerNormCase,
   rms_norm: rmsNormCase,
-  rope: ropeCase,
+  rms_norm_rope: rmsNormRopeCase,
   group_norm_stats() {
     const x = groupPixels();
     return { dims: { ...GROUPS, first: 0 }, reads: [x], start: zeros(12),

@@ -105,12 +105,14 @@ export class Flux2 {
         g.scope(() => {
           const h = g.layerNormModulate(x.rows(...stream.rows), stream.mod, ATTENTION, eps);
           const project = (name) => g.linear(h, w(`attn.${name}`));
-          this.#normalised(project(stream.q), w(`attn.${stream.normQ}`), q.rows(...stream.rows));
-          this.#normalised(project(stream.k), w(`attn.${stream.normK}`), k.rows(...stream.rows));
+          const turned = (name, norm, into) => this.#turned(project(name), w(`attn.${norm}`), angles,
+            { t0: stream.rows[0], into: into.rows(...stream.rows) });
+          turned(stream.q, stream.normQ, q);
+          turned(stream.k, stream.normK, k);
           g.linear(h, w(`attn.${stream.v}`), { into: v.rows(...stream.rows) });
         });
       }
-      const a = this.#attend(q, k, v, angles);                                  // [S + L, D]
+      const a = this.#attend(q, k, v);                                          // [S + L, D]
       for (const { rows, mod, out } of streams) {
         g.linear(a.rows(...rows), w(`attn.${out}`),
           { into: x.rows(...rows), gate: [mod, ATTENTION.gate] });
@@ -139,9 +141,9 @@ export class Flux2 {
       const gated = { into: x, gate: [mod, ATTENTION.gate] };
       g.scope(() => {
         const project = (n) => g.linear(h, wIn, { rows: [n * D, D] });
-        const q = this.#normalised(project(0), w('norm_q'));
-        const k = this.#normalised(project(1), w('norm_k'));
-        g.linear(this.#attend(q, k, project(2), angles), wOut, { columns: [0, D], ...gated });
+        const q = this.#turned(project(0), w('norm_q'), angles);
+        const k = this.#turned(project(1), w('norm_k'), angles);
+        g.linear(this.#attend(q, k, project(2)), wOut, { columns: [0, D], ...gated });
       });
       g.swigluMlp(h, {
         gate: [wIn, [3 * D, F]], up: [wIn, [3 * D + F, F]], down: [wOut, [D, F]],
@@ -150,20 +152,18 @@ export class Flux2 {
   }
 
   /**
-   * Per-head RMS norm of a projection that nothing else needs,
+   * Per-head RMS norm and rotation of a projection that nothing else needs,
    * and into a part of a joint buffer if given.
    */
-  #normalised(heads, weight, into) {
-    const y = this.#g.rmsNorm(heads, weight.data, this.#config.eps, { into });
+  #turned(heads, weight, angles, part) {
+    const y = this.#g.rmsNormRope(heads, weight.data, angles, this.#config.eps, part);
     this.#g.release(heads);
     return y;
   }
 
   /** Attention over q, k and v [S + L, D], which are released. */
-  #attend(q, k, v, angles) {
+  #attend(q, k, v) {
     const g = this.#g;
-    g.rope(q, angles);
-    g.rope(k, angles);
     const a = g.attention(q, k, v, { headWidth: this.#config.attention_head_dim });
     g.release(q, k, v);
     return a;

@@ -42,8 +42,8 @@ function layer(g, x, w, config, { angles, valid }) {
   g.scope(() => {
     const h = g.rmsNorm(x, w('input_layernorm').data, eps);         // [S, D]
     const heads = (name) => g.linear(h, w(`self_attn.${name}`));    // [S, H * Dh] or [S, Hkv * Dh]
-    const turned = (name, norm) => g.rope(
-      g.rmsNorm(heads(name), w(`self_attn.${norm}`).data, eps), angles, { halfSplit: true },
+    const turned = (name, norm) => g.rmsNormRope(
+      heads(name), w(`self_attn.${norm}`).data, angles, eps, { halfSplit: true },
     );
     const a = g.attention(turned('q_proj', 'q_norm'), turned('k_proj', 'k_norm'), heads('v_proj'),
       { headWidth: Dh, causal: true, valid });                      // [S, H * Dh]

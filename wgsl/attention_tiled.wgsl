@@ -1,0 +1,143 @@
+// attention_tiled    o[Tq, Hq*DH] = softmax(scale * q kᵀ) v    per head, as attention
+//
+//   keys j < valid, and j <= q0 + i for query i if CAUSAL
+//   q      [Tq, Hq, DH] f32
+//   k, v   [Tk, Hkv, DH] f32; query head h uses key head h*Hkv/Hq
+//   o      [Tq, Hq, DH] f32
+//   grid   Tq/QUERIES, Hq, 1
+//   needs  1 <= valid <= Tk; Hq % Hkv == 0; DH % 16 == 0, QUERIES % 8 == 0, DH*QUERIES <= 8192;
+//          64*QUERIES + 16*DH + DH*QUERIES <= 16384
+//   oracle tests/oracles.py::attention
+//
+// Flash attention (Dao and others 2022) over tiles of DH/4 keys. A thread scores its eight queries
+// against one key of the tile, four times four dimensions of queries and keys being in workgroup
+// memory, then adds all keys of the tile to four columns of o. v is read as it lies: neighbouring
+// threads read neighbouring vectors, each for eight queries.
+
+override DH: u32 = 128u;
+override CAUSAL: bool = false;
+override QUERIES: u32 = 32u;
+
+const LOWEST = -1e30;  // finite: infinities may not survive a shader compiler
+const DEPTH = 4u;  // vectors of four dimensions
+
+struct Dims { Tq: u32, Tk: u32, Hq: u32, Hkv: u32, valid: u32, q0: u32, scale: f32 }
+
+@group(0) @binding(0) var<uniform> dims: Dims;
+@group(0) @binding(1) var<storage, read> q: array<vec4f>;
+@group(0) @binding(2) var<storage, read> k: array<vec4f>;
+@group(0) @binding(3) var<storage, read> v: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> o: array<vec4f>;
+
+var<workgroup> qs: array<vec4f, DEPTH * QUERIES>;       // [DEPTH, QUERIES]
+var<workgroup> ks: array<vec4f, DEPTH * DH / 4u>;       // [DEPTH, DH/4]
+var<workgroup> tile: array<vec4f, DH * QUERIES / 16u>;  // [QUERIES/4, DH/4] scores of four queries
+
+fn queries_at(at: u32) -> mat4x4f {
+  return mat4x4f(qs[at], qs[at + 1u], qs[at + 2u], qs[at + 3u]);
+}
+
+fn seen(key: u32, end: u32, query: vec4u) -> vec4<bool> {
+  return vec4<bool>(key < end) & (vec4<bool>(!CAUSAL) | (vec4u(key) <= dims.q0 + query));
+}
+
+fn store(query: u32, head: u32, lane: u32, value: vec4f) {
+  if (query < dims.Tq) { o[(query * dims.Hq + head) * (DH / 4u) + lane] = value; }
+}
+
+@compute @workgroup_size(DH / 4u, QUERIES / 8u)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u,
+        @builtin(local_invocation_index) index: u32) {
+  let keys = DH / 4u;  // of a tile, and vectors of a head
+  let threads = DH / 4u * (QUERIES / 8u);
+  let lane = local.x;
+  let low_at = 2u * local.y * keys;  // scores of queries 0..3 of this thread's
+  let high_at = low_at + keys;
+  let first = group.x * QUERIES;
+  let low_query = first + 8u * local.y + vec4u(0u, 1u, 2u, 3u);
+  let high_query = low_query + 4u;
+  let head = group.y * dims.Hkv / dims.Hq;
+  var end = dims.valid;
+  if (CAUSAL) { end = min(end, dims.q0 + first + QUERIES); }
+
+  var low_peak = vec4f(LOWEST);
+  var high_peak = vec4f(LOWEST);
+  var low_total = vec4f();  // over this thread's keys
+  var high_total = vec4f();
+  var low = mat4x4f();  // four columns of o for queries 0..3, a query a vector
+  var high = mat4x4f();
+  for (var start = 0u; start < end; start += keys) {
+    var low_score = vec4f();
+    var high_score = vec4f();
+    for (var d = 0u; d < keys; d += DEPTH) {
+      for (var i = index; i < DEPTH * QUERIES; i += threads) {
+        let query = min(first + i / DEPTH, dims.Tq - 1u);
+        qs[i % DEPTH * QUERIES + i / DEPTH] = q[(query * dims.Hq + group.y) * keys + d + i % DEPTH];
+      }
+      for (var i = index; i < DEPTH * keys; i += threads) {
+        let key = min(start + i / DEPTH, end - 1u);
+        ks[i % DEPTH * keys + i / DEPTH] = k[(key * dims.Hkv + head) * keys + d + i % DEPTH];
+      }
+      workgroupBarrier();
+      for (var e = 0u; e < DEPTH; e++) {
+        let key = ks[e * keys + lane];
+        low_score += key * queries_at(e * QUERIES + 8u * local.y);
+        high_score += key * queries_at(e * QUERIES + 8u * local.y + 4u);
+      }
+      workgroupBarrier();
+    }
+    let low_seen = seen(start + lane, end, low_query);
+    let high_seen = seen(start + lane, end, high_query);
+    low_score = select(vec4f(LOWEST), dims.scale * low_score, low_seen);
+    high_score = select(vec4f(LOWEST), dims.scale * high_score, high_seen);
+    tile[low_at + lane] = low_score;
+    tile[high_at + lane] = high_score;
+    workgroupBarrier();
+
+    var low_top = low_peak;
+    var high_top = high_peak;
+    for (var c = 0u; c < keys; c++) {
+      low_top = max(low_top, tile[low_at + c]);
+      high_top = max(high_top, tile[high_at + c]);
+    }
+    workgroupBarrier();
+    let low_p = select(vec4f(), exp(low_score - low_top), low_seen);
+    let high_p = select(vec4f(), exp(high_score - high_top), high_seen);
+    tile[low_at + lane] = low_p;
+    tile[high_at + lane] = high_p;
+    workgroupBarrier();
+
+    let low_shrink = exp(low_peak - low_top);
+    let high_shrink = exp(high_peak - high_top);
+    low_peak = low_top;
+    high_peak = high_top;
+    low_total = low_total * low_shrink + low_p;
+    high_total = high_total * high_shrink + high_p;
+    low = mat4x4f(low_shrink.x * low[0], low_shrink.y * low[1],
+                  low_shrink.z * low[2], low_shrink.w * low[3]);
+    high = mat4x4f(high_shrink.x * high[0], high_shrink.y * high[1],
+                   high_shrink.z * high[2], high_shrink.w * high[3]);
+    for (var c = 0u; c < min(keys, end - start); c++) {
+      let value = v[((start + c) * dims.Hkv + head) * keys + lane];
+      let lp = tile[low_at + c];
+      let hp = tile[high_at + c];
+      low += mat4x4f(lp.x * value, lp.y * value, lp.z * value, lp.w * value);
+      high += mat4x4f(hp.x * value, hp.y * value, hp.z * value, hp.w * value);
+    }
+    workgroupBarrier();
+  }
+
+  tile[low_at + lane] = low_total;
+  tile[high_at + lane] = high_total;
+  workgroupBarrier();
+  low_total = vec4f();
+  high_total = vec4f();
+  for (var c = 0u; c < keys; c++) {
+    low_total += tile[low_at + c];
+    high_total += tile[high_at + c];
+  }
+  for (var i = 0u; i < 4u; i++) {
+    store(low_query[i], group.y, lane, low[i] / low_total[i]);
+    store(high_query[i], group.y, lane, high[i] / high_total[i]);
+  }
+}
