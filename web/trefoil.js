@@ -142,7 +142,7 @@ class Pipeline {
     await winners.save();
     this.#rehearsed.clear();
     const { variants } = await this.#rehearse(smallest);
-    await selfCheck(this.#ops, variants);
+    await selfCheck(this.#ops, variants.values());
   }
 
   /**

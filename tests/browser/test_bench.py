@@ -1,4 +1,4 @@
-"""bench.html without anything to compare with: every headline row and Garden's pictures, briefly."""
+"""bench.html without anything to compare with: every headline row, Garden's pictures, briefly."""
 
 import json
 import math

@@ -32,6 +32,12 @@ async ([url, constants, earlier]) => {
     picked: choice.pick('linear_packed', constants, { M: 16, N: 64, K: 128 }).name };
 }
 """
+AS_A_GPU = """
+() => {
+  Object.defineProperty(GPUAdapterInfo.prototype, 'isFallbackAdapter', { get: () => false });
+  Object.defineProperty(GPUAdapterInfo.prototype, 'architecture', { get: () => '' });
+}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +81,21 @@ def test_the_fastest_right_kernel_wins_and_is_remembered(browser, url):
     [row] = again["table"]
     assert row["kernel"] == first["table"][0]["kernel"] and row["times"] == {}
     assert row["reason"] in ("won here before", "the reference")
+
+
+def test_kernels_for_gpus_draw_the_same_picture(browser, url):
+    """Taken for a GPU, the software adapter computes with tiles in workgroup memory."""
+    with Library(browser, url) as library:
+        library.load(storage="memory")
+        want = library.generate(**REQUEST)["rgba"].astype(np.float64)
+    with Library(browser, url) as library:
+        library.page.evaluate(AS_A_GPU)
+        info = library.load(storage="memory")
+        got = library.generate(**REQUEST)["rgba"]
+        assert library.complaints == []
+    assert {"attention_tiled", "conv2d_tiled"} <= {row["kernel"].split()[0]
+                                                   for row in info["kernels"]}
+    assert {"preferred on a GPU", "fastest"} <= {row["reason"] for row in info["kernels"]}
+    assert all(row["refused"] == {} for row in info["kernels"])
+    error = np.square(got - want).mean()
+    assert error == 0 or 10 * np.log10(255**2 / error) >= 50

@@ -26,8 +26,8 @@ const TILES = [{ ROWS: 64, COLUMNS: 64 }, { ROWS: 32, COLUMNS: 64 }, { ROWS: 64,
  */
 
 /**
- * constants are those beside the reference kernel's; F16 makes a kernel's operands f16.
- * @typedef {{ name: string, constants: object, precision: string,
+ * constants are those beside the op's own, or made from them; F16 makes a kernel's operands f16.
+ * @typedef {{ name: string, constants: object | ((own: object) => object), precision: string,
  *   fits?: (constants: object, device: Device) => boolean }} Candidate
  */
 
@@ -42,28 +42,45 @@ const HALF = TILES.map((tile) => ({ name: 'linear_packed_tiled', constants: { ..
 const INT8 = { name: 'linear_packed_int8', constants: {}, precision: 'int8',
   fits: ({ BITS }, { dot }) => dot && BITS <= 4 };
 
+/** Queries of a workgroup: of 64 invocations or a little more; of what workgroup memory holds. */
+const PLAIN_QUERIES = ({ DH }) => (
+  { QUERIES: Math.max(4, Math.min(64, Math.floor(256 / DH) * 4)) });
+const TILED_QUERIES = ({ DH }) => (
+  { QUERIES: Math.max(8, Math.min(32, Math.floor(4096 / DH / 8) * 8)) });
+
 /**
  * Candidates by op, those for a GPU and those for a CPU, best guess first. The reference kernel,
  * which everything is checked against, stands in each list.
- * @type {Record<string, { reference: string, gpu: Candidate[], cpu: Candidate[] }>}
+ * @type {Record<string, { reference: Candidate, gpu: Candidate[], cpu: Candidate[] }>}
  */
 const CANDIDATES = {
   linear_packed: {
-    reference: 'linear_packed',
+    reference: f32('linear_packed'),
     gpu: [INT8, ...HALF, ...TILES.map((tile) => f32('linear_packed_tiled', tile)),
       f32('linear_packed')],
     // Registers are as fast as workgroup memory there, and compile ten times faster.
     cpu: [INT8, HALF[0], SUBGROUP, f32('linear_packed')],
   },
   'linear_packed few': {
-    reference: 'linear_packed',
+    reference: f32('linear_packed'),
     gpu: [few(32), few(8), f32('linear_packed')],
     cpu: [few(1), f32('linear_packed')],
   },
   linear_dense: {
-    reference: 'linear_dense',
+    reference: f32('linear_dense'),
     gpu: [f32('linear_dense')],
     cpu: [f32('linear_dense')],
+  },
+  attention: {
+    reference: f32('attention', PLAIN_QUERIES),
+    gpu: [f32('attention_tiled', TILED_QUERIES, ({ DH }) => DH % 16 === 0 && DH <= 512),
+      f32('attention', PLAIN_QUERIES)],
+    cpu: [f32('attention', PLAIN_QUERIES)],
+  },
+  conv2d: {
+    reference: f32('conv2d'),
+    gpu: [f32('conv2d_tiled'), f32('conv2d')],
+    cpu: [f32('conv2d')],
   },
 };
 
@@ -80,12 +97,17 @@ export function candidatesFor(op, constants, device, precision) {
   const list = CANDIDATES[op][device.software ? 'cpu' : 'gpu'];
   return list.filter((candidate) => allowed.includes(candidate.precision)
     && (candidate.fits?.(constants, device) ?? true))
+    .map((candidate) => resolve(candidate, constants))
     .sort((a, b) => allowed.indexOf(b.precision) - allowed.indexOf(a.precision));
 }
 
 /** The kernel that an op's candidates are checked against. @returns {Candidate} */
-export function referenceOf(op) {
-  return f32(CANDIDATES[op].reference);
+export function referenceOf(op, constants) {
+  return resolve(CANDIDATES[op].reference, constants);
+}
+
+function resolve({ constants: own, ...rest }, constants) {
+  return { ...rest, constants: typeof own === 'function' ? own(constants) : own };
 }
 
 /** The choice of who does not choose. */

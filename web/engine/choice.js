@@ -3,8 +3,10 @@
  * reference kernel there, a short race decides among those that do, and its winner is remembered.
  */
 import { LIMITS, candidatesFor, referenceOf } from './candidates.js';
+import { UnsupportedError } from './errors.js';
 import { Kernels } from './kernels.js';
 import { recordLinear } from './linear.js';
+import { selfCheck } from './selfcheck.js';
 
 /** All timed runs together take no longer, apart from the one that is under way. */
 const RACE_MS = 1500;
@@ -58,7 +60,8 @@ export class Choice {
     for (const [key, site] of this.sites) {
       const candidates = this.#candidates(site);
       const remembered = candidates.find((one) => labelOf(one) === memory.get(key));
-      const race = await this.#race(ops, site, remembered ? [remembered] : candidates);
+      const decide = site.op.startsWith('linear') ? this.#race : this.#firstRight;
+      const race = await decide.call(this, ops, site, remembered ? [remembered] : candidates);
       const reason = remembered && race.why === 'the only one' ? 'won here before' : race.why;
       this.#picked.set(key, { ...race, reason });
       if (race.why === 'fastest') memory.set(key, labelOf(race.candidate));
@@ -80,7 +83,7 @@ export class Choice {
     const refused = {};
     const right = [];
     const trial = new Trial(ops, site, CHECK);
-    const reference = referenceOf(site.op);
+    const reference = referenceOf(site.op, site.constants);
     const want = trial.record(reference);
     const turns = this.#device.software ? candidates.map((one) => [one]) : [candidates];
     for (const turn of turns) {
@@ -96,10 +99,28 @@ export class Choice {
     return { right, refused };
   }
 
+  /** Without a race: the first that computes its known answer, and why. */
+  async #firstRight(ops, site, candidates) {
+    const refused = {};
+    for (const candidate of candidates) {
+      const chosen = { candidate, times: {}, refused };
+      if (isReference(site, candidate)) return { ...chosen, why: 'the reference' };
+      try {
+        const constants = { ...site.constants, ...candidate.constants };
+        await selfCheck(ops, [[candidate.name, constants]]);
+        return { ...chosen, why: 'preferred on a GPU' };
+      } catch (error) {
+        if (!(error instanceof UnsupportedError)) throw error;
+        refused[labelOf(candidate)] = error.message;
+      }
+    }
+    throw new UnsupportedError(`This GPU computes no kernel of ${site.op} rightly.`);
+  }
+
   /** The one that computes a site, and why. */
   async #race(ops, site, candidates) {
     const times = {};
-    if (candidates[0].name === referenceOf(site.op).name) {
+    if (isReference(site, candidates[0])) {
       return { candidate: candidates[0], why: 'the reference', times, refused: {} };
     }
     const { right, refused } = await this.#check(ops, site, candidates);
@@ -185,6 +206,10 @@ class Trial {
   get #shape() {
     return [this.#site.dims.M, this.#site.dims.N];
   }
+}
+
+function isReference({ op, constants }, { name }) {
+  return name === referenceOf(op, constants).name;
 }
 
 function labelOf({ name, constants }) {

@@ -149,11 +149,13 @@ export class Ops extends PictureOps {
     const [Hq, Hkv] = [q.width / Dh, k.width / Dh];
     expectShape('attention', v, [Tk, Hkv * Dh]);
     const o = this.empty(q.shape, 'attention');
+    const site = { DH: Dh, ...(causal && { CAUSAL: 1 }) };
+    const { name, constants } = this.choice.pick('attention', site, { M: Tq, N: Tk, K: Hq * Dh });
     const step = this.#rowStep(Tq, 4 * Tk * Hq * Dh);
     for (let q0 = 0; q0 < Tq; q0 += step) {
       const count = Math.min(step, Tq - q0);
-      this.dispatch('attention', {
-        constants: { DH: Dh, QUERIES: queriesFor(Dh), ...(causal && { CAUSAL: 1 }) },
+      this.dispatch(name, {
+        constants: { ...site, ...constants },
         dims: { Tq: count, Tk, Hq, Hkv, valid, q0, scale: Dh ** -0.5 },
         tensors: [q.rows(q0, count), k, v, o.rows(q0, count)], cost: 4 * count * Tk * Hq * Dh,
       });
@@ -181,9 +183,4 @@ export class Ops extends PictureOps {
     const rows = Math.floor(this.dispatchCost / rowCost / ROW_STEP) * ROW_STEP;
     return Math.min(M, Math.max(ROW_STEP, rows));
   }
-}
-
-/** Queries of one attention workgroup: 64 invocations or a little more, whatever the head width. */
-function queriesFor(Dh) {
-  return Math.max(4, Math.min(64, Math.floor(256 / Dh) * 4));
 }

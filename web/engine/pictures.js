@@ -203,10 +203,14 @@ export class PictureOps extends Recorder {
     const [, width, Cout] = y.shape;
     const rowCost = 2 * width * weight.count;
     const step = Math.max(1, Math.floor(this.dispatchCost / rowCost));
+    const { KS, UP, FORMAT: format } = constants;
+    const kernel = Cin % 4 ? { name: 'conv2d_ragged', constants: {} }
+      : this.choice.pick('conv2d', { KS, UP, FORMAT: format },
+        { M: rows * width, N: Cout, K: weight.count / Cout });
     for (let done = 0; done < rows; done += step) {
       const count = Math.min(step, rows - done);
-      this.dispatch(Cin % 4 ? 'conv2d_ragged' : 'conv2d', {
-        constants,
+      this.dispatch(kernel.name, {
+        constants: { ...constants, ...kernel.constants },
         dims: { H, W, Cin, Cout, row0: row0 + done, rows: count, y0: y0 + done },
         tensors: [x, weight.data, bias, y], cost: count * rowCost,
       });

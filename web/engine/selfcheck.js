@@ -15,11 +15,11 @@ const LIMIT = 1e-4;
 
 /**
  * @param {import('./ops.js').Ops} ops
- * @param {Iterable<[string, object]>} variants values of a recorder's `variants`
+ * @param {Iterable<[string, object]>} variants kernels and their constants
  * @throws {UnsupportedError} naming the kernel, its result and the expected one
  */
 export async function selfCheck(ops, variants) {
-  const checks = [...variants.values()].map(([name, constants]) => {
+  const checks = [...variants].map(([name, constants]) => {
     const defaults = { ...ops.interfaceOf(name).overrides, ...constants };
     return { name, constants, ...CASES[name](defaults) };
   });
