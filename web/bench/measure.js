@@ -55,8 +55,8 @@ export function summary(times) {
 }
 
 /**
- * Warms up, and finds how many runs make a sample. The first run compiles and tells nothing; a slow
- * one after it is a sample already.
+ * Warms up, and finds how many runs make a sample. The first run compiles and tells nothing; the
+ * one that was long enough is a sample already.
  */
 async function prepare(runner, { samples, sampleMs, signal }) {
   const state = { runner, runs: 1, times: [], samples, failed: '' };
@@ -68,9 +68,11 @@ async function prepare(runner, { samples, sampleMs, signal }) {
       const elapsed = await time(runner, state.runs);
       if (elapsed > SLOW_MS) {
         state.samples = Math.min(samples, elapsed > CRAWLING_MS ? CRAWLING_SAMPLES : SLOW_SAMPLES);
-        state.times.push(elapsed / state.runs);
       }
-      if (elapsed >= sampleMs || state.runs >= MOST_RUNS) return;
+      if (elapsed >= sampleMs || state.runs >= MOST_RUNS) {
+        state.times.push(elapsed / state.runs);
+        return;
+      }
       const wanted = Math.ceil(1.2 * state.runs * sampleMs / Math.max(elapsed, 0.1));
       state.runs = Math.min(MOST_RUNS, 16 * state.runs, wanted);
     }

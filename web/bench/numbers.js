@@ -66,9 +66,10 @@ export function packedMatrix({ N, K, storage, group, scales: scalesDtype }, rand
   const wished = uniform(N * K / group, random, 0.3 * spread).map((value) => value + spread);
   const scales = keep(wished, scalesDtype);
   const affine = storage.startsWith('affine');
-  return { codes, zero: ZERO[storage], scales: scales.values, words, scaleWords: scales.words,
-    // Powers of two times the scales: exact in every float type.
-    ...(affine && { biasWords: keep(scales.values.map((s) => -ZERO[storage] * s), scalesDtype).words }) };
+  const zero = ZERO[storage]; // a power of two: the biases are exact in every float type
+  const biases = scales.values.map((scale) => -zero * scale);
+  return { codes, zero, scales: scales.values, words, scaleWords: scales.words,
+    ...(affine && { biasWords: keep(biases, scalesDtype).words }) };
 }
 
 /** Bytes of a weight in GPU memory. */

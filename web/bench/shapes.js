@@ -63,10 +63,10 @@ export function fixedRows(section) {
 }
 
 function describe(shape) {
-  const { M, K, N, H, W, D: width } = shape;
+  const { M, K, N, H, W, KS, D: width } = shape;
   switch (shape.op) {
     case 'linear': return `${shape.storage} linear M=${M} K=${K} N=${N}`;
-    case 'conv2d': return `${shape.KS}x${shape.KS} convolution ${shape.Cin} to ${shape.Cout}, ${W}x${H}`
+    case 'conv2d': return `${KS}x${KS} convolution ${shape.Cin} to ${shape.Cout}, ${W}x${H}`
       + (shape.up > 1 ? `, enlarged ${shape.up}x` : '');
     case 'attention': return `attention ${shape.Tq} tokens, ${shape.Hq} heads of ${shape.Dh}`
       + (shape.causal ? ', causal' : '');

@@ -18,7 +18,7 @@ export const say = {
   copied: 'The results are copied.',
   notCopied: 'The browser did not allow it: select the text below and copy it yourself.',
   nothing: (names) => `No row is called ${names}. Rows are named by their id or their section.`,
-  device: ({ vendor, architecture, description }, features) => `${[vendor, architecture, description]
+  device: ({ vendor, architecture, description: told }, features) => `${[vendor, architecture, told]
     .filter(Boolean).join(' ')}; ${features.length ? features.join(', ') : 'no extra features'}`,
   software: 'This adapter is a CPU: it ranks kernels for no GPU, and the large rows take minutes.',
   calls: (count) => `${count}x a picture`,
@@ -27,7 +27,6 @@ export const say = {
   peak: (count) => `at most ${bytes(count)} of GPU memory`,
   pictures: ({ model, width, height, steps, precision }) => (
     `${model}, ${width}x${height}, ${steps} steps, ${precision}`),
-  version: (version) => `onnxruntime-web ${version}`,
 };
 
 /** @returns {string} "0.413 ms", "41.3 ms", "4.13 s" */

@@ -102,7 +102,9 @@ export const SUBJECTS = {
   layerNormModulate: {
     flop: ({ M, D }) => 8 * M * D,
     bytes: ({ M, D }) => 8 * M * D,
-    numbers: ({ M, D }, random) => ({ x: uniform(M * D, random), modulation: uniform(2 * D, random) }),
+    numbers: ({ M, D }, random) => ({
+      x: uniform(M * D, random), modulation: uniform(2 * D, random),
+    }),
     upload(ops, { M, D }, { x, modulation }) {
       const input = ops.upload(x, [M, D], 'input');
       const vector = ops.upload(modulation, [2 * D], 'modulation');

@@ -1,12 +1,13 @@
 /**
- * onnxruntime-web on the same rows: only where a folder has it, which a site has not. The models are
- * graphs alone; their weights are the row's own numbers, in the layouts that onnxruntime wants.
+ * onnxruntime-web on the same rows: only where a folder has it, which a site has not. The models
+ * are graphs alone; their weights are the row's own numbers, in the layouts that it wants.
  */
 import { SUBJECTS } from './subjects.js';
 
 /**
  * What an op's tensors are in onnxruntime's layouts: inputs by name, [dims, values] each.
- * @type {Record<string, (row: object, numbers: object) => Record<string, [number[], Float32Array]>>}
+ * @type {Record<string,
+ *   (row: object, numbers: object) => Record<string, [number[], Float32Array]>>}
  */
 const INPUTS = {
   linear: ({ M, K }, { x }) => ({ x: [[M, K], x] }),

@@ -42,7 +42,7 @@ export function drawPictures(table, pictures) {
       element('th', { scope: 'rowgroup', colspan: 4 }, heading)));
     for (const { name, timing } of lines) {
       body.append(element('tr', {}, element('th', { scope: 'row' }, name),
-        number(milliseconds(timing.medianMs)), number(spread(timing)), number(timing.samples)));
+        ...[milliseconds(timing.medianMs), spread(timing), timing.samples].map(number)));
     }
     return body;
   }));
@@ -51,7 +51,8 @@ export function drawPictures(table, pictures) {
 /** The best rate that any right result on the GPU had, 10^9 operations a second. */
 export function bestRate(rows) {
   return Math.max(0, ...rows.flatMap(({ lines = [] }) => lines)
-    .filter(({ provider, wrong }) => provider !== 'wasm' && !wrong).map(({ gflops = 0 }) => gflops));
+    .filter(({ provider, wrong }) => provider !== 'wasm' && !wrong)
+    .map(({ gflops = 0 }) => gflops));
 }
 
 function replaceBodies(table, bodies) {
