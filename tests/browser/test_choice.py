@@ -67,6 +67,17 @@ def test_a_candidate_that_computes_wrongly_is_passed_over(browser, url):
     assert np.abs(got["rgba"].astype(int) - want["rgba"]).max() <= 1
 
 
+def test_a_candidate_that_does_not_compile_is_passed_over(browser, url):
+    with Library(browser, url) as library:
+        library.page.route("**/linear_packed_few.wgsl", lambda route: route.fulfill(
+            body=route.fetch().text().replace("var sums", "var summs"), content_type="text/wgsl"))
+        info = library.load(storage="memory")
+        library.generate(**REQUEST)
+    few = [row for row in info["kernels"] if row["op"].startswith("linear_packed few")]
+    assert few and all(row["kernel"] == "linear_packed" for row in few)
+    assert all("sums" in row["refused"]["linear_packed few"] for row in few)
+
+
 def test_the_fastest_right_kernel_wins_and_is_remembered(browser, url):
     with Library(browser, url) as library:
         first = library.page.evaluate(RACE, [url, TERNARY, []])

@@ -3,7 +3,7 @@
  * reference kernel there, a short race decides among those that do, and its winner is remembered.
  */
 import { LIMITS, candidatesFor, referenceOf } from './candidates.js';
-import { UnsupportedError } from './errors.js';
+import { ModelError, UnsupportedError } from './errors.js';
 import { Kernels } from './kernels.js';
 import { recordLinear } from './linear.js';
 import { selfCheck } from './selfcheck.js';
@@ -61,7 +61,8 @@ export class Choice {
       const candidates = this.#candidates(site);
       const remembered = candidates.find((one) => labelOf(one) === memory.get(key));
       const decide = site.op.startsWith('linear') ? this.#race : this.#firstRight;
-      const race = await decide.call(this, ops, site, remembered ? [remembered] : candidates);
+      const race = await decide.call(this, ops, site, remembered ? [remembered] : candidates)
+        .catch((error) => fallBack(ops, site, error));
       const reason = remembered && race.why === 'the only one' ? 'won here before' : race.why;
       this.#picked.set(key, { ...race, reason });
       if (race.why === 'fastest') memory.set(key, labelOf(race.candidate));
@@ -124,11 +125,11 @@ export class Choice {
       return { candidate: candidates[0], why: 'the reference', times, refused: {} };
     }
     const { right, refused } = await this.#check(ops, site, candidates);
-    const [first] = right;
+    const [first = referenceOf(site.op, site.constants)] = right;
     if (this.#device.software) {
       return { candidate: first, why: 'preferred on a CPU', times, refused };
     }
-    if (right.length === 1) return { candidate: first, why: 'the only one', times, refused };
+    if (right.length < 2) return { candidate: first, why: 'the only one', times, refused };
     const trial = new Trial(ops, site, RACE);
     for (const candidate of right) {
       if (this.#left < 0) break;
@@ -206,6 +207,14 @@ class Trial {
   get #shape() {
     return [this.#site.dims.M, this.#site.dims.N];
   }
+}
+
+/** The reference kernel, where a candidate does not even compile. */
+function fallBack(ops, { op, constants }, error) {
+  if (!(error instanceof ModelError)) throw error;
+  ops.reset();
+  return { candidate: referenceOf(op, constants), why: 'another does not compile', times: {},
+    refused: { [op]: error.message } };
 }
 
 function isReference({ op, constants }, { name }) {

@@ -167,8 +167,10 @@ export class Kernels {
     const { F16: f16 = 0, ...overrides } = constants;
     const unknown = Object.keys(overrides).filter((constant) => !(constant in declared.overrides));
     if (unknown.length) throw new ModelError(`${name}.wgsl has no override ${unknown.join(', ')}`);
+    this.#device.pushErrorScope('validation'); // the pipeline's error says it, too
     const module = this.#device.createShaderModule({ label: name,
       code: prelude(source, f16) + source });
+    this.#device.popErrorScope().catch(() => {});
     try {
       return await this.#device.createComputePipelineAsync({
         label: key, layout: 'auto',
