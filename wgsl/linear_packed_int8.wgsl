@@ -75,12 +75,14 @@ fn main(@builtin(workgroup_id) group_id: vec3u, @builtin(local_invocation_id) lo
   let groups = dims.K / GROUP;
   let q_row = dims.K / 4u + 2u * groups;
   let mask = 0x01010101u * ((1u << BITS) - 1u);
-  let loaded = lane % 64u;  // the row that this thread brings
-  let x_at = min(64u * group_id.y + loaded, dims.M - 1u) * q_row;
-  let w_row = (dims.n0 + min(64u * group_id.x + loaded, dims.N - 1u)) * dims.K_all + dims.k0;
+  let lanes = vec4u(0u, 1u, 2u, 3u);
+  let word = lane / 16u % 8u;  // what this thread brings, of rows 4 * (lane % 16) and on
+  let brought = 4u * (lane % 16u) + lanes;
+  let x_rows = min(64u * group_id.y + brought, vec4u(dims.M - 1u)) * q_row;
+  let w_rows = (dims.n0 + min(64u * group_id.x + brought, vec4u(dims.N - 1u))) * dims.K_all
+    + dims.k0;
   let m = 64u * group_id.y + 4u * local.y;
   let n = 64u * group_id.x + 4u * local.x;
-  let lanes = vec4u(0u, 1u, 2u, 3u);
   let rows = min(m + lanes, vec4u(dims.M - 1u)) * q_row + dims.K / 4u;
   let outputs = ((dims.n0 + min(n + lanes, vec4u(dims.N - 1u))) * dims.K_all + dims.k0) / GROUP;
 
@@ -94,15 +96,18 @@ fn main(@builtin(workgroup_id) group_id: vec3u, @builtin(local_invocation_id) lo
     var s2 = vec4i();
     var s3 = vec4i();
     for (var k = group * GROUP; k < (group + 1u) * GROUP; k += 32u) {
-      for (var word = lane / 64u; word < 8u; word += 4u) {
-        xs[word * 16u + loaded / 4u][loaded % 4u] = q[x_at + k / 4u + word];
-        let packed = codes[(w_row + k) / 32u * BITS + word * BITS / 8u];
-        ws[word * 16u + loaded / 4u][loaded % 4u] = (packed >> (word * BITS % 8u)) & mask;
+      if (lane < 128u) {  // a word of four rows each
+        let at = x_rows + k / 4u + word;
+        xs[lane] = vec4u(q[at.x], q[at.y], q[at.z], q[at.w]);
+      } else {
+        let at = (w_rows + k) / 32u * BITS + word * BITS / 8u;
+        let packed = vec4u(codes[at.x], codes[at.y], codes[at.z], codes[at.w]);
+        ws[lane - 128u] = (packed >> vec4u(word * BITS % 8u)) & vec4u(mask);
       }
       workgroupBarrier();
-      for (var word = 0u; word < 8u; word++) {
-        let v = xs[word * 16u + local.y];
-        let w = ws[word * 16u + local.x];
+      for (var i = 0u; i < 8u; i++) {
+        let v = xs[i * 16u + local.y];
+        let w = ws[i * 16u + local.x];
         s0 += dots(v.x, w);
         s1 += dots(v.y, w);
         s2 += dots(v.z, w);

@@ -72,6 +72,7 @@ fn store(m: u32, n: u32, row: vec4f) {
 @compute @workgroup_size(COLUMNS / 8u, ROWS / 4u)
 fn main(@builtin(workgroup_id) group_id: vec3u, @builtin(local_invocation_id) local: vec3u,
         @builtin(local_invocation_index) lane: u32) {
+  let lanes = vec4u(0u, 1u, 2u, 3u);
   let threads = COLUMNS / 8u * (ROWS / 4u);
   let n = COLUMNS * group_id.x;
   let m = ROWS * group_id.y;
@@ -80,27 +81,22 @@ fn main(@builtin(workgroup_id) group_id: vec3u, @builtin(local_invocation_id) lo
   var y2 = mat2x4f();
   var y3 = mat2x4f();
   for (var k = 0u; k < dims.K; k += DEPTH) {
-    for (var i = lane; i < DEPTH / 4u * ROWS; i += threads) {  // four inputs of a row each
-      let row = i / (DEPTH / 4u);
-      let quad = i % (DEPTH / 4u);
-      let v = x[min(m + row, dims.M - 1u) * (dims.K / 4u) + k / 4u + quad];
-      let kept = vec4<act>(clamp(v, vec4f(-ACT_MAX), vec4f(ACT_MAX)));
-      for (var j = 0u; j < 4u; j++) {
-        xs[(4u * quad + j) * (ROWS / 4u) + row / 4u][row % 4u] = kept[j];
-      }
+    for (var i = lane; i < DEPTH * ROWS / 4u; i += threads) {  // an input of four rows each
+      let at = k / 4u + i % DEPTH / 4u;
+      let j = i % 4u;
+      let rows = min(m + i / DEPTH * 4u + lanes, vec4u(dims.M - 1u)) * (dims.K / 4u) + at;
+      let v = vec4f(x[rows.x][j], x[rows.y][j], x[rows.z][j], x[rows.w][j]);
+      xs[i % DEPTH * (ROWS / 4u) + i / DEPTH] = vec4<act>(clamp(v, vec4f(-ACT_MAX), vec4f(ACT_MAX)));
     }
-    for (var i = lane; i < DEPTH / 4u * COLUMNS; i += threads) {
-      let column = i / (DEPTH / 4u);
-      let quad = i % (DEPTH / 4u);
-      let at = (dims.n0 + min(n + column, dims.N - 1u)) * dims.K_all + dims.k0 + k + 4u * quad;
-      let bit = at * BITS % 32u;
-      let word = vec4u(codes[at / 32u * BITS + at % 32u * BITS / 32u]);
-      let code = (word >> (bit + BITS * vec4u(0u, 1u, 2u, 3u))) & vec4u((1u << BITS) - 1u);
-      let group = group_at(at / GROUP);
-      let w = vec4<act>(group.x * vec4f(code) + group.y);
-      for (var j = 0u; j < 4u; j++) {
-        ws[(4u * quad + j) * (COLUMNS / 4u) + column / 4u][column % 4u] = w[j];
-      }
+    for (var i = lane; i < DEPTH * COLUMNS / 4u; i += threads) {  // a weight of four columns each
+      let columns = min(n + i / DEPTH * 4u + lanes, vec4u(dims.N - 1u));
+      let at = (dims.n0 + columns) * dims.K_all + dims.k0 + k + i % DEPTH;
+      let word = at / 32u * BITS + at % 32u * BITS / 32u;
+      let packed = vec4u(codes[word.x], codes[word.y], codes[word.z], codes[word.w]);
+      let code = (packed >> (at * BITS % 32u)) & vec4u((1u << BITS) - 1u);
+      let g = at / GROUP;
+      let groups = transpose(mat4x2f(group_at(g.x), group_at(g.y), group_at(g.z), group_at(g.w)));
+      ws[i % DEPTH * (COLUMNS / 4u) + i / DEPTH] = vec4<act>(groups[0] * vec4f(code) + groups[1]);
     }
     workgroupBarrier();
     for (var d = 0u; d < DEPTH; d++) {
