@@ -99,5 +99,7 @@ fn main(@builtin(workgroup_id) group_id: vec3u, @builtin(local_invocation_index)
     if (lane % LANES < stride) { partial[lane] += partial[lane + stride]; }
   }
   if (lane % LANES != 0u || n >= dims.N) { return; }
-  for (var j = 0u; j < min(4u, dims.N - n); j++) { put(m * dims.N + n + j, n + j, partial[lane][j]); }
+  for (var j = 0u; j < min(4u, dims.N - n); j++) {
+    put(m * dims.N + n + j, n + j, partial[lane][j]);
+  }
 }

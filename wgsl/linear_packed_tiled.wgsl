@@ -86,7 +86,8 @@ fn main(@builtin(workgroup_id) group_id: vec3u, @builtin(local_invocation_id) lo
       let j = i % 4u;
       let rows = min(m + i / DEPTH * 4u + lanes, vec4u(dims.M - 1u)) * (dims.K / 4u) + at;
       let v = vec4f(x[rows.x][j], x[rows.y][j], x[rows.z][j], x[rows.w][j]);
-      xs[i % DEPTH * (ROWS / 4u) + i / DEPTH] = vec4<act>(clamp(v, vec4f(-ACT_MAX), vec4f(ACT_MAX)));
+      let kept = clamp(v, vec4f(-ACT_MAX), vec4f(ACT_MAX));
+      xs[i % DEPTH * (ROWS / 4u) + i / DEPTH] = vec4<act>(kept);
     }
     for (var i = lane; i < DEPTH * COLUMNS / 4u; i += threads) {  // a weight of four columns each
       let columns = min(n + i / DEPTH * 4u + lanes, vec4u(dims.N - 1u));
