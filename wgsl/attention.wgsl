@@ -4,16 +4,16 @@
 //   q      [Tq, Hq, DH] f32
 //   k, v   [Tk, Hkv, DH] f32; query head h uses key head h*Hkv/Hq
 //   o      [Tq, Hq, DH] f32
-//   grid   Tq/QUERIES, Hq, 1
-//   needs  1 <= valid <= Tk; Hq % Hkv == 0; DH % 4 == 0, QUERIES % 4 == 0, DH*QUERIES <= 4096
+//   grid   Tq/8, Hq, 1
+//   needs  1 <= valid <= Tk; Hq % Hkv == 0; DH % 4 == 0, DH <= 1024
 //   oracle tests/oracles.py::attention
 //
-// Online softmax (Milakov and Gimelshein 2018) over tiles of DH/4 keys. A thread first scores its
-// four queries against one key of the tile, then adds all keys of the tile to four columns of o.
+// Online softmax (Milakov and Gimelshein 2018) over tiles of DH/4 keys. A workgroup has eight
+// queries, which all its threads read together. A thread first scores them against one key of the
+// tile, then adds all keys of the tile to four columns of o. Names: low are queries 0..3, high 4..7.
 
 override DH: u32 = 128u;
 override CAUSAL: bool = false;
-override QUERIES: u32 = 8u;
 
 const LOWEST = -1e30;  // finite: infinities may not survive a shader compiler
 
@@ -25,64 +25,102 @@ struct Dims { Tq: u32, Tk: u32, Hq: u32, Hkv: u32, valid: u32, q0: u32, scale: f
 @group(0) @binding(3) var<storage, read> v: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> o: array<vec4f>;
 
-var<workgroup> tile: array<vec4f, DH * QUERIES / 16u>;  // [QUERIES/4, DH/4] scores of four queries
+var<workgroup> low_tile: array<vec4f, DH / 4u>;  // a key's scores, later their exponentials
+var<workgroup> high_tile: array<vec4f, DH / 4u>;
 
-@compute @workgroup_size(DH / 4u, QUERIES / 4u)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local: vec3u) {
+fn seen(key: u32, end: u32, query: vec4u) -> vec4<bool> {
+  return vec4<bool>(key < end) & (vec4<bool>(!CAUSAL) | (vec4u(key) <= dims.q0 + query));
+}
+
+fn scaled(o: mat4x4f, factor: vec4f) -> mat4x4f {  // each query's row
+  return mat4x4f(factor.x * o[0], factor.y * o[1], factor.z * o[2], factor.w * o[3]);
+}
+
+fn outer(p: vec4f, value: vec4f) -> mat4x4f {
+  return mat4x4f(p.x * value, p.y * value, p.z * value, p.w * value);
+}
+
+fn store(query: u32, at: u32, value: vec4f) {
+  if (query < dims.Tq) { o[at] = value; }
+}
+
+@compute @workgroup_size(DH / 4u)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
   let lanes = DH / 4u;
-  let lane = local.x;
-  let base = local.y * lanes;
-  let first = group.x * QUERIES;
-  let query = first + 4u * local.y + vec4u(0u, 1u, 2u, 3u);
-  let q_at = (min(query, vec4u(dims.Tq - 1u)) * dims.Hq + group.y) * lanes;
+  let low_query = 8u * group.x + vec4u(0u, 1u, 2u, 3u);
+  let high_query = low_query + 4u;
+  let low_q = (min(low_query, vec4u(dims.Tq - 1u)) * dims.Hq + group.y) * lanes;
+  let high_q = (min(high_query, vec4u(dims.Tq - 1u)) * dims.Hq + group.y) * lanes;
   let head = group.y * dims.Hkv / dims.Hq;
   var end = dims.valid;
-  if (CAUSAL) { end = min(end, dims.q0 + first + QUERIES); }
+  if (CAUSAL) { end = min(end, dims.q0 + 8u * group.x + 8u); }
 
-  var peak = vec4f(LOWEST);
-  var total = vec4f();
-  var o0 = vec4f();
-  var o1 = vec4f();
-  var o2 = vec4f();
-  var o3 = vec4f();
+  var low_peak = vec4f(LOWEST);
+  var high_peak = vec4f(LOWEST);
+  var low_total = vec4f();  // over this thread's keys
+  var high_total = vec4f();
+  var low = mat4x4f();  // four columns of o, a query a vector
+  var high = mat4x4f();
   for (var start = 0u; start < end; start += lanes) {
-    let key = start + lane;
-    let k_at = (min(key, end - 1u) * dims.Hkv + head) * lanes;
-    var score = vec4f();
+    let k_at = (min(start + lane, end - 1u) * dims.Hkv + head) * lanes;
+    var low_score = vec4f();
+    var high_score = vec4f();
     for (var d = 0u; d < lanes; d++) {
-      score += k[k_at + d] * mat4x4f(q[q_at.x + d], q[q_at.y + d], q[q_at.z + d], q[q_at.w + d]);
+      let key = k[k_at + d];
+      low_score += key * mat4x4f(q[low_q.x + d], q[low_q.y + d], q[low_q.z + d], q[low_q.w + d]);
+      high_score += key
+        * mat4x4f(q[high_q.x + d], q[high_q.y + d], q[high_q.z + d], q[high_q.w + d]);
     }
-    let seen = vec4<bool>(key < end) & (vec4<bool>(!CAUSAL) | (vec4u(key) <= dims.q0 + query));
-    score = select(vec4f(LOWEST), dims.scale * score, seen);
-    tile[base + lane] = score;
+    let low_seen = seen(start + lane, end, low_query);
+    let high_seen = seen(start + lane, end, high_query);
+    low_score = select(vec4f(LOWEST), dims.scale * low_score, low_seen);
+    high_score = select(vec4f(LOWEST), dims.scale * high_score, high_seen);
+    low_tile[lane] = low_score;
+    high_tile[lane] = high_score;
     workgroupBarrier();
 
-    var top = peak;
-    for (var c = 0u; c < lanes; c++) { top = max(top, tile[base + c]); }
+    var low_top = low_peak;
+    var high_top = high_peak;
+    for (var c = 0u; c < lanes; c++) {
+      low_top = max(low_top, low_tile[c]);
+      high_top = max(high_top, high_tile[c]);
+    }
     workgroupBarrier();
-    tile[base + lane] = select(vec4f(), exp(score - top), seen);
+    let low_p = select(vec4f(), exp(low_score - low_top), low_seen);
+    let high_p = select(vec4f(), exp(high_score - high_top), high_seen);
+    low_tile[lane] = low_p;
+    high_tile[lane] = high_p;
     workgroupBarrier();
 
-    let shrink = exp(peak - top);
-    peak = top;
-    total *= shrink;
-    o0 *= shrink.x;
-    o1 *= shrink.y;
-    o2 *= shrink.z;
-    o3 *= shrink.w;
+    let low_shrink = exp(low_peak - low_top);
+    let high_shrink = exp(high_peak - high_top);
+    low_peak = low_top;
+    high_peak = high_top;
+    low_total = low_total * low_shrink + low_p;
+    high_total = high_total * high_shrink + high_p;
+    low = scaled(low, low_shrink);
+    high = scaled(high, high_shrink);
     for (var c = 0u; c < min(lanes, end - start); c++) {
-      let p = tile[base + c];
       let value = v[((start + c) * dims.Hkv + head) * lanes + lane];
-      total += p;
-      o0 += p.x * value;
-      o1 += p.y * value;
-      o2 += p.z * value;
-      o3 += p.w * value;
+      low += outer(low_tile[c], value);
+      high += outer(high_tile[c], value);
     }
     workgroupBarrier();
   }
-  if (query.x < dims.Tq) { o[q_at.x + lane] = o0 / total.x; }
-  if (query.y < dims.Tq) { o[q_at.y + lane] = o1 / total.y; }
-  if (query.z < dims.Tq) { o[q_at.z + lane] = o2 / total.z; }
-  if (query.w < dims.Tq) { o[q_at.w + lane] = o3 / total.w; }
+
+  low_tile[lane] = low_total;
+  high_tile[lane] = high_total;
+  workgroupBarrier();
+  low_total = vec4f();
+  high_total = vec4f();
+  for (var c = 0u; c < lanes; c++) {
+    low_total += low_tile[c];
+    high_total += high_tile[c];
+  }
+  low = scaled(low, 1.0 / low_total);
+  high = scaled(high, 1.0 / high_total);
+  for (var i = 0u; i < 4u; i++) {
+    store(low_query[i], low_q[i] + lane, low[i]);
+    store(high_query[i], high_q[i] + lane, high[i]);
+  }
 }

@@ -6,9 +6,11 @@ from tests.kernels import gpu
 
 LINEAR = [("linear_packed_tiled", {"ROWS": 64, "COLUMNS": 128}),
           ("linear_packed_few", {"LANES": 32}), ("linear_packed", {"BITS": 8, "BIASED": 1})]
-ATTENTION = [{"DH": 4}, {"DH": 64, "QUERIES": 16}, {"DH": 128, "CAUSAL": 1}, {"DH": 512}]
-CASES = [(name, {}) for name in gpu.NAMES] + LINEAR
-CASES += [("attention", variant) for variant in ATTENTION]
+ATTENTION = [("attention", {"DH": 4}), ("attention", {"DH": 128, "CAUSAL": 1}),
+             ("attention", {"DH": 512}), ("attention_tiled", {"DH": 32, "QUERIES": 64}),
+             ("attention_tiled", {"DH": 512, "QUERIES": 8})]
+CONV = [("conv2d", {"KS": 1, "UP": 2, "ADD": 1}), ("conv2d_tiled", {"KS": 1, "UP": 2, "ADD": 1})]
+CASES = [(name, {}) for name in gpu.NAMES] + LINEAR + ATTENTION + CONV
 COMPILE = """async ([code, constants]) => {
   const module = window.device.createShaderModule({ code });
   const { messages } = await module.getCompilationInfo();

@@ -43,8 +43,6 @@ const INT8 = { name: 'linear_packed_int8', constants: {}, precision: 'int8',
   fits: ({ BITS }, { dot }) => dot && BITS <= 4 };
 
 /** Queries of a workgroup: of 64 invocations or a little more; of what workgroup memory holds. */
-const PLAIN_QUERIES = ({ DH }) => (
-  { QUERIES: Math.max(4, Math.min(64, Math.floor(256 / DH) * 4)) });
 const TILED_QUERIES = ({ DH }) => (
   { QUERIES: Math.max(8, Math.min(32, Math.floor(4096 / DH / 8) * 8)) });
 
@@ -72,10 +70,10 @@ const CANDIDATES = {
     cpu: [f32('linear_dense')],
   },
   attention: {
-    reference: f32('attention', PLAIN_QUERIES),
+    reference: f32('attention'),
     gpu: [f32('attention_tiled', TILED_QUERIES, ({ DH }) => DH % 16 === 0 && DH <= 512),
-      f32('attention', PLAIN_QUERIES)],
-    cpu: [f32('attention', PLAIN_QUERIES)],
+      f32('attention')],
+    cpu: [f32('attention')],
   },
   conv2d: {
     reference: f32('conv2d'),
