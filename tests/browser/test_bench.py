@@ -94,7 +94,7 @@ def test_unknown_row_is_named(visit):
 
 
 def test_run_button_times_what_is_chosen_and_stops(visit, url):
-    page, logged = visit("run&rows=linear-m7")  # a page that has ended
+    page, logged = visit("run&rows=ternary-m1&samples=1&sampleMs=1")
     page.get_by_role("checkbox", name="Ops of garden-ternary").check()
     page.get_by_role("button", name="Run").click()
     page.get_by_role("button", name="Stop").click()

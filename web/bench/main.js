@@ -100,9 +100,12 @@ async function wantedJobs(engine) {
   if (boxes.model.checked || ids.some((id) => id.startsWith('model-'))) {
     rows.model = await modelRows(engine, await fetchManifest(new URL(MANIFEST, location.href)));
   }
+  const known = Object.values(rows).flat().map(({ id }) => id);
+  const unknown = ids.filter((id) => !known.includes(id));
+  if (unknown.length) throw new Error(say.unknown(unknown.join(', ')));
   const jobs = SECTIONS.flatMap((section) => (section === 'pipeline'
     ? pictureJobs(engine) : rows[section].filter(wants).map(rowJob)));
-  if (!jobs.length) throw new Error(say.nothing((named ?? []).join(', ')));
+  if (!jobs.length) throw new Error(say.nothing);
   return jobs;
 }
 

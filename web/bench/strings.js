@@ -17,7 +17,8 @@ export const say = {
   failed: (message) => `The bench stopped: ${message}`,
   copied: 'The results are copied.',
   notCopied: 'The browser did not allow it: select the text below and copy it yourself.',
-  nothing: (names) => `No row is called ${names}. Rows are named by their id or their section.`,
+  nothing: 'Nothing was chosen: tick what to time.',
+  unknown: (names) => `No row is called ${names}. Rows are named by their id or their section.`,
   device: ({ vendor, architecture, description: told }, features) => `${[vendor, architecture, told]
     .filter(Boolean).join(' ')}; ${features.length ? features.join(', ') : 'no extra features'}`,
   software: 'This adapter is a CPU: it ranks kernels for no GPU, and the large rows take minutes.',
