@@ -35,7 +35,8 @@ def ensure_debian_packages():
         return
     command = f"apt-get install {' '.join(packages)}"
     if not (environment.is_root() and shutil.which("apt-get")):
-        environment.fail(f"the tests draw with Chromium, Firefox and a software Vulkan; run: {command}")
+        environment.fail("the tests draw with Chromium, Firefox and a software Vulkan; run: "
+                         + command)
     environment.tell(f"installing the Debian packages {', '.join(packages)}")
     if not environment.install_debian(packages):
         environment.fail(f"they could not be installed (see above); run: {command}")

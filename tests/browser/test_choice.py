@@ -105,7 +105,8 @@ def test_kernels_that_won_on_a_gpu_draw_the_same_picture(browser, url):
         got = library.generate(**REQUEST)["rgba"]
         assert library.complaints == []
     raced = {name.split()[0] for row in info["kernels"] for name in row["times"]}
-    assert {"linear_packed_tiled", "attention_tiled", "attention", "conv2d_tiled", "conv2d"} <= raced
+    assert {"linear_packed_tiled", "attention", "attention_tiled", "conv2d", "conv2d_tiled"} <= (
+        raced)
     assert "fastest" in {row["reason"] for row in info["kernels"]}
     assert all(row["refused"] == {} for row in info["kernels"])
     error = np.square(got - want).mean()
