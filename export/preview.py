@@ -23,13 +23,14 @@ def fit_preview(component):
     config = component.config
     read = reader(component.layout)
     mean = read("bn.running_mean")
-    deviation = np.sqrt(read("bn.running_var") + np.float32(config.batch_norm_eps))
+    variance = read("bn.running_var") + np.float32(config.batch_norm_eps)
+    deviation = np.sqrt(np.maximum(variance, 0))
     decoder, random = Decoder(config, read), np.random.default_rng(0)
     latents, colours = [], []
     for _ in range(PICTURES):
         tokens = smooth_tokens(random, config.latent_channels)
         z = unpatchify(tokens * deviation + mean)
-        pixels = np.clip(decoder.decode(z), -1, 1)
+        pixels = np.nan_to_num(np.clip(decoder.decode(z), -1, 1))  # a fit must not stop a build
         latents.append(z.reshape(-1, config.latent_channels))
         colours.append(block_means(pixels, len(pixels) // len(z)).reshape(-1, 3))
     inputs = np.concatenate(latents)

@@ -72,4 +72,5 @@ class Decoder:
 
 
 def silu(x):
-    return x / (1 + np.exp(-x))
+    with np.errstate(over="ignore"):  # an infinite exponential makes the zero that it should
+        return x / (1 + np.exp(-x))
