@@ -40,7 +40,7 @@ export function requestTensors(manifest, request) {
  */
 export async function draw({ g, stages, files, manifest }, tokens, request, hooks) {
   const { signal, onProgress, observe, onPreview } = hooks;
-  const { components, patch, pipeline: { text_encoder_out_layers: taps, preview } } = manifest;
+  const { components, patch, preview, pipeline: { text_encoder_out_layers: taps } } = manifest;
   const [textEncoder, transformer, autoencoder] = ['text_encoder', 'transformer', 'autoencoder']
     .map((name) => components[name].config);
   const grid = { height: request.height / patch, width: request.width / patch };
@@ -86,7 +86,7 @@ export async function draw({ g, stages, files, manifest }, tokens, request, hook
       });
       await observe(`velocity.${step}`, [L, C], velocity);
       g.addScaled(latents, velocity, Math.fround(sigmas[step + 1] - sigmas[step]));
-      if (onPreview) {
+      if (onPreview && preview) {
         const [now, v] = [await g.read(latents, { signal }), await g.read(velocity, { signal })]
           .map((bytes) => new Float32Array(bytes));
         onPreview({ step, steps, ...previewOf({ latents: now, velocity: v, sigma: sigmas[step + 1] },
