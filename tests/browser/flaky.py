@@ -9,6 +9,7 @@ from functools import partial
 from export.serve import Handler
 
 PIECE = 1 << 14
+READ_SECONDS = 0.3  # a page loses what it has not read yet when the connection breaks
 
 
 class FlakyServer:
@@ -79,7 +80,7 @@ def refuse(status, **headers):
 
 
 WHOLE = {"whole": True}  # 200 and the whole file, whatever range is asked for
-FROM_ZERO = {"from_zero": True}  # 206 and the whole file, whatever range is asked for
+FROM_ZERO = {"from_zero": True}  # 206 and the whole file, in answer to any range
 WRONG = {"wrong": True}  # a byte of the body is another one
 
 
@@ -116,6 +117,8 @@ class FlakyHandler(Handler):
                 self.wfile.write(piece)
                 self.flaky.sent[name] += len(piece)
                 self.flaky.pace(len(piece))
+            if "cut" in fault:
+                time.sleep(READ_SECONDS)
             if "hold" in fault:
                 self.connection.recv(1)  # until the other side closes
         except OSError:
