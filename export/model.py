@@ -147,15 +147,13 @@ def pack_model(model, writer, progress):
     for component in model.components.values():
         apart = component.apart
         writer.begin(component.name)
-        for name in component.specs:
-            if name not in apart:
-                packed = pack_tensor(component, name, progress)
-                tensors[f"{component.name}.{name}"] = write_tensor(packed, writer)
-                del packed
+        names = (name for name in component.specs if name not in apart)
+        tensors |= pack_tensors(component, names, writer, progress)
         if component.folding:
             tensors |= pack_folding(component, writer, progress)
         if component.image_input:
-            tensors |= pack_image_input(component, writer, progress)
+            writer.begin(component.name, on_demand=True)
+            tensors |= pack_tensors(component, component.image_input, writer, progress)
     writer.finish()
     return tensors
 
@@ -177,10 +175,10 @@ def pack_folding(component, writer, progress):
     return tensors
 
 
-def pack_image_input(component, writer, progress):
+def pack_tensors(component, names, writer, progress):
+    """Writes tensors, one at a time; their manifest entries."""
     tensors = {}
-    writer.begin(component.name, on_demand=True)
-    for name in component.image_input:
+    for name in names:
         packed = pack_tensor(component, name, progress)
         tensors[f"{component.name}.{name}"] = write_tensor(packed, writer)
         del packed
