@@ -98,26 +98,38 @@ export function prepareImage(image, patch) {
 }
 
 /**
- * Lanczos, rows first, rounded to bytes between, as Pillow has it.
+ * Lanczos along one side, then the other, rounded to bytes between. Pillow 13 begins with the
+ * height where that loses more than twice as many pixels as the width; Pillow 12 never does.
  * @param {Image} image
  * @returns {Uint8ClampedArray} [down, across, 3]
  */
-export function shrink({ width, height, rgba }, across, down) {
-  const rows = resample(rgba, lanczosTaps(width, across),
-    { lines: height, line: 4 * width, step: 4 }, { line: 3 * across, step: 3 });
-  return resample(rows, lanczosTaps(height, down),
-    { lines: across, line: 3, step: 3 * across }, { line: 3, step: 3 * across });
+function shrink({ width, height, rgba }, across, down) {
+  const source = { pixels: rgba, width, height, channels: 4 };
+  const order = height - down > 2 * (width - across) ? [shrinkHeight, shrinkWidth]
+    : [shrinkWidth, shrinkHeight];
+  return order.reduce((picture, along) => along(picture, across, down), source).pixels;
+}
+
+function shrinkWidth({ pixels, width, height, channels }, across) {
+  const source = { line: channels * width, step: channels };
+  return { width: across, height, channels: 3, pixels: resample(pixels, height,
+    lanczosTaps(width, across), source, { line: 3 * across, step: 3 }) };
+}
+
+function shrinkHeight({ pixels, width, height, channels }, _, down) {
+  const source = { line: channels, step: channels * width };
+  return { width, height: down, channels: 3, pixels: resample(pixels, width,
+    lanczosTaps(height, down), source, { line: 3, step: 3 * width }) };
 }
 
 /**
  * Three channels along lines.
- * @param {{ lines: number, line: number, step: number }} source how far apart lines, and their
- *   pixels, lie
+ * @param {{ line: number, step: number }} source how far apart lines, and their pixels, lie
  * @param {{ line: number, step: number }} target likewise
  */
-function resample(pixels, taps, source, target) {
-  const result = new Uint8ClampedArray(3 * source.lines * taps.length);
-  for (let n = 0; n < source.lines; n++) {
+function resample(pixels, lines, taps, source, target) {
+  const result = new Uint8ClampedArray(3 * lines * taps.length);
+  for (let n = 0; n < lines; n++) {
     taps.forEach(({ first, weights }, i) => {
       let [r, g, b] = [ONE / 2, ONE / 2, ONE / 2];
       let from = n * source.line + first * source.step;
