@@ -106,8 +106,8 @@ def check_config(config, c):
         for channels in c.encoder.block_out_channels[:-1]:
             if channels % 4:  # of the downsampling kernel
                 config.fail(
-                    f"an encoder stage has {channels} channels, expected a multiple of 4 to "
-                    "encode reference images"
+                    f"a stage of the encoder has {channels} channels, expected a multiple of 4 "
+                    "for reference images"
                 )
     if c.out_channels != 3:
         config.fail(f"out_channels is {c.out_channels}, expected 3 (red, green, blue)")
@@ -117,7 +117,7 @@ def check_half(config, c, half, stages):
     for channels in stages:
         if channels % c.norm_num_groups:
             config.fail(
-                f"a {half} stage has {channels} channels, expected a multiple of "
+                f"a stage of the {half} has {channels} channels, expected a multiple of "
                 f"norm_num_groups {c.norm_num_groups}"
             )
     middle = stages[-1]

@@ -91,8 +91,7 @@ def library(dist, server, browser):
         yield library
 
 
-@pytest.mark.parametrize("size", [(64, 64), (333, 77), (1024, 1024), (1025, 1024), (1500, 901),
-                                  (2000, 2400), (400, 3100)], ids=str)
+@pytest.mark.parametrize("size", [(333, 77), (1025, 1024), (1500, 901), (400, 3100)], ids=str)
 def test_pixels_are_read_as_diffusers_reads_them(size, library):
     """To the bit: what is not shrunk is exact, and Pillow's Lanczos works in whole numbers."""
     image, patch = picture(*size), 16
