@@ -175,11 +175,11 @@ class Pipeline {
 
   /**
    * GPU memory that a picture needs, without drawing it.
-   * @param {{ width: number, height: number, steps?: number, memory?: 'auto' | 'small',
+   * @param {{ width?: number, height?: number, steps?: number, memory?: 'auto' | 'small',
    *   textTokens?: 'padded' | 'trimmed', prompt?: string,
-   *   images?: { width: number, height: number }[] }} request defaults as loaded; trimmed without a
-   *   prompt: the most that any prompt needs; with reference images, if weights stay, what every
-   *   picture but the first needs
+   *   images?: { width: number, height: number }[] }} request defaults as loaded, and as `generate`
+   *   has them; trimmed without a prompt: the most that any prompt needs; with reference images, if
+   *   weights stay, what every picture but the first needs
    * @returns {Promise<{ peakBytes: number }>}
    * @throws {InputError} the size cannot be drawn
    */
@@ -199,8 +199,8 @@ class Pipeline {
    * Bytes that `generate` would download before it draws: 0 for the model's own size and steps,
    * otherwise what the schedule needs besides, unless it is here already; little for the offered
    * sizes in 1 to 8 steps. Reference images need the encoder of the autoencoder.
-   * @param {{ width: number, height: number, steps?: number,
-   *   images?: { width: number, height: number }[] }} request
+   * @param {{ width?: number, height?: number, steps?: number,
+   *   images?: { width: number, height: number }[] }} request defaults as `generate` has them
    * @throws {InputError} the request cannot be drawn
    */
   async extraBytes(request) {

@@ -80,10 +80,11 @@ export class Flux2 {
     const w = (name) => this.#weights.get(name);
     const image = x.rows(S, L);
     g.clone(text, x.rows(0, S));
-    [latents, ...references].reduce((row, tokens) => {
+    let row = S;
+    for (const tokens of [latents, ...references]) {
       g.linear(tokens, w('x_embedder'), { into: x.rows(row, tokens.shape[0]) });
-      return row + tokens.shape[0];
-    }, S);
+      row += tokens.shape[0];
+    }
     const [modImage, modText, modSingle, modFinal] = modulations;
     await this.#weights.layers(blocks('transformer_blocks', doubles), (i) => {
       this.#doubleBlock(i, { x, angles, S, I, modImage, modText });
