@@ -21,6 +21,8 @@ def parse(arguments=None):
         help="print components, bits, bytes and GPU memory per size; write nothing")
     add("--text-encoder-bits", type=int, choices=(4, 8, 16), metavar="N",
         help="4, 8 or 16 (exact); default: 4, and a quantised text encoder as it is")
+    add("--with-image-input", action="store_true",
+        help="also pack what encodes reference images; fetched only when a request has some")
     add("--shard-mib", type=float, metavar="N", help="largest shard (default: the host's)")
     add("--host", default="generic",
         choices=("generic", "hf", "cloudflare-pages", "github-pages"),

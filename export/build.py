@@ -19,12 +19,14 @@ from export.staging import remove_leftovers, staging
 def run(options, shard_bytes):
     """Does what the command line asks. Raises ExportError."""
     source = find_model(options.model, options.text_encoder_bits)
+    choices = {"text_encoder_bits": options.text_encoder_bits,
+               "with_image_input": options.with_image_input}  # fmt: skip
     if options.dry_run:
-        dry_run(open_model(source, options.text_encoder_bits))
+        dry_run(open_model(source, **choices))
         return
     out = Path(options.out)
     weights_url = options.weights_url and options.weights_url.rstrip("/") + "/"
-    told = [options.text_encoder_bits, options.host, shard_bytes, weights_url]
+    told = [choices, options.host, shard_bytes, weights_url]
     digest = fingerprint(source, told)
     if is_current(out, digest):
         remove_leftovers(out)
@@ -32,7 +34,7 @@ def run(options, shard_bytes):
         finish(options, out)
         return
     start = time.monotonic()
-    model = open_model(source, options.text_encoder_bits)
+    model = open_model(source, **choices)
     with staging(out) as partial:
         write_model(partial, model, shard_bytes, weights_url)
         if not weights_url:
