@@ -51,8 +51,6 @@ export async function draw({ g, stages, files, manifest }, tokens, request, hook
   const [L, C] = [imageTokens(manifest, request), transformer.in_channels];
   const { steps, images = [] } = request;
   const clock = stopwatch();
-  const running = (name) => files.floats(`autoencoder.bn.running_${name}`);
-  const [mean, variance] = await Promise.all(['mean', 'var'].map(running)); // of the latents
 
   // 1 prompt -> encoder rows, a [S, Dt] per tap
   onProgress({ stage: 'encode', step: 0, steps });
@@ -97,10 +95,11 @@ export async function draw({ g, stages, files, manifest }, tokens, request, hook
       await observe(`velocity.${step}`, [L, C], velocity);
       g.addScaled(latents, velocity, Math.fround(sigmas[step + 1] - sigmas[step]));
       if (onPreview && preview) {
-        const [now, v] = [await g.read(latents, { signal }), await g.read(velocity, { signal })]
-          .map((bytes) => new Float32Array(bytes));
-        onPreview({ step, steps, ...previewOf({ latents: now, velocity: v, sigma: sigmas[step + 1] },
-          grid, { mean, variance, eps: autoencoder.batch_norm_eps }, preview) });
+        const read = async (tensor) => new Float32Array(await g.read(tensor, { signal }));
+        const drawn = { latents: await read(latents), velocity: await read(velocity),
+          sigma: sigmas[step + 1] };
+        const norm = { ...statistics, eps: autoencoder.batch_norm_eps };
+        onPreview({ step, steps, ...previewOf(drawn, grid, norm, preview) });
       }
       g.release(velocity);
       await g.drain({ signal });
