@@ -103,6 +103,15 @@ class Model:
         """Bytes of the shards that are fetched only when a request needs them."""
         return sum(shard_bytes(component.on_demand) for component in self.components.values())
 
+    def shard_sizes(self, most):
+        """Bytes of every shard, where one may have `most`."""
+        sizes = []
+        for component in self.components.values():
+            for run in (*component.first, *component.on_demand):
+                full, rest = divmod(shard_bytes([run]), most)
+                sizes += [most] * full + [rest] * (rest > 0)
+        return sizes
+
     def peak_gpu_bytes(self, size):
         config = {name: component.config for name, component in self.components.items()}
         resident = {name: component.gpu_bytes for name, component in self.components.items()}

@@ -1,6 +1,7 @@
 /** The studio: what the visitor does and what the worker says, each turned into a state. */
 
 import { startWorker } from './client.js';
+import { keepShell } from './offline.js';
 import { encodePng, savePng } from './picture.js';
 import { readRequest, rollSeed } from './request.js';
 import { fail, set, state } from './state.js';
@@ -184,3 +185,4 @@ if (/Mac|iPhone|iPad/.test(navigator.platform)) byId('shortcut').textContent = '
 readPage();
 listen();
 restart();
+keepShell();
