@@ -14,6 +14,7 @@ const SCOPE = self.registration.scope;
 const OURS = `trefoil ${SCOPE} `; // other sites of the same origin have caches of their own
 const CACHE = OURS + version;
 const TAKE_OVER = 'take over';
+const ONCE_MORE = '<!doctype html><link rel="icon" href="data:,">'; // asks for no favicon.ico
 
 /** What the browser asks for, as the list has it; undefined: none of ours. */
 function fileOf({ method, url }) {
@@ -51,7 +52,7 @@ async function removeOld() {
 /** From this version's cache; from the network where the browser has dropped it. */
 async function answer(request, name) {
   if (request.mode === 'navigate' && await giveWay()) {
-    return new Response(null, { headers: { Refresh: '0' } });
+    return new Response(ONCE_MORE, { headers: { 'Content-Type': 'text/html', Refresh: '0' } });
   }
   const kept = await (await caches.open(CACHE)).match(new URL(name, SCOPE));
   return kept ?? fetch(request);
