@@ -158,12 +158,21 @@ def test_a_new_version_is_taken_whole_and_not_under_an_open_page(host, open_brow
     assert [line for line in page.logged if "adapter" not in line] == []
 
 
-def test_a_half_replaced_site_is_not_kept(host, open_browser):
-    """Files that are not the list's: the new list may come a moment later."""
+def test_where_it_cannot_be_kept_it_is_not_and_nothing_breaks(host, open_browser, server, tmp_path):
+    """In a frame of another site without storage; with files that are not the list's, as when a
+    site is just being replaced."""
+    (tmp_path / "outer").mkdir()
+    (tmp_path / "outer" / "index.html").write_text(
+        f'<!doctype html><link rel="icon" href="data:,"><iframe src="{host.url}"></iframe>')
+    page = open_page(open_browser(flags=[]))
+    page.goto(server(tmp_path / "outer").replace("127.0.0.1", "localhost"))
+    frame = page.frame(url=host.url)
+    expect(frame.get_by_role("alert")).to_be_visible(timeout=DRAWN_MS)
+    assert kept(frame) is False
     with (host.folder / "studio" / "strings.js").open("ab") as file:
         file.write(b"\n")
-    page = open_page(open_browser(flags=[]))
     page.goto(host.url)
     assert kept(page) is False
     page.reload()
     expect(page.get_by_role("alert")).to_be_visible(timeout=DRAWN_MS)
+    assert [line for line in page.logged if "adapter" not in line] == []

@@ -67,7 +67,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer({"error": hub.refusal[2]}, hub.refusal[1])
         if path == "/api/repos/create":
             return self.create(json.loads(body))
-        if match := BATCH.fullmatch(path):
+        if BATCH.fullmatch(path):
             return self.answer({"transfer": "basic", "objects": [
                 self.upload_of(item) for item in json.loads(body)["objects"]]})
         repository, action = self.find()
@@ -135,11 +135,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             elif kind == "deletedFile":
                 del repository.files[path]
             changed.append((kind, path))
+        kind, name, _ = CALL.fullmatch(urlsplit(self.path).path).groups()
+        url = f"{hub.url}/{'spaces/' if kind == 'spaces' else ''}{name}/commit"
         seed = repr((repository.head, sorted(repository.files), changed)).encode()
         repository.commits.append(hashlib.sha1(seed).hexdigest())
         hub.log.append(("commit", repository.kind, changed))
         return self.answer({"success": True, "commitOid": repository.head,
-                            "commitUrl": f"{hub.url}/x/commit/{repository.head}"})
+                            "commitUrl": f"{url}/{repository.head}"})
 
     def read_chunks(self):
         pieces = []
