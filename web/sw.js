@@ -13,6 +13,8 @@ const { version, files } = self.SHELL;
 const SCOPE = self.registration.scope;
 const OURS = `trefoil ${SCOPE} `; // other sites of the same origin have caches of their own
 const CACHE = OURS + version;
+/** Where the site is being built, the newest file counts; elsewhere one version throughout. */
+const BUILDING = ['localhost', '127.0.0.1', '[::1]'].includes(self.location.hostname);
 const TAKE_OVER = 'take over';
 const ONCE_MORE = '<!doctype html><link rel="icon" href="data:,">'; // asks for no favicon.ico
 
@@ -54,8 +56,9 @@ async function answer(request, name) {
   if (request.mode === 'navigate' && await giveWay()) {
     return new Response(ONCE_MORE, { headers: { 'Content-Type': 'text/html', Refresh: '0' } });
   }
-  const kept = await (await caches.open(CACHE)).match(new URL(name, SCOPE));
-  return kept ?? fetch(request);
+  const kept = async () => (await caches.open(CACHE)).match(new URL(name, SCOPE));
+  if (BUILDING) return fetch(request).catch(async (error) => await kept() ?? Promise.reject(error));
+  return await kept() ?? fetch(request);
 }
 
 /** Lets a newer worker take over when no page but the one being opened is left. */

@@ -16,6 +16,8 @@ from export.serve import make_server
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 SMALL = "?prompt=a+red+maple&seed=1&width=64&height=64&steps=1"
 DRAWN_MS = 60_000
+ACTIVE = """navigator.serviceWorker.getRegistration().then((registration) =>
+  registration?.active?.state === 'activated' || null)"""
 
 
 class Host:
@@ -116,7 +118,7 @@ def test_after_one_load_the_studio_draws_without_its_server(host, browser):
     page.goto(host.url + SMALL)
     expect(page.get_by_text("Ready ·")).to_be_visible(timeout=DRAWN_MS)
     draw(page)  # fetches what this size and number of steps need besides
-    assert kept(page) is True
+    assert until(page, ACTIVE) is True
     [cache] = caches_of(page)
     urls = page.evaluate("async (name) => (await (await caches.open(name)).keys()).map("
                          "({ url }) => url)", cache)  # fmt: skip
@@ -135,15 +137,16 @@ def test_after_one_load_the_studio_draws_without_its_server(host, browser):
 
 
 def test_a_new_version_is_taken_whole_and_not_under_an_open_page(host, open_browser):
+    url = host.url.replace("127.0.0.1", "studio.localhost")  # a host like any other to the worker
     page = open_page(open_browser(flags=[]))  # without WebGPU: no model is loaded
-    page.goto(host.url)
+    page.goto(url)
     assert kept(page) is True
     page.reload()  # from here on the worker answers for this page
     [first] = caches_of(page)
     change(host.folder, "index.html", "<h1>", "<h1>New ")
     change(host.folder, "studio/strings.js", "Your picture starts", "Your new picture starts")
     other = page.context.new_page()
-    other.goto(host.url)
+    other.goto(url)
     newer(other)
     other.reload()
     expect(other.get_by_role("alert")).to_be_visible(timeout=DRAWN_MS)
@@ -156,6 +159,16 @@ def test_a_new_version_is_taken_whole_and_not_under_an_open_page(host, open_brow
     [second] = caches_of(other)
     assert second != first
     assert [line for line in page.logged if "adapter" not in line] == []
+
+
+def test_where_the_site_is_being_built_a_reload_shows_the_last_build(host, open_browser):
+    page = open_page(open_browser(flags=[]))
+    page.goto(host.url)
+    assert kept(page) is True
+    page.reload()
+    change(host.folder, "index.html", "<h1>", "<h1>New ")
+    page.reload()
+    expect(page.locator("h1")).to_contain_text("New")
 
 
 def test_where_it_cannot_be_kept_it_is_not_and_nothing_breaks(host, open_browser, server, tmp_path):

@@ -91,6 +91,7 @@ const workerSays = {
     set({ phase: 'ready', info, modelBytes, sizes, patch, drawNext: false });
     if (drawNext) draw();
     askExtra();
+    keepShell();
   },
 
   extra({ request, bytes }) {
@@ -185,4 +186,3 @@ if (/Mac|iPhone|iPad/.test(navigator.platform)) byId('shortcut').textContent = '
 readPage();
 listen();
 restart();
-keepShell();

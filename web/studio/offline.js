@@ -3,7 +3,8 @@
 const WORKER_URL = new URL('../sw.js', import.meta.url);
 
 /**
- * Starts the service worker (sw.js), which keeps pages, scripts and kernels.
+ * Starts the service worker (sw.js), which keeps pages, scripts and kernels. Called when the model is
+ * here: before that nothing could be drawn without a network, and nothing is fetched unasked.
  * Refused in frames of other sites, from file: and from plain http: beyond this machine; then
  * everything works, but only with a network.
  * @returns {Promise<boolean>} whether this version or an earlier one is kept
