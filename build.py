@@ -10,7 +10,7 @@ from export import environment
 
 ROOT = Path(__file__).resolve().parent
 EMBEDDED = ROOT / "models" / "garden-ternary"
-WEB_ADDRESS = re.compile(r"https?://[\w.:\[\]-]+(/[\w./~%:@+-]*)?")
+WEB_ADDRESS = re.compile(r"https?://[\w.:\[\]-]+(/[^\s\"'<>?#]*)?")
 HUB_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 

@@ -105,8 +105,10 @@ def dry_run(model, options, shard_bytes, places):
 
 def finish(options, out, beside, digest, places):
     if options.publish:
-        publish.publish(places, options.private, out, beside)
-        record(out, digest, beside)
+        try:
+            publish.publish(places, options.private, out, beside)
+        finally:  # the site may name its weights' commit now, and is whole in either case
+            record(out, digest, beside)
     if options.serve is not None:
         serve.serve(out, options.serve, sys.stderr)
 

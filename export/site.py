@@ -59,7 +59,9 @@ def pin(folder, places):
     """Names the weights' commit, which is known only once they are uploaded."""
     path = folder / "model" / "manifest.json"
     manifest = json.loads(path.read_text(encoding="utf-8"))
-    write_manifest(path, manifest | {"weights_url": places.weights_url})
+    partial = path.with_name("manifest.partial")
+    write_manifest(partial, manifest | {"weights_url": places.weights_url})
+    partial.replace(path)
     shell.write_shell(folder)
 
 

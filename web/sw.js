@@ -4,7 +4,7 @@
  *
  * shell.js, written with the site, lists the shell; a browser that finds it changed installs this
  * worker anew. A shell is used whole: its files come from one cache under the version of its list,
- * and a new one takes over when a page is opened that is the only one.
+ * and a new one takes over when a page is opened and no other is open.
  */
 
 importScripts('./shell.js');
@@ -16,7 +16,7 @@ const CACHE = OURS + version;
 /** Where the site is being built, the newest file counts; elsewhere one version throughout. */
 const BUILDING = ['localhost', '127.0.0.1', '[::1]'].includes(self.location.hostname);
 const TAKE_OVER = 'take over';
-const ONCE_MORE = '<!doctype html><link rel="icon" href="data:,">'; // asks for no favicon.ico
+const BLANK = '<!doctype html><link rel="icon" href="data:,">'; // asks for no favicon.ico
 
 /** What the browser asks for, as the list has it; undefined: none of ours. */
 function fileOf({ method, url }) {
@@ -52,20 +52,31 @@ async function removeOld() {
 }
 
 /** From this version's cache; from the network where the browser has dropped it. */
-async function answer(request, name) {
-  if (request.mode === 'navigate' && await giveWay()) {
-    return new Response(ONCE_MORE, { headers: { 'Content-Type': 'text/html', Refresh: '0' } });
+async function answer({ request, resultingClientId }, name) {
+  if (request.mode === 'navigate' && await givesWay(resultingClientId)) {
+    return new Response(BLANK, { headers: { 'Content-Type': 'text/html', Refresh: '0' } });
   }
   const kept = async () => (await caches.open(CACHE)).match(new URL(name, SCOPE));
   if (BUILDING) return fetch(request).catch(async (error) => await kept() ?? Promise.reject(error));
   return await kept() ?? fetch(request);
 }
 
-/** Lets a newer worker take over when no page but the one being opened is left. */
-async function giveWay() {
+let blank; // the id of the last blank page
+
+/**
+ * Lets a newer worker take over when no page but the one being opened is left. A single other page
+ * may be the one that is being replaced: a blank page in its place, which asks once more, tells.
+ * @returns {Promise<boolean>} whether the page that is being opened is to be blank
+ */
+async function givesWay(opened) {
   const { waiting } = self.registration;
-  if (!waiting || (await self.clients.matchAll()).length > 1) return false;
-  waiting.postMessage(TAKE_OVER);
+  if (!waiting) return false;
+  const pages = await self.clients.matchAll();
+  const others = pages.filter(({ id }) => id !== blank);
+  const asked = others.length < pages.length;
+  if (others.length > 1 || others.length && asked) return false;
+  if (!others.length) waiting.postMessage(TAKE_OVER);
+  blank = opened;
   return true;
 }
 
@@ -74,5 +85,5 @@ self.addEventListener('activate', (event) => event.waitUntil(removeOld()));
 self.addEventListener('message', ({ data }) => data === TAKE_OVER && self.skipWaiting());
 self.addEventListener('fetch', (event) => {
   const name = fileOf(event.request);
-  if (name) event.respondWith(answer(event.request, name));
+  if (name) event.respondWith(answer(event, name));
 });

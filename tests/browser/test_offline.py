@@ -151,6 +151,12 @@ def test_a_new_version_is_taken_whole_and_not_under_an_open_page(host, open_brow
     other.reload()
     expect(other.get_by_role("alert")).to_be_visible(timeout=DRAWN_MS)
     expect(other.locator("h1")).not_to_contain_text("New")
+    other.close()
+    other = page.context.new_page()  # beside one page, which must not be mistaken for this one
+    other.goto(url)
+    expect(other.get_by_role("alert")).to_be_visible(timeout=DRAWN_MS)
+    expect(other.locator("h1")).not_to_contain_text("New")
+    assert caches_of(page)[0] == first
     page.close()
     other.reload()
     expect(other.locator("h1")).to_contain_text("New", timeout=DRAWN_MS)
@@ -169,6 +175,10 @@ def test_where_the_site_is_being_built_a_reload_shows_the_last_build(host, open_
     change(host.folder, "index.html", "<h1>", "<h1>New ")
     page.reload()
     expect(page.locator("h1")).to_contain_text("New")
+    session = page.context.new_cdp_session(page)
+    assert session.send("Page.getAppManifest")["errors"] == []
+    hindrances = session.send("Page.getInstallabilityErrors")["installabilityErrors"]
+    assert [each["errorId"] for each in hindrances] == ["in-incognito"]  # the tests' own profile
 
 
 def test_where_it_cannot_be_kept_it_is_not_and_nothing_breaks(host, open_browser, server, tmp_path):

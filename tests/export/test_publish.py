@@ -135,15 +135,18 @@ def test_a_dry_run_tells_everything_and_asks_nobody(hub, publish, tmp_path):
 
 
 def test_a_connection_that_breaks_off_is_taken_up_again(hub, publish):
-    assert publish(*BOTH, "--dry-run").returncode == 0
     hub.refusal = ("/api/models/me/weights/commit", 500, "")
     fails(publish(*BOTH), "the hub has a problem")
     stored = [entry for entry in hub.log if entry[0] == "put"]
     assert stored and not hub.repositories["models", "me/weights"].files
     hub.log.clear()
+    hub.refusal = ("/api/spaces/me/space/commit", 500, "")
+    fails(publish(*BOTH), "--publish me/space: the hub has a problem")
     hub.refusal = None
-    assert publish(*BOTH).returncode == 0
+    result = publish(*BOTH)
+    assert result.returncode == 0 and "nothing to do" in result.stdout, "packed anew"
     assert [entry for entry in hub.log if entry[0] == "put"] == []
+    assert [entry[1] for entry in hub.log if entry[0] == "commit"] == ["models", "spaces"]
 
 
 def test_a_cut_upload_is_repeated(hub, publish, tmp_path, build, mlx):

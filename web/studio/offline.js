@@ -13,7 +13,8 @@ export async function keepShell() {
   try {
     const workers = navigator.serviceWorker;
     const registration = await workers.register(WORKER_URL, { updateViaCache: 'none' });
-    return Boolean(registration.active) || await installed(registration.installing);
+    return Boolean(registration.active)
+      || await installed(registration.installing ?? registration.waiting);
   } catch {
     return false;
   }
