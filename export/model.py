@@ -120,6 +120,15 @@ class Model:
         """Those of them that reference images need."""
         return sum(shard_bytes(component.for_images) for component in self.components.values())
 
+    def shard_sizes(self, most):
+        """Bytes of every shard, where one may have `most`."""
+        sizes = []
+        for component in self.components.values():
+            for run in (*component.first, *component.on_demand):
+                full, rest = divmod(shard_bytes([run]), most)
+                sizes += [most] * full + [rest] * (rest > 0)
+        return sizes
+
     def peak_gpu_bytes(self, size, images=()):
         """About the most GPU memory for a picture of `size` from reference images of `images`."""
         config = {name: component.config for name, component in self.components.items()}

@@ -117,6 +117,15 @@ def dropped_table(model):
     return table(rows, left=(0, 3))
 
 
+def files_table(files, shards, apart):
+    """Files of the site ({path: bytes}) and of its shards; `apart`: these lie elsewhere."""
+    weights = "weights, in a folder beside" if apart else "weights, in model/"
+    rows = [("written", "files", "bytes", "largest")]
+    for name, sizes in (("site, weights apart", files.values()), (weights, shards)):
+        rows.append((name, f"{len(sizes):,}", f"{sum(sizes):,}", f"{max(sizes):,}"))
+    return table(rows)
+
+
 def memory_table(model):
     """The most GPU memory that drawing takes, per size that the page offers.
 

@@ -37,5 +37,6 @@ def test_help_tells_the_options(build):
     result = build("--help")
     assert result.status == 0 and "onnx" not in result.stdout
     for option in ("--model", "--out", "--dry-run", "--text-encoder-bits", "--shard-mib", "--host",
-                   "--weights-url", "--serve"):  # fmt: skip
+                   "--weights-url", "--publish", "--weights-repo", "--private",
+                   "--serve"):  # fmt: skip
         assert option in result.stdout

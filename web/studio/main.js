@@ -1,6 +1,7 @@
 /** The studio: what the visitor does and what the worker says, each turned into a state. */
 
 import { startWorker } from './client.js';
+import { keepShell } from './offline.js';
 import { encodePng, savePng } from './picture.js';
 import { readRequest, rollSeed } from './request.js';
 import { fail, set, state } from './state.js';
@@ -90,6 +91,7 @@ const workerSays = {
     set({ phase: 'ready', info, modelBytes, sizes, patch, drawNext: false });
     if (drawNext) draw();
     askExtra();
+    keepShell();
   },
 
   extra({ request, bytes }) {
