@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 import jinja2
 
+from export.sizes import size_groups
+
 ROOT = Path(__file__).resolve().parent.parent
 LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*")
 HEADERS = """\
@@ -106,7 +108,8 @@ def page_values(model, weights_url):
         "download_bytes": model.first_bytes,
         "width": model.pipeline.width,
         "height": model.pipeline.height,
-        "sizes": model.pipeline.sizes,
+        "pipeline": model.pipeline.manifest(),
+        "size_groups": size_groups(model.pipeline.sizes, model.peak_gpu_bytes),
         "steps": model.pipeline.num_inference_steps,
         "prompts": model.pipeline.prompts,
         "patch": model.patch,

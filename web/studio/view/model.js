@@ -1,0 +1,30 @@
+/** The model's bar, what can be done about the model, and what is known of this device. */
+
+import { canCancel, canDelete } from '../state.js';
+import * as text from '../strings.js';
+import { byId, enable, offer, show, write, writeRows } from './document.js';
+
+export function renderModel(state) {
+  const { phase, stored, storage, unfinished } = state;
+  byId('model-bar').value = loaded(state);
+  write('model-text', text.modelText(state));
+  offer('pause', phase === 'loading' || phase === 'paused', 'cancel');
+  write('pause', text.pauseButton(state));
+  enable('cancel', canCancel(state));
+  show('unfinished', Boolean(unfinished));
+  write('unfinished-text', unfinished ? text.unfinishedText(unfinished) : '');
+  show('device', Boolean(state.device));
+  writeRows('device-rows', text.deviceRows(state));
+  offer('keep', Boolean(storage) && !storage.refused && !storage.persisted, 'device-title');
+  offer('delete', stored?.bytes > 0, 'device-title');
+  enable('delete', canDelete(state));
+  write('delete', text.deleteButton(stored?.bytes ?? 0));
+  offer('own-tab', storage?.refused && window.top !== window.self, 'device-title');
+}
+
+/** @returns {number} 0..1, how much of the model is here */
+export function loaded({ phase, download }) {
+  if (phase === 'ready' || phase === 'drawing') return 1;
+  const known = (phase === 'loading' || phase === 'paused') && download;
+  return known ? download.loadedBytes / download.totalBytes : 0;
+}
