@@ -16,8 +16,8 @@ import { Ops } from './engine/ops.js';
 import { KERNELS, selfCheck } from './engine/selfcheck.js';
 import { Stages } from './engine/stages.js';
 import { openWinners } from './engine/winners.js';
-import { fetchManifest } from './loader/manifest.js';
-import { openShards } from './loader/shards.js';
+import { fetchManifest, resolve } from './loader/manifest.js';
+import { STORAGES, openShards } from './loader/shards.js';
 import { TensorFiles } from './loader/tensors.js';
 import * as flux2 from './models/flux2_pipeline.js';
 import { MAX_STEPS, TEXT_TOKENS, checkChoice, checkRequest, checkSize, checkSteps }
@@ -25,6 +25,7 @@ import { MAX_STEPS, TEXT_TOKENS, checkChoice, checkRequest, checkSize, checkStep
 import { PromptTokenizer } from './models/tokenizer.js';
 
 export { inspectDevice };
+export { deleteModel, storedBytes } from './loader/stored.js';
 export * from './engine/errors.js';
 
 const FAMILIES = { flux2 };
@@ -37,17 +38,19 @@ const ZEROS = { read: async (shard, offset, bytes) => new Uint8Array(bytes) };
 const MEMORY_BUDGET = 2 ** 30;
 
 /**
- * Checks the device, then downloads the model.
+ * Checks the device, then downloads the model. To pause, abort; calling it again goes on.
  * @param {string | URL} manifestUrl
  * @param {object} [options]
  * @param {AbortSignal} [options.signal]
- * @param {(progress: { phase: 'check' | 'download', loadedBytes: number, totalBytes: number,
- *   file?: string }) => void} [options.onProgress]
+ * @param {(progress: { phase: 'check' | 'wait' | 'download', loadedBytes: number,
+ *   totalBytes: number, cachedBytes: number, file?: string, retryInMs?: number }) => void}
+ *   [options.onProgress] wait: for another tab that downloads; cachedBytes of the loadedBytes were
+ *   on this device before; retryInMs: the file is tried again then
  * @param {'f32' | 'f16' | 'int8'} [options.precision] the least exact operands that a kernel may
  *   have, default f32; sums and everything between kernels are f32 always. The fastest kernel that
  *   is allowed is taken where it can be measured, on a CPU the least exact
- * @param {'auto' | 'opfs' | 'memory'} [options.storage] where the files are kept; auto: OPFS, else
- *   memory
+ * @param {'auto' | 'opfs' | 'cache' | 'memory'} [options.storage] where the files are kept; auto:
+ *   the private file system (OPFS), else the Cache API, else memory; `info.storage` tells
  * @param {number} [options.memoryBudget] bytes of weights that may stay on the GPU between pictures
  * @param {'auto' | 'small'} [options.memory] small: nothing stays, and the denoiser's blocks are
  *   loaded anew in each step; slower, the same picture
@@ -63,16 +66,21 @@ export async function loadPipeline(manifestUrl, options = {}) {
   const { precision = 'f32', storage = 'auto', memoryBudget = MEMORY_BUDGET } = options;
   const { memory = 'auto', textTokens = 'padded' } = options;
   checkChoice('precision', precision, PRECISIONS);
+  checkChoice('storage', storage, STORAGES);
   checkChoice('memory', memory, MEMORY);
   checkChoice('textTokens', textTokens, TEXT_TOKENS);
-  const url = new URL(manifestUrl, globalThis.location?.href ?? import.meta.url);
+  const url = resolve(manifestUrl);
   const manifest = await fetchManifest(url, signal);
   const family = FAMILIES[manifest.family];
   if (!family) {
     throw new ModelError(`${url}: family ${manifest.family}; `
       + `this engine draws ${Object.keys(FAMILIES)}`);
   }
-  onProgress({ phase: 'check', loadedBytes: 0, totalBytes: downloadBytes(manifest) });
+  const base = new URL(manifest.weights_url ?? '.', url);
+  const store = await openShards(manifest.shards, base, storage);
+  const cachedBytes = store.keptBytes(store.first);
+  onProgress({ phase: 'check', loadedBytes: cachedBytes, totalBytes: downloadBytes(manifest),
+    cachedBytes });
   const { device, adapter } = await openDevice();
   const defaults = { memory, textTokens };
   const pipeline = new Pipeline({ manifest, family, device, adapter, memoryBudget, defaults,
@@ -80,11 +88,11 @@ export async function loadPipeline(manifestUrl, options = {}) {
   try {
     await pipeline.check();
     throwIfAborted(signal);
-    const base = new URL(manifest.weights_url ?? '.', url);
-    await pipeline.download(base, url, { storage, signal, onProgress });
+    await pipeline.download(store, url, { signal, onProgress });
     return pipeline;
   } catch (error) {
     pipeline.destroy();
+    store.leave();
     throw error;
   }
 }
@@ -101,6 +109,7 @@ class Pipeline {
   #ops;
   #budget;
   #defaults;
+  #store;
   #files;
   #stages;
   #tokenizer;
@@ -145,17 +154,12 @@ class Pipeline {
     await selfCheck(this.#ops, variants.values());
   }
 
-  /**
-   * Fetches shards and tokenizer.
-   * `base` is the weights' folder, `manifestUrl` says where the tokenizer lies.
-   */
-  async download(base, manifestUrl, options) {
-    const [store, tokenizer] = await Promise.all([
-      openShards(this.#manifest.shards, base, options),
-      PromptTokenizer.load(this.#manifest, manifestUrl, options.signal),
-    ]);
+  /** Fetches the tokenizer, which lies beside the manifest, and the shards. */
+  async download(store, manifestUrl, { signal, onProgress }) {
+    this.#tokenizer = await PromptTokenizer.load(this.#manifest, manifestUrl, signal);
+    await store.fetch(store.first, { signal, onProgress });
+    this.#store = store;
     this.#files = new TensorFiles(this.#manifest, store);
-    this.#tokenizer = tokenizer;
     this.#stages = this.#openStages(this.#ops, this.#files, this.#defaults.memory);
   }
 
@@ -166,6 +170,7 @@ class Pipeline {
     return {
       name, family, variant, pipeline, patch,
       bytes: downloadBytes(this.#manifest),
+      storage: this.#store.kind,
       device: { vendor, architecture, description },
       kernels: this.#choice.table,
     };

@@ -1,4 +1,4 @@
-"""Drives trefoil.js in a page of its own: one pipeline, its pictures, every stage's tensors."""
+"""Drives trefoil.js in a page or worker of its own: one pipeline, pictures, stages' tensors."""
 
 import base64
 
@@ -48,6 +48,12 @@ async (url) => {
   };
 }
 """
+WORKER = """
+() => {
+  const blob = new Blob([], { type: 'text/javascript' });
+  globalThis.worker = new Worker(URL.createObjectURL(blob), { type: 'module' });
+}
+"""
 TYPES = {"Float32Array": "<f4", "Int32Array": "<i4"}
 
 
@@ -63,10 +69,12 @@ class LibraryError(Exception):
 class Library:
     """trefoil.js of the site at `url`, in a page of its own with nothing kept from before.
 
-    `context` in place of a new one of the browser's is closed at the end, too.
+    `context` in place of a new one of the browser's is closed at the end, too; with `worker` the
+    library runs in a dedicated worker of the page.
     """
 
-    def __init__(self, browser, url, context=None):
+    def __init__(self, browser, url, context=None, worker=False):
+        self.url = url
         self.context = context or browser.new_context()
         self.page = self.context.new_page()
         self.complaints = []  # what the browser says of invalid WebGPU, among other things
@@ -75,13 +83,19 @@ class Library:
         self.page.route(url + "empty.html", lambda route: route.fulfill(
             body="<!doctype html><title>empty</title>", content_type="text/html"))
         self.page.goto(url + "empty.html")
-        self.page.evaluate(SETUP, url)
+        self.scope = self.start_worker() if worker else self.page
+        self.scope.evaluate(SETUP, url)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
         self.context.close()
+
+    def start_worker(self):
+        with self.page.expect_worker() as started:
+            self.page.evaluate(WORKER)
+        return started.value
 
     def load(self, manifest="model/manifest.json", **options):
         """Loads a pipeline in place of the last one; returns its info."""
@@ -107,7 +121,7 @@ class Library:
         return drawn
 
     def call(self, script, argument):
-        outcome = self.page.evaluate(script, argument)
+        outcome = self.scope.evaluate(script, argument)
         if "error" in outcome:
             raise LibraryError(**outcome["error"])
         return outcome["value"]

@@ -7,6 +7,11 @@ const NEEDED = [
   'components', 'shards', 'tensors',
 ];
 
+/** A manifest's address, relative to the page; where there is no page, to the library. */
+export function resolve(manifestUrl) {
+  return new URL(manifestUrl, globalThis.location?.href ?? new URL('..', import.meta.url));
+}
+
 /**
  * @param {string | URL} url
  * @param {AbortSignal} [signal]
@@ -41,18 +46,23 @@ export async function fetchJson(url, signal) {
   }
 }
 
-/** fetch, with failures told as sentences that name the file. */
+/**
+ * fetch, with failures told as sentences that name the file.
+ * @throws {DownloadError} `response` is the server's, undefined where none came
+ */
 export async function fetchFile(url, options) {
   let response;
   try {
     response = await fetch(url, options);
   } catch (cause) {
-    if (cause.name === 'AbortError') throw cause;
+    if (options?.signal?.aborted) throw cause;
     throw new DownloadError(`${url} could not be fetched: ${cause.message}. `
       + 'Check the connection and try again.', { cause });
   }
   if (!response.ok) {
-    throw new DownloadError(`${url} could not be fetched: the server answered ${response.status}.`);
+    const error = new DownloadError(
+      `${url} could not be fetched: the server answered ${response.status}.`);
+    throw Object.assign(error, { response });
   }
   return response;
 }

@@ -1,221 +1,220 @@
 /**
- * The model's files: downloaded once, verified by SHA-256, kept in the browser's private file
- * system or in memory.
+ * The model's files: downloaded once, verified by SHA-256, kept in the best storage that the
+ * browser grants. What an abort, a reload or a killed tab leaves, the next load goes on with.
  */
-import { DownloadError } from '../engine/errors.js';
-import { fetchFile } from './manifest.js';
+import { DownloadError, throwIfAborted } from '../engine/errors.js';
+import { CacheKeeper } from './cache.js';
+import { download } from './download.js';
+import { StorageError, partOf, storing } from './draft.js';
+import { Hasher } from './hash.js';
+import { takeLock } from './lock.js';
+import { MemoryKeeper } from './memory.js';
+import { OpfsKeeper } from './opfs.js';
 
 const PARALLEL = 3;
-const FOLDER = 'trefoil';
+
+/** What each choice tries, best first. A disk that gets full midway ends in memory. */
+const CHOICES = {
+  auto: [OpfsKeeper, CacheKeeper, MemoryKeeper],
+  opfs: [OpfsKeeper, MemoryKeeper],
+  cache: [CacheKeeper, MemoryKeeper],
+  memory: [MemoryKeeper],
+};
+export const STORAGES = Object.keys(CHOICES);
+const WEAKEST_FIRST = ['memory', 'cache', 'opfs'];
 
 /**
- * Downloads what is not kept yet, apart from the shards that are only fetched on demand.
+ * Looks up what is kept; downloads nothing.
  * @param {object[]} shards all of the manifest's: { file, bytes, sha256, onDemand? }
  * @param {URL} base folder of the files
- * @param {{ storage?: 'auto' | 'opfs' | 'memory', signal?: AbortSignal,
- *   onProgress?: (p: object) => void }} options
+ * @param {'auto' | 'opfs' | 'cache' | 'memory'} [storage]
  * @returns {Promise<ShardStore>}
- * @throws {DownloadError} a file is missing, or its bytes are wrong twice
+ * @throws {DownloadError} the storage that was asked for is refused
  */
-export async function openShards(shards, base, options = {}) {
-  const store = new ShardStore(shards, base, await openKeeper(options.storage ?? 'auto'));
-  const first = [...shards.keys()].filter((index) => !shards[index].onDemand);
-  await store.fetch(first, options);
+export async function openShards(shards, base, storage = 'auto') {
+  const keepers = [];
+  for (const Keeper of CHOICES[storage]) {
+    try {
+      keepers.push(await Keeper.open(shards));
+    } catch (cause) {
+      if (storage === 'auto') continue; // refused in some frames and private windows
+      throw new DownloadError(`This page may not keep files: ${cause.message}.`, { cause });
+    }
+  }
+  const store = new ShardStore(shards, base, keepers);
+  await store.survey();
   return store;
 }
 
 export class ShardStore {
   #shards;
   #base;
-  #keeper;
+  #keepers;
+  #takers; // those that take further shards; the first one does
+  #homes = new Map(); // file -> the keeper that has it, verified
+  #parts = new Map(); // file -> bytes of it that are kept, but not all
 
-  constructor(shards, base, keeper) {
+  constructor(shards, base, keepers) {
     this.#shards = shards;
     this.#base = base;
-    this.#keeper = keeper;
+    this.#keepers = keepers;
+    this.#takers = [...keepers];
+  }
+
+  /** Looks again: another tab may have downloaded meanwhile. */
+  async survey() {
+    this.#homes.clear();
+    this.#parts.clear();
+    for (const keeper of this.#keepers) {
+      const kept = new Map((await keeper.list()).map(({ name, bytes }) => [name, bytes]));
+      for (const { file, bytes } of this.#shards) {
+        if (this.#homes.has(file)) continue;
+        if (kept.get(file) === bytes) this.#homes.set(file, keeper);
+        else if (keeper === this.#takers[0]) this.#parts.set(file, kept.get(partOf(file)) ?? 0);
+      }
+    }
+  }
+
+  /** Indices of the shards that a first picture needs. */
+  get first() {
+    return [...this.#shards.keys()].filter((index) => !this.#shards[index].onDemand);
+  }
+
+  /** The weakest storage that is in use: 'opfs' | 'cache' | 'memory'. */
+  get kind() {
+    const used = new Set(Array.from(this.#homes.values(), ({ kind }) => kind));
+    return WEAKEST_FIRST.find((kind) => used.has(kind)) ?? this.#takers[0].kind;
+  }
+
+  /** Bytes of these shards that are kept, of whole ones and of parts. */
+  keptBytes(indices) {
+    return indices.map((index) => this.#shards[index]).reduce((sum, { file, bytes }) =>
+      sum + (this.#homes.has(file) ? bytes : this.#parts.get(file) ?? 0), 0);
+  }
+
+  /** Those of the shards that `fetch` would download: [{ index, bytes }]. */
+  missing(indices) {
+    return indices.map((index) => ({ index, ...this.#shards[index] }))
+      .filter(({ file }) => !this.#homes.has(file))
+      .map(({ index, bytes }) => ({ index, bytes }));
   }
 
   /**
-   * Downloads those of the shards that are not kept yet.
+   * Downloads those of the shards that are not kept yet, while no other tab does.
    * @param {number[]} indices
-   * @param {{ signal?: AbortSignal, onProgress?: (p: object) => void }} options
+   * @param {{ signal?: AbortSignal, onProgress?: (progress: object) => void }} options progress:
+   *   { phase: 'wait' | 'download', loadedBytes, totalBytes, cachedBytes, file?, retryInMs? }
+   * @throws {DownloadError | DOMException} what has arrived stays; all files are closed
    */
-  async fetch(indices, { signal, onProgress = () => {} }) {
-    const waiting = indices.map((index) => this.#shards[index]);
-    const totalBytes = waiting.reduce((sum, { bytes }) => sum + bytes, 0);
-    let loadedBytes = 0;
-    const advance = (bytes, file) => {
-      loadedBytes += bytes;
-      onProgress({ phase: 'download', loadedBytes, totalBytes, file });
-    };
+  async fetch(indices, { signal = new AbortController().signal, onProgress = () => {} } = {}) {
+    throwIfAborted(signal);
+    const totalBytes = indices.reduce((sum, index) => sum + this.#shards[index].bytes, 0);
+    const tell = (phase, loadedBytes, cachedBytes, more) => (
+      onProgress({ phase, loadedBytes, totalBytes, cachedBytes, ...more }));
+    const kept = () => this.keptBytes(indices);
+    if (!this.missing(indices).length) return tell('download', totalBytes, totalBytes);
+    // What only memory keeps is of no use to other tabs.
+    const alone = this.#takers[0].kind === 'memory' ? async () => {}
+      : await takeLock(signal, () => tell('wait', kept(), kept()));
+    try {
+      await this.survey();
+      const cached = kept();
+      await this.#fetchAll(this.missing(indices), signal,
+        (bytes, more) => tell('download', cached + bytes, cached, more));
+    } finally {
+      await alone();
+    }
+  }
+
+  /** After a load that failed: what memory holds is for the next one. */
+  leave() {
+    this.#keepers.find(({ kind }) => kind === 'memory').leave();
+  }
+
+  /**
+   * @returns {Promise<Uint8Array>} `bytes` bytes of shard `index` from `offset` on
+   * @throws {DownloadError} it was deleted meanwhile
+   */
+  async read(index, offset, bytes) {
+    const shard = this.#shards[index];
+    try {
+      return await this.#homes.get(shard.file).read(shard, offset, bytes);
+    } catch (cause) {
+      throw new DownloadError(`${shard.file} is no longer kept on this device: ${cause.message}. `
+        + 'Load the model again.', { cause });
+    }
+  }
+
+  /** `tell(bytes, more)`: so many have come until now. */
+  async #fetchAll(missing, signal, tell) {
+    const waiting = missing.map(({ index }) => this.#shards[index]);
     const abort = new AbortController();
-    const stop = signal ? AbortSignal.any([signal, abort.signal]) : abort.signal;
+    const job = { signal: AbortSignal.any([signal, abort.signal]), hasher: new Hasher() };
+    let loaded = 0;
+    tell(loaded);
     const worker = async () => {
       for (let shard = waiting.shift(); shard; shard = waiting.shift()) {
+        throwIfAborted(job.signal);
         const { file } = shard;
-        if (await this.#keeper.has(shard)) {
-          advance(shard.bytes, file);
-          continue;
-        }
-        const bytes = await download(shard, new URL(file, this.#base), stop,
-          (count) => advance(count, file));
-        await this.#keeper.put(shard, bytes);
+        const advance = (bytes) => {
+          loaded += bytes;
+          tell(loaded, { file });
+        };
+        const onRetry = (ms) => tell(loaded, { file, retryInMs: ms });
+        await this.#fetchOne(shard, { ...job, advance, onRetry });
       }
     };
+    const workers = Array.from({ length: PARALLEL }, worker);
     try {
-      await Promise.all(Array.from({ length: PARALLEL }, worker));
+      await Promise.all(workers);
     } catch (error) {
       abort.abort();
+      await Promise.allSettled(workers); // each closes its file, which the next load opens
       throw error;
     }
   }
 
-  /** Those of the shards that `fetch` would download: [{ index, bytes }]. */
-  async missing(indices) {
-    const kept = await Promise.all(indices.map((index) => this.#keeper.has(this.#shards[index])));
-    return indices.filter((_, i) => !kept[i])
-      .map((index) => ({ index, bytes: this.#shards[index].bytes }));
-  }
-
-  /** @returns {Promise<Uint8Array>} `bytes` bytes of shard `index` from `offset` on */
-  read(index, offset, bytes) {
-    return this.#keeper.read(this.#shards[index], offset, bytes);
-  }
-}
-
-/**
- * One verified shard.
- * Wrong bytes may come from a cache on the way, so they are fetched once more, past it.
- */
-async function download(shard, url, signal, advance) {
-  let got;
-  for (const cache of ['default', 'reload']) {
-    const { bytes, received } = await receive(shard, url, { signal, cache }, advance);
-    got = bytes ? await sha256(bytes) : `${received} bytes`;
-    if (got === shard.sha256) return bytes;
-    advance(-received);
-  }
-  throw new DownloadError(`${url} is damaged: got ${got}, expected SHA-256 ${shard.sha256} of `
-    + `${shard.bytes} bytes. Upload the file again, or build the site again.`);
-}
-
-/**
- * @returns {Promise<{ bytes: Uint8Array | null, received: number }>} bytes null: not as many as
- *   announced
- */
-async function receive(shard, url, options, advance) {
-  const response = await fetchFile(url, options);
-  const bytes = new Uint8Array(shard.bytes);
-  let received = 0;
-  const reader = response.body.getReader();
-  for (let piece = await read(reader, url); !piece.done; piece = await read(reader, url)) {
-    const { value } = piece;
-    if (received + value.length > bytes.length) {
-      await reader.cancel();
-      return { bytes: null, received };
+  /** Into the first storage that takes it; what one that fails has of it already, the next gets. */
+  async #fetchOne(shard, job) {
+    const url = new URL(shard.file, this.#base);
+    let counted = this.#parts.get(shard.file) ?? 0;
+    const advance = (bytes) => {
+      counted += bytes;
+      job.advance(bytes);
+    };
+    let carried = null;
+    while (!this.#homes.has(shard.file)) {
+      const [keeper] = this.#takers;
+      const cache = keeper.kind === 'memory' ? 'default' : 'no-store'; // a disk has it once
+      let draft = null;
+      try {
+        draft = await keeper.open(shard);
+        if (carried) {
+          draft.restart();
+          draft.write(carried);
+        }
+        if (draft.received !== counted) advance(draft.received - counted);
+        await download(shard, url, draft, { ...job, advance, cache });
+        await storing(() => draft.keep());
+        this.#homes.set(shard.file, keeper);
+      } catch (error) {
+        if (!(error instanceof StorageError) || keeper.kind === 'memory') throw error;
+        carried = await this.#giveUp(keeper, draft);
+      } finally {
+        await draft?.close().catch(() => {});
+      }
     }
-    bytes.set(value, received);
-    received += value.length;
-    advance(value.length);
-  }
-  return { bytes: received === bytes.length ? bytes : null, received };
-}
-
-async function read(reader, url) {
-  try {
-    return await reader.read();
-  } catch (cause) {
-    if (cause.name === 'AbortError') throw cause;
-    throw new DownloadError(`${url} broke off: ${cause.message}. `
-      + 'Check the connection and try again.', { cause });
-  }
-}
-
-async function sha256(bytes) {
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
-}
-
-/** OPFS where it can be had (it cannot in some frames and private windows), else memory. */
-async function openKeeper(storage) {
-  if (storage === 'memory') return new MemoryKeeper();
-  try {
-    const root = await navigator.storage.getDirectory();
-    return new OpfsKeeper(await root.getDirectoryHandle(FOLDER, { create: true }));
-  } catch (cause) {
-    if (storage === 'opfs') {
-      throw new DownloadError(`This page may not keep files: ${cause.message}.`, { cause });
-    }
-    return new MemoryKeeper();
-  }
-}
-
-class MemoryKeeper {
-  #files = new Map();
-
-  async has({ file }) {
-    return this.#files.has(file);
   }
 
-  async put({ file }, bytes) {
-    this.#files.set(file, bytes);
-  }
-
-  async read({ file }, offset, count) {
-    return this.#files.get(file).subarray(offset, offset + count);
-  }
-}
-
-/** One file a shard, named by its hash; a file of the right length was verified when written. */
-class OpfsKeeper {
-  #folder;
-  #memory = new MemoryKeeper();
-
-  constructor(folder) {
-    this.#folder = folder;
-  }
-
-  async has({ file, bytes }) {
+  /** No further shard goes to a storage that failed. @returns what its draft holds, if any */
+  async #giveUp(keeper, draft) {
+    if (this.#takers[0] === keeper) this.#takers.shift();
     try {
-      return (await (await this.#folder.getFileHandle(file)).getFile()).size === bytes;
+      const bytes = draft.contents((count) => new Uint8Array(count));
+      await draft.drop();
+      return bytes;
     } catch {
-      return false;
+      return null;
     }
-  }
-
-  /** Falls back to memory when the disk is full or writing is refused: the picture matters more. */
-  async put(shard, bytes) {
-    try {
-      const handle = await this.#folder.getFileHandle(shard.file, { create: true });
-      await (handle.createWritable ? writeStream(handle, bytes) : writeSync(handle, bytes));
-    } catch {
-      await this.#folder.removeEntry(shard.file).catch(() => {});
-      await this.#memory.put(shard, bytes);
-    }
-  }
-
-  async read(shard, offset, count) {
-    if (await this.#memory.has(shard)) return this.#memory.read(shard, offset, count);
-    const file = await (await this.#folder.getFileHandle(shard.file)).getFile();
-    return new Uint8Array(await file.slice(offset, offset + count).arrayBuffer());
-  }
-}
-
-/** Atomic: the file has its bytes only once the stream is closed. */
-async function writeStream(handle, bytes) {
-  const stream = await handle.createWritable();
-  await stream.write(bytes);
-  await stream.close();
-}
-
-/** For Safari before 26, which has only this, in workers. */
-async function writeSync(handle, bytes) {
-  const access = await handle.createSyncAccessHandle();
-  try {
-    access.truncate(0);
-    access.write(bytes, { at: 0 });
-    access.flush();
-  } finally {
-    access.close();
   }
 }

@@ -40,7 +40,7 @@ export class TensorFiles {
     return this.#store.missing([...new Set(extents.map(([shard]) => shard))]);
   }
 
-  /** Downloads shards by their indices; options as openShards takes them. */
+  /** Downloads shards by their indices; options as ShardStore.fetch takes them. */
   fetch(indices, options) {
     return this.#store.fetch(indices, options);
   }

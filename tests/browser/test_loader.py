@@ -1,0 +1,448 @@
+"""The download of the model: streamed, resumed, tried again, verified, in whatever storage."""
+
+import base64
+import json
+import time
+from email.utils import formatdate
+from pathlib import Path
+
+import pytest
+
+from tests.browser import flaky
+from tests.browser.flaky import FlakyServer
+from tests.browser.library import Library, LibraryError
+from tests.conftest import launch_profile
+
+GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
+SETUP = """
+async (url) => {
+  const { openShards } = await import(new URL('loader/shards.js', url));
+  const base = new URL('model/', url);
+  let abort, running, store;
+  globalThis.loader = {
+    progress: [],
+    begin(storage) {
+      loader.progress = [];
+      abort = new AbortController();
+      running = (async () => {
+        const { shards } = await (await fetch(new URL('manifest.json', base))).json();
+        store = await openShards(shards, base, storage);
+        try {
+          await store.fetch(store.first, { signal: abort.signal,
+            onProgress: (event) => loader.progress.push(event) });
+          return { value: store.kind };
+        } catch ({ name, message }) {
+          store.leave();
+          return { error: { name, message } };
+        }
+      })();
+    },
+    abort: () => abort.abort(),
+    ended: () => running,
+    last: () => loader.progress.at(-1) ?? {},
+    read: async (index, offset, bytes) => library.encode(await store.read(index, offset, bytes)),
+  };
+}
+"""
+REFUSED = "throw new DOMException('The operation is insecure.', 'SecurityError')"
+REFUSE = {
+    "opfs": f"navigator.storage.getDirectory = async () => {{ {REFUSED}; }}",
+    "cache": f"caches.open = async () => {{ {REFUSED}; }}",
+    "locks": f"navigator.locks.request = async () => {{ {REFUSED}; }}",
+}
+REALMS = {  # where it runs, and what it is told of storage
+    "worker-opfs": (True, "opfs"), "window-opfs": (False, "opfs"),
+    "cache": (True, "cache"), "memory": (True, "memory"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def dist(site):
+    return site(GARDEN, shard_mib=0.25)
+
+
+@pytest.fixture(scope="module")
+def shards(dist):
+    """Those of a first picture, the largest first."""
+    manifest = json.loads((dist / "model" / "manifest.json").read_text(encoding="utf-8"))
+    first = [shard | {"index": index} for index, shard in enumerate(manifest["shards"])
+             if not shard.get("onDemand")]
+    return sorted(first, key=lambda shard: -shard["bytes"])
+
+
+@pytest.fixture
+def host(dist):
+    with FlakyServer(dist) as host:
+        yield host
+
+
+class Loader(Library):
+    """loader/shards.js without a GPU, in a worker of its own unless told otherwise."""
+
+    def __init__(self, browser, host, context=None, worker=True, refused=()):
+        super().__init__(browser, host.url, context, worker)
+        for storage in refused:
+            self.scope.evaluate(REFUSE[storage])
+        self.scope.evaluate(SETUP, host.url)
+
+    def begin(self, storage="auto"):
+        self.scope.evaluate("(storage) => loader.begin(storage)", storage)
+
+    def ended(self):
+        """The kind of storage. Raises LibraryError."""
+        return self.call("() => loader.ended()", None)
+
+    def download(self, storage="auto"):
+        self.begin(storage)
+        return self.ended()
+
+    def abort(self):
+        """As pressing Pause does."""
+        self.scope.evaluate("() => loader.abort()")
+        with pytest.raises(LibraryError) as caught:
+            self.ended()
+        assert caught.value.name == "AbortError"
+
+    def progress(self):
+        return self.scope.evaluate("() => loader.progress")
+
+    def until(self, condition):
+        """Waits for a progress event `p` with this JavaScript condition."""
+        deadline = time.monotonic() + 30
+        while not self.scope.evaluate(f"() => loader.progress.some((p) => {condition})"):
+            assert time.monotonic() < deadline, f"no {condition}: {self.progress()[-3:]}"
+            time.sleep(0.02)
+
+    def stored(self, manifest=None):
+        argument = "" if manifest is None else f"new URL('{manifest}', {json.dumps(self.url)})"
+        return self.scope.evaluate(f"() => library.trefoil.storedBytes({argument})")
+
+    def delete(self, manifest=None):
+        argument = "" if manifest is None else f"new URL('{manifest}', {json.dumps(self.url)})"
+        return self.call(f"""() => library.trefoil.deleteModel({argument})
+          .then(() => ({{ value: null }}), ({{ name, message }}) =>
+            ({{ error: {{ name, message }} }}))""", None)
+
+    def holds(self, dist, shard):
+        """Whether a slice across the middle reads as the file has it."""
+        content = (dist / "model" / shard["file"]).read_bytes()
+        middle = shard["bytes"] // 2
+        got = self.scope.evaluate("(all) => loader.read(...all)", [shard["index"], middle, 1000])
+        return base64.b64decode(got) == content[middle:middle + 1000]
+
+
+@pytest.fixture
+def loader(browser, host):
+    """loader(**options) -> a Loader, closed at the end."""
+    opened = []
+
+    def start(**options):
+        opened.append(Loader(browser, host, **options))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.context.close()
+
+
+def total(shards):
+    return sum(shard["bytes"] for shard in shards)
+
+
+def once(shards):
+    return {shard["file"]: shard["bytes"] for shard in shards}
+
+
+# ---- kept ---------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("realm", REALMS)
+def test_an_abort_keeps_what_has_come_and_the_next_load_goes_on(loader, host, dist, shards, realm):
+    worker, storage = REALMS[realm]
+    one = loader(worker=worker)
+    largest, half = shards[0], shards[0]["bytes"] // 2
+    host.spoil(largest["file"], flaky.hold(half))
+    one.begin(storage)
+    others = total(shards) - largest["bytes"]
+    one.until(f"p.loadedBytes === {others + half}")
+    one.abort()
+    kept = {"bytes": others + half, "files": len(shards), "kind": storage}
+    assert one.stored("model/manifest.json") == (
+        {"bytes": 0, "files": 0, "kind": None} if storage == "memory" else kept)
+    assert one.download(storage) == storage
+    assert host.asked[largest["file"]] == [None, f"bytes={half}-"]
+    assert host.shards() == once(shards)
+    first, *_, last = one.progress()
+    assert first == {"phase": "download", "loadedBytes": others + half,
+                     "totalBytes": total(shards), "cachedBytes": others + half}
+    assert last["loadedBytes"] == total(shards)
+    assert all(one.holds(dist, shard) for shard in shards[:3])
+    host.forget()
+    one.download(storage)
+    assert bool(host.shards()) == (storage == "memory")
+    assert not one.complaints
+
+
+def test_a_reload_and_a_closed_browser_keep_what_has_come(playwright, host, dist, shards, tmp_path):
+    half = shards[0]["bytes"] // 2
+    host.spoil(shards[0]["file"], flaky.hold(half), flaky.hold(half // 2))
+    context = launch_profile(playwright, tmp_path / "profile")
+    with Loader(context.browser, host, context) as one:
+        one.begin()
+        one.until(f"p.loadedBytes === {total(shards) - shards[0]['bytes'] + half}")
+        one.page.reload()
+        again = Loader(context.browser, host, context)
+        again.begin()
+        again.until(f"p.loadedBytes === {total(shards) - half + half // 2}")
+    context = launch_profile(playwright, tmp_path / "profile")
+    with Loader(context.browser, host, context) as one:
+        assert one.download() == "opfs"
+        assert one.progress()[0]["cachedBytes"] == total(shards) - half + half // 2
+        assert one.holds(dist, shards[0])
+    assert host.asked[shards[0]["file"]][1:] == [f"bytes={half}-", f"bytes={half + half // 2}-"]
+    assert host.shards() == once(shards)
+
+
+@pytest.mark.parametrize("fault", [flaky.WHOLE, flaky.FROM_ZERO], ids=["200", "206 from 0"])
+def test_a_server_that_ignores_the_range(loader, host, dist, shards, fault):
+    one, file, half = loader(), shards[0]["file"], shards[0]["bytes"] // 2
+    host.spoil(file, flaky.cut(half), fault)
+    assert one.download() == "opfs"
+    assert host.asked[file][1] == f"bytes={half}-"
+    assert one.holds(dist, shards[0])
+    assert one.scope.evaluate("() => loader.last()")["loadedBytes"] == total(shards)
+
+
+def test_a_part_that_went_bad_on_the_disk_is_fetched_again(loader, host, dist, shards):
+    one, file, half = loader(), shards[0]["file"], shards[0]["bytes"] // 2
+    host.spoil(file, flaky.hold(half))
+    one.begin()
+    one.until(f"p.loadedBytes === {total(shards) - shards[0]['bytes'] + half}")
+    one.abort()
+    one.scope.evaluate("""async (file) => {
+      const root = await navigator.storage.getDirectory();
+      const handle = await (await root.getDirectoryHandle('trefoil')).getFileHandle(file);
+      const access = await handle.createSyncAccessHandle();
+      access.write(new Uint8Array(100), { at: 1000 });
+      access.close();
+    }""", f"{file}.part")
+    assert one.download() == "opfs"
+    assert host.asked[file] == [None, f"bytes={half}-", None]
+    assert one.holds(dist, shards[0])
+
+
+# ---- tried again --------------------------------------------------------------------------------
+
+def test_busy_servers_and_broken_connections_are_tried_again(loader, host, dist, shards):
+    one = loader()
+    busy, late, broken = (shard["file"] for shard in shards[:3])
+    soon = formatdate(time.time() + 2, usegmt=True)
+    host.spoil(busy, flaky.refuse(429, Retry_After="1"), flaky.refuse(503, Retry_After="0"))
+    host.spoil(late, flaky.refuse(408, Retry_After=soon))
+    host.spoil(broken, flaky.cut(1000), flaky.cut(2000))
+    assert one.download() == "opfs"
+    waits = [(event["file"], event["retryInMs"]) for event in one.progress()
+             if "retryInMs" in event]
+    assert [ms for file, ms in waits if file == busy] == [1000, 0]
+    assert all(0 < ms <= 2000 for file, ms in waits if file == late)
+    assert [500 <= ms <= 1000 for file, ms in waits if file == broken] == [True, True]
+    assert host.asked[broken] == [None, "bytes=1000-", "bytes=3000-"]
+    assert host.shards() == once(shards)
+    assert all(one.holds(dist, shard) for shard in shards[:3])
+
+
+def test_a_server_that_stays_broken_is_told_and_a_missing_file_is_not_asked_for_again(
+    loader, host, shards
+):
+    one, file = loader(), shards[0]["file"]
+    host.keep(file, flaky.refuse(503, Retry_After="0"))
+    with pytest.raises(LibraryError) as caught:
+        one.download()
+    assert caught.value.name == "DownloadError"
+    for word in (file, "503", "5 times"):
+        assert word in caught.value.message
+    assert len(host.asked[file]) == 5
+    host.forget()
+    host.keep(file, flaky.refuse(404))
+    with pytest.raises(LibraryError, match="404"):
+        one.download()
+    assert len(host.asked[file]) == 1
+    host.keep(file, flaky.refuse(429, Retry_After="100000"))
+    one.begin()
+    one.until("p.retryInMs === 300000")
+    one.abort()
+    host.heal()
+    assert one.download() == "opfs"
+
+
+def test_wrong_bytes_are_fetched_once_more_and_then_named(loader, host, dist, shards):
+    one, file = loader(), shards[0]["file"]
+    host.spoil(file, flaky.WRONG)
+    assert one.download() == "opfs"
+    assert len(host.asked[file]) == 2
+    assert one.holds(dist, shards[0])
+    one.delete()
+    host.forget()
+    host.keep(file, flaky.WRONG)
+    with pytest.raises(LibraryError) as caught:
+        one.download()
+    assert caught.value.name == "DownloadError"
+    assert file in caught.value.message and shards[0]["sha256"] in caught.value.message
+    assert len(host.asked[file]) == 2
+    host.heal()
+    assert one.download() == "opfs"
+    assert one.holds(dist, shards[0])
+
+
+# ---- tabs ---------------------------------------------------------------------------------------
+
+def test_one_tab_downloads_and_the_other_waits(loader, host, dist, shards):
+    one = loader()
+    two = loader(context=one.context)
+    largest, half = shards[0], shards[0]["bytes"] // 2
+    host.spoil(largest["file"], flaky.hold(half))
+    one.begin()
+    one.until(f"p.loadedBytes === {total(shards) - largest['bytes'] + half}")
+    two.begin()
+    two.until("p.phase === 'wait'")
+    for tab in (one, two):
+        with pytest.raises(LibraryError, match="being downloaded") as caught:
+            tab.delete()
+        assert caught.value.name == "InputError"
+    two.abort()
+    two.begin()
+    two.until("p.phase === 'wait'")
+    assert host.asked[largest["file"]] == [None]
+    one.abort()
+    assert two.ended() == "opfs"
+    assert one.download() == "opfs"
+    assert host.shards() == once(shards)
+    assert {"wait"} == {event["phase"] for event in two.progress()[:1]}
+    assert one.holds(dist, largest) and two.holds(dist, largest)
+
+
+# ---- storage ------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("refused", "kind"), [
+    (["opfs"], "cache"), (["opfs", "cache", "locks"], "memory"), (["locks"], "opfs"),
+], ids=["opfs", "all", "locks"])
+def test_storage_is_refused(loader, host, dist, shards, refused, kind):
+    one = loader(refused=refused)
+    assert one.download() == kind
+    assert all(one.holds(dist, shard) for shard in shards[:2])
+    assert host.shards() == once(shards)
+    if "opfs" in refused:
+        with pytest.raises(LibraryError, match="may not keep files") as caught:
+            one.download("opfs")
+        assert caught.value.name == "DownloadError"
+
+
+def test_a_full_disk_midway(loader, host, dist, shards):
+    one = loader()
+    most = total(shards) // 2
+    session = one.context.new_cdp_session(one.page)
+    session.send("Storage.overrideQuotaForOrigin", {"origin": host.url[:-1], "quotaSize": most})
+    assert one.download() == "memory"
+    stored = one.stored()
+    assert stored["kind"] == "opfs" and 0 < stored["bytes"] <= most
+    assert all(one.holds(dist, shard) for shard in shards)
+    assert host.shards() == once(shards)
+    assert one.scope.evaluate("() => loader.last()")["loadedBytes"] == total(shards)
+    session.send("Storage.overrideQuotaForOrigin", {"origin": host.url[:-1]})
+    assert one.download() == "opfs"
+    assert one.progress()[0]["cachedBytes"] == stored["bytes"]
+
+
+def test_what_is_kept_is_told_and_deleted(loader, host, shards):
+    one = loader()
+    assert one.stored() == {"bytes": 0, "files": 0, "kind": None}
+    one.download("cache")
+    one.delete("model/manifest.json")
+    assert one.stored() == {"bytes": 0, "files": 0, "kind": None}
+    one.download("opfs")
+    one.scope.evaluate("""async () => {
+      const root = await navigator.storage.getDirectory();
+      await root.getFileHandle('trefoil-kernels.json', { create: true });
+      const folder = await root.getDirectoryHandle('trefoil');
+      const old = await folder.getFileHandle('0'.repeat(64) + '.bin', { create: true });
+      const access = await old.createSyncAccessHandle();
+      access.write(new Uint8Array(77));
+      access.close();
+    }""")
+    own = {"bytes": total(shards), "files": len(shards), "kind": "opfs"}
+    assert one.stored("model/manifest.json") == own
+    assert one.stored() == own | {"bytes": own["bytes"] + 77, "files": own["files"] + 1}
+    one.delete("model/manifest.json")
+    assert one.stored() == {"bytes": 77, "files": 1, "kind": "opfs"}
+    one.delete()
+    assert one.stored() == {"bytes": 0, "files": 0, "kind": None}
+    assert one.scope.evaluate("""async () => {
+      const root = await navigator.storage.getDirectory();
+      return (await Array.fromAsync(root.keys())).sort();
+    }""") == ["trefoil", "trefoil-kernels.json"]
+
+
+# ---- the whole library --------------------------------------------------------------------------
+
+PAUSED = """
+async ({ url, pauseAt }) => {
+  const abort = new AbortController();
+  const manifest = new URL('model/manifest.json', url);
+  const events = [[], []];
+  const load = (events, signal) => library.trefoil.loadPipeline(manifest, { signal,
+    onProgress: (event) => {
+      events.push(event);
+      if (event.phase === 'download' && event.loadedBytes >= pauseAt) abort.abort();
+    } });
+  const paused = await load(events[0], abort.signal).then(() => 'loaded', ({ name }) => name);
+  const pipe = await load(events[1]);
+  const { info } = pipe;
+  pipe.destroy();
+  return { paused, events, info };
+}
+"""
+
+
+def test_a_pause_of_the_whole_pipeline(loader, host, shards):
+    one = loader()
+    outcome = one.scope.evaluate(PAUSED, {"url": host.url, "pauseAt": total(shards) // 2})
+    assert outcome["paused"] == "AbortError"
+    assert outcome["info"]["storage"] == "opfs"
+    for events in outcome["events"]:
+        assert [event["phase"] for event in events[:2]] == ["check", "download"]
+        for event in events:
+            assert event["totalBytes"] == total(shards)
+            assert event["cachedBytes"] <= event["loadedBytes"] <= total(shards)
+    first, second = outcome["events"]
+    assert first[0]["cachedBytes"] == 0
+    assert second[0]["cachedBytes"] == second[1]["cachedBytes"] >= total(shards) // 2
+    assert second[1]["loadedBytes"] == second[1]["cachedBytes"]
+    assert second[-1]["loadedBytes"] == total(shards)
+
+
+FRAMED = """
+async (url) => {
+  const { loadPipeline } = await import(new URL('trefoil.js', url));
+  const told = {};
+  for (const [name, ask] of Object.entries({ opfs: () => navigator.storage.getDirectory(),
+    cache: () => caches.open('x'), locks: () => navigator.locks.request('x', () => {}) })) {
+    try { await ask(); } catch (error) { told[name] = error.name; }
+  }
+  const pipe = await loadPipeline(new URL('model/manifest.json', url));
+  return { told, storage: pipe.info.storage };
+}
+"""
+
+
+def test_a_sandboxed_frame_of_another_site_that_may_keep_nothing(browser, dist, host):
+    """Chromium's own refusal: the page around is localhost, the frame 127.0.0.1."""
+    page = browser.new_context().new_page()
+    outside = host.url.replace("127.0.0.1", "localhost")
+    for url, body in [(outside + "outside.html", '<iframe sandbox="allow-scripts allow-same-origin" '
+                       f'src="{host.url}empty.html"></iframe>'), (host.url + "empty.html", "")]:
+        page.route(url, lambda route, body=body: route.fulfill(
+            body=f"<!doctype html>{body}", content_type="text/html"))
+    page.goto(outside + "outside.html")
+    outcome = page.frames[1].evaluate(FRAMED, host.url)
+    page.context.close()
+    assert outcome["told"] == dict.fromkeys(["opfs", "cache", "locks"], "SecurityError")
+    assert outcome["storage"] == "memory"

@@ -1,0 +1,79 @@
+/**
+ * A draft is a shard that is not verified yet; each storage opens drafts of its own:
+ *
+ *   received               bytes that it has, from the shard's start on
+ *   write(bytes)           appends
+ *   restart()              forgets them
+ *   contents(room)         -> Uint8Array of what it has, in room(count) where it lies on disk
+ *   keep()                 verified: from now on the storage has the shard
+ *   close()                whatever happened; a draft that is not kept waits for the next time
+ *   drop()                 in place of close: nothing is left of it
+ */
+
+/** A storage that failed, full or refused: another one may take the shard. */
+export class StorageError extends Error {}
+
+/** Whatever fails in `work` is the storage's fault. */
+export async function storing(work) {
+  try {
+    return await work();
+  } catch (cause) {
+    throw new StorageError(cause.message, { cause });
+  }
+}
+
+/** Under which name a shard's first bytes wait for the rest. */
+export const partOf = (file) => `${file}.part`;
+
+const NOTHING = new Uint8Array(0);
+
+/** In memory until the shard is whole, for a storage that takes whole files only. */
+export class BufferedDraft {
+  #keeper;
+  #shard;
+  #bytes;
+  #kept = false;
+  received;
+
+  /**
+   * @param {object} keeper save(name, bytes) and remove(name) are its own
+   * @param {object} shard the manifest's
+   * @param {Uint8Array} part its first bytes, from another time
+   */
+  constructor(keeper, shard, part = NOTHING) {
+    this.#keeper = keeper;
+    this.#shard = shard;
+    this.#bytes = new Uint8Array(shard.bytes);
+    this.received = part.length <= shard.bytes ? part.length : 0;
+    this.#bytes.set(part.subarray(0, this.received));
+  }
+
+  write(bytes) {
+    this.#bytes.set(bytes, this.received);
+    this.received += bytes.length;
+  }
+
+  restart() {
+    this.received = 0;
+  }
+
+  contents() {
+    return this.#bytes.subarray(0, this.received);
+  }
+
+  async keep() {
+    await this.#keeper.save(this.#shard.file, this.#bytes);
+    this.#kept = true;
+    await this.#keeper.remove(partOf(this.#shard.file));
+  }
+
+  async close() {
+    if (this.#kept || !this.received) return;
+    await this.#keeper.save(partOf(this.#shard.file), this.contents());
+  }
+
+  async drop() {
+    this.received = 0;
+    await this.#keeper.remove(partOf(this.#shard.file));
+  }
+}
