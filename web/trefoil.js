@@ -164,7 +164,7 @@ class Pipeline {
     const { name, family, variant, pipeline, patch } = this.#manifest;
     const { vendor, architecture, description } = this.#adapter;
     return {
-      name, family, variant, pipeline, patch,
+      name, family, variant, pipeline, patch, precision: this.#precision,
       bytes: downloadBytes(this.#manifest),
       device: { vendor, architecture, description },
       kernels: this.#choice.table,

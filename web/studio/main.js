@@ -1,11 +1,12 @@
 /** The studio: what the visitor does and what the worker says, each turned into a state. */
 
 import { startWorker } from './client.js';
+import { startGallery } from './gallery/main.js';
 import { encodePng, savePng } from './picture.js';
 import { readRequest, rollSeed } from './request.js';
 import { fail, set, state } from './state.js';
 import { say } from './strings.js';
-import { canCancel, canDraw, IDEAS_SHOWN, UNASKED_BYTES } from './view.js';
+import { announce, canCancel, canDraw, IDEAS_SHOWN, UNASKED_BYTES } from './view.js';
 
 const MANIFEST_URL = new URL('model/manifest.json', document.baseURI).href;
 const FIELDS = ['prompt', 'seed', 'width', 'height', 'steps'];
@@ -15,6 +16,7 @@ const HARMLESS = ['InputError', 'DownloadError', 'ModelError', 'UnsupportedError
 const byId = (id) => document.getElementById(id);
 
 let worker = null;
+let gallery = null;
 
 // ---- what the visitor does
 
@@ -99,11 +101,16 @@ const workerSays = {
 
   async picture({ picture }) {
     const { rgba, ...facts } = picture;
-    const { prompt, steps } = state.request;
-    const blob = await encodePng(picture, { prompt, steps, model: state.name });
+    const { prompt, seed, width, height, steps } = state.request;
+    const settings = {
+      prompt, seed, width, height, steps, model: state.name, precision: state.info.precision,
+      version: `Trefoil ${document.body.dataset.version}`,
+    };
+    const blob = await encodePng(picture, settings);
     if (state.picture) URL.revokeObjectURL(state.picture.url);
     set({ phase: 'ready', picture: { ...facts, prompt, steps, url: URL.createObjectURL(blob) } });
     askExtra();
+    await gallery.add(settings, blob);
   },
 
   cancelled({ job }) {
@@ -125,6 +132,13 @@ function edit(fields) {
   const answered = state.error?.field in fields;
   set({ form: { ...state.form, ...fields }, error: answered ? null : state.error });
   askExtra();
+}
+
+/** Puts a kept picture's settings into the form, as far as they are there. */
+function fill(settings) {
+  set({ customSize: false });
+  const given = FIELDS.filter((name) => name in settings);
+  edit(Object.fromEntries(given.map((name) => [name, String(settings[name])])));
 }
 
 function chooseSize(key) {
@@ -183,4 +197,17 @@ function readPage() {
 if (/Mac|iPhone|iPad/.test(navigator.platform)) byId('shortcut').textContent = '⌘ ↵';
 readPage();
 listen();
+gallery = startGallery({
+  onReuse(settings) {
+    fill(settings);
+    byId('prompt').focus();
+  },
+  onVary(settings) {
+    fill(settings);
+    byId('generate').focus();
+    draw();
+  },
+  announce,
+  patch: () => state.patch,
+});
 restart();

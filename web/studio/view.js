@@ -8,6 +8,8 @@ export const IDEAS_SHOWN = 3;
 export const UNASKED_BYTES = 64e6; // a download up to this size needs no press and no word
 const SMALLEST_SIDE = 384; // CSS pixels: a 128 x 128 picture is shown three times as wide
 
+let announced = ''; // the state's own sentence, as it was read out last
+
 export function render(state) {
   document.body.dataset.phase = state.phase;
   renderForm(state);
@@ -16,7 +18,12 @@ export function render(state) {
   renderLabel(state);
   renderActivity(state);
   renderTimings(state);
-  write('live', text.announcement(state));
+  if (announced !== text.announcement(state)) announce(announced = text.announcement(state));
+}
+
+/** Has a sentence read out, once: the state's own follows when that changes. */
+export function announce(sentence) {
+  write('live', sentence);
 }
 
 function write(id, content) {
