@@ -9,7 +9,7 @@ import { canCancel, canDraw, isStale, set, state } from './state.js';
 
 let handOn = () => {};
 
-/** `receiver(picture, blob)` gets every picture that is drawn: the gallery. */
+/** `receiver(settings, blob)` gets every picture that is drawn: the gallery. */
 export function deliverTo(receiver) {
   handOn = receiver;
 }
@@ -47,7 +47,7 @@ function takeSeed() {
 function begin() {
   const { first, index } = state.batch;
   const request = { ...first, seed: first.seed + index };
-  set({ phase: 'drawing', request, drawing: null, preview: null, said: '' });
+  set({ phase: 'drawing', request, drawing: null, preview: null });
   send('generate', { request });
 }
 
@@ -66,15 +66,21 @@ export const drawSays = {
   async picture({ picture }) {
     const { rgba, ...facts } = picture;
     const { request } = state;
-    const { prompt, steps } = request;
-    const blob = await encodePng(picture, { prompt, steps, model: state.name });
+    const settings = settingsOf(request);
+    const blob = await encodePng(picture, settings);
     if (state.picture) URL.revokeObjectURL(state.picture.url);
-    const shown = { ...facts, prompt, steps, url: URL.createObjectURL(blob) };
-    set({ picture: shown });
-    handOn(shown, blob);
+    const { prompt, steps } = request;
+    set({ picture: { ...facts, prompt, steps, url: URL.createObjectURL(blob) } });
+    handOn(settings, blob);
     if (state.phase === 'drawing' && state.request === request) proceed();
   },
 };
+
+/** What stands in the picture's file, and in the gallery. */
+function settingsOf({ prompt, seed, width, height, steps }) {
+  return { prompt, seed, width, height, steps, model: state.name,
+    precision: state.info.precision, version: `Trefoil ${document.body.dataset.version}` };
+}
 
 /** To the next picture of the batch, or to the end. */
 function proceed() {

@@ -8,8 +8,8 @@ import { byId } from './view/document.js';
 import { FIELDS, IDEAS_SHOWN, OPTIONS } from './view/form.js';
 import { applyTheme, chosenTheme } from './theme.js';
 
-/** Fields that the query may fill: ?prompt=…&seed=…&width=…&height=…&steps=… */
-const QUERY = ['prompt', 'seed', 'width', 'height', 'steps'];
+/** Fields that a query (?prompt=…&seed=…) or a picture's file may fill. */
+const SETTINGS = ['prompt', 'seed', 'width', 'height', 'steps'];
 
 /** Changes fields of the form; a complaint about one of them is answered by that. */
 export function edit(fields) {
@@ -65,12 +65,11 @@ function chooseTheme(theme) {
   set({ theme });
 }
 
-/** Puts a picture's settings into the form, with its seed for good or with a new one. */
-export function takeOver({ prompt, seed, width, height, steps }, { vary = false } = {}) {
-  const found = { prompt, width, height, steps, seed: vary ? rollSeed() : seed };
-  const known = Object.entries(found).filter(([, value]) => value !== undefined);
-  set({ seedLocked: !vary, customSize: false, recalled: -1 });
-  edit(Object.fromEntries(known.map(([name, value]) => [name, String(value)])));
+/** Puts a picture's settings into the form, as far as they are there; its seed for good or once. */
+export function takeOver(settings, seedLocked) {
+  const given = SETTINGS.filter((name) => name in settings);
+  set({ seedLocked, customSize: false, recalled: -1 });
+  edit(Object.fromEntries(given.map((name) => [name, String(settings[name])])));
 }
 
 export function listenToForm() {
@@ -108,7 +107,7 @@ export function readForm() {
   for (const name of names) if (name in kept) form[name] = kept[name];
   const locked = query.has('seed') || (same && seedLocked);
   if (!locked) form.seed = String(rollSeed());
-  for (const name of QUERY) if (query.has(name)) form[name] = query.get(name);
+  for (const name of SETTINGS) if (query.has(name)) form[name] = query.get(name);
   const listed = [...byId('size').options].filter((option) => option.value !== 'custom');
   set({
     form, seedLocked: locked, theme: chosenTheme(), prompts: prompts(),

@@ -4,6 +4,7 @@ import { send } from './client.js';
 import { canDelete, fail, isStale, set, state } from './state.js';
 import { inspectStorage, persistStorage } from './storage.js';
 import { say } from './strings.js';
+import { announce } from './view.js';
 
 const MANIFEST_URL = new URL('model/manifest.json', document.baseURI).href;
 
@@ -17,7 +18,7 @@ export function load() {
   const { phase, options } = state;
   if (!(['idle', 'paused'].includes(phase) || (phase === 'ready' && isStale(state)))) return;
   stopAs = 'idle';
-  set({ phase: 'loading', download: null, error: null, said: '', unfinished: null, info: null,
+  set({ phase: 'loading', download: null, error: null, unfinished: null, info: null,
     loadedWith: { ...options } });
   send('load', { manifestUrl: MANIFEST_URL, options });
 }
@@ -44,8 +45,8 @@ export function cancelLoad() {
 /** Asks that the browser keeps what is stored, and tells what it answered. */
 export async function keepStored() {
   const persisted = await persistStorage();
-  set({ storage: { ...state.storage, persisted },
-    said: persisted ? say.persisted : say.notPersisted });
+  set({ storage: { ...state.storage, persisted, asked: true } });
+  announce(persisted ? say.persisted : say.notPersisted);
 }
 
 export function deleteModel() {
@@ -64,7 +65,7 @@ function drawnShape({ width, height, steps }) {
 }
 
 async function lookIntoStorage() {
-  set({ storage: { ...await inspectStorage() } });
+  set({ storage: { ...state.storage, ...await inspectStorage() } });
 }
 
 export const loadSays = {
@@ -88,8 +89,8 @@ export const loadSays = {
 
   deleted({ stored }) {
     lookIntoStorage();
-    set({ stored, phase: state.device.ok ? 'idle' : 'unsupported', download: null,
-      said: say.deleted });
+    set({ stored, phase: state.device.ok ? 'idle' : 'unsupported', download: null });
+    announce(say.deleted);
   },
 };
 

@@ -1,9 +1,10 @@
 /** The studio: the parts put together, and what concerns them all. */
 
 import { send, startWorker } from './client.js';
-import { cancel, draw, drawCancelled, drawIfAsked, drawProgress, drawSays }
+import { cancel, deliverTo, draw, drawCancelled, drawIfAsked, drawProgress, drawSays }
   from './draw.js';
-import { keepForm, listenToForm, readForm } from './form.js';
+import { keepForm, listenToForm, readForm, takeOver } from './form.js';
+import { startGallery } from './gallery/main.js';
 import { listenToImages } from './images.js';
 import { UNASKED_BYTES, deleteModel, keepStored, load, loadAsked, loadCancelled, loadProgress,
   loadSays, pauseOrResume } from './load.js';
@@ -11,7 +12,7 @@ import { savePng } from './picture.js';
 import { fail, follow, set, state } from './state.js';
 import { deleteQuestion, say, unfinishedText } from './strings.js';
 import { findUnfinished, noteWork } from './unfinished.js';
-import { render } from './view.js';
+import { announce, render } from './view.js';
 import { byId, write } from './view/document.js';
 import { keepAwake } from './wake.js';
 
@@ -118,6 +119,21 @@ for (const follower of [render, keepForm, keepAwake, noteWork]) follow(follower)
 listenToForm();
 listenToImages();
 listen();
+const gallery = startGallery({
+  onReuse(settings) {
+    takeOver(settings, true);
+    byId('prompt').focus();
+  },
+  onVary(settings) {
+    takeOver(settings, false);
+    byId('generate').focus();
+    draw();
+  },
+  announce,
+  patch: () => state.patch,
+});
+deliverTo(gallery.add);
 const unfinished = await findUnfinished();
-set({ unfinished, said: unfinished ? unfinishedText(unfinished) : '' });
+set({ unfinished });
 restart();
+if (unfinished) announce(unfinishedText(unfinished));

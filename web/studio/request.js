@@ -2,7 +2,7 @@
 
 import { say } from './strings.js';
 
-const MAX_STEPS = 50;
+export const MAX_STEPS = 50;
 const MAX_COUNT = 16;
 
 const wholeNumber = (text) => (/^\d+$/.test(text.trim()) ? Number(text) : NaN);

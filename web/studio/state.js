@@ -27,7 +27,7 @@ export const state = {
   theme: 'system', // or 'light', 'dark'
   drawNext: false, // draw as soon as the model is loaded
   device: null, // inspectDevice()'s answer
-  storage: null, // { refused, usage, persisted }, see storage.js
+  storage: null, // { refused, usage, persisted, asked? }, see storage.js
   stored: null, // { bytes, files, kind } of the model on this device
   info: null, // the loaded pipeline's info
   download: null, // the library's progress and { startedAt, startBytes, now }
@@ -39,7 +39,6 @@ export const state = {
   picture: null, // { url, prompt, seed, width, height, steps, timings, peakBytes, tokens }
   images: [], // reference images: { name, url, width, height, rgba }
   unfinished: null, // { doing, size }: what an earlier tab was at when the browser closed it
-  said: '', // what the live region says besides the phase
   error: null, // { message, remedy?, field?, reload? }
 };
 

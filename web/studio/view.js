@@ -6,6 +6,8 @@ import { renderForm } from './view/form.js';
 import { renderModel } from './view/model.js';
 import { renderPaper } from './view/paper.js';
 
+let announced = ''; // the state's own sentence, as it was read out last
+
 export function render(state) {
   document.body.dataset.phase = state.phase;
   renderForm(state);
@@ -13,7 +15,12 @@ export function render(state) {
   renderPaper(state);
   renderModel(state);
   renderReport(state);
-  write('live', announcement(state));
+  if (announced !== announcement(state)) announce(announced = announcement(state));
+}
+
+/** Has a sentence read out, once: the state's own follows when that changes. */
+export function announce(sentence) {
+  write('live', sentence);
 }
 
 function renderAlert({ error }) {

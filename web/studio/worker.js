@@ -23,23 +23,23 @@
  *   { type: 'error', job, name, message }  name and message of the Error that ended the job
  */
 
-import * as trefoil from '../trefoil.js';
+import { deleteModel, inspectDevice, loadPipeline, storedBytes } from '../trefoil.js';
 
 let pipeline = null;
 let job = null; // the AbortController of what is running
 
 /** What of the model is on this device: { bytes, files, kind }; null where that is refused. */
-const stored = async () => trefoil.storedBytes?.().catch(() => null) ?? null;
+const stored = () => storedBytes().catch(() => null);
 
 async function inspect() {
-  const [device, found] = await Promise.all([trefoil.inspectDevice(), stored()]);
+  const [device, found] = await Promise.all([inspectDevice(), stored()]);
   postMessage({ type: 'device', device, stored: found });
 }
 
 async function load({ manifestUrl, options }, hooks) {
   pipeline?.destroy();
   pipeline = null;
-  pipeline = await trefoil.loadPipeline(manifestUrl, { ...options, ...hooks });
+  pipeline = await loadPipeline(manifestUrl, { ...options, ...hooks });
   postMessage({ type: 'loaded', info: pipeline.info, stored: await stored() });
 }
 
@@ -54,7 +54,7 @@ async function generate({ request }, hooks) {
 async function remove() {
   pipeline?.destroy();
   pipeline = null;
-  await trefoil.deleteModel();
+  await deleteModel();
   postMessage({ type: 'deleted', stored: await stored() });
 }
 

@@ -28,8 +28,7 @@ const quarter = (fraction) => `${Math.floor(fraction * 4) * 25} %`;
 
 /** What a screen reader hears: a new text at each quarter and each stage, not at each message. */
 export function announcement(state) {
-  const { phase, download, drawing, picture, batch, said } = state;
-  if (said) return said;
+  const { phase, download, drawing, picture, batch } = state;
   if (phase === 'loading') {
     const { loadedBytes, totalBytes } = download ?? { loadedBytes: 0, totalBytes: 1 };
     return `Downloading the model, ${quarter(loadedBytes / totalBytes)}`;

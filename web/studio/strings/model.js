@@ -107,7 +107,8 @@ function storageText({ storage, stored, info }) {
     return 'refused here: the model is gone when the page is closed';
   }
   const here = stored?.bytes ? `${bytes(stored.bytes)} on this device` : 'allowed';
-  return storage.persisted ? `${here}, kept until you delete it`
+  if (storage.persisted) return `${here}, kept until you delete it`;
+  return storage.asked ? `${here}; asked to keep it, the browser made no promise`
     : `${here}; the browser may clear it when space runs out`;
 }
 
