@@ -3,7 +3,7 @@
  * what the page was at is written down while it lasts, and found by the next page that opens.
  */
 
-const KEY = 'trefoil-unfinished';
+const PREFIX = 'trefoil-unfinished-';
 const TAB = crypto.getRandomValues(new Uint32Array(2)).join('-');
 
 let written = null;
@@ -15,12 +15,12 @@ function holdLock() {
   navigator.locks?.request(lockOf(TAB), () => new Promise(() => {})).catch(() => {});
 }
 
-async function isOpen(tab) {
+/** @returns {Promise<Set<string>>} names of the locks that open tabs hold */
+async function heldLocks() {
   try {
-    const { held } = await navigator.locks.query();
-    return held.some(({ name }) => name === lockOf(tab));
+    return new Set((await navigator.locks.query()).held.map(({ name }) => name));
   } catch {
-    return false;
+    return new Set();
   }
 }
 
@@ -32,12 +32,12 @@ function workOf({ phase, drawing, request }) {
 }
 
 function write(work) {
-  const text = work && JSON.stringify({ tab: TAB, ...work });
+  const text = work && JSON.stringify(work);
   if (text === written) return;
+  written = text;
   try {
-    if (text) localStorage.setItem(KEY, text);
-    else if (localStorage.getItem(KEY) === written) localStorage.removeItem(KEY);
-    written = text;
+    if (text) localStorage.setItem(PREFIX + TAB, text);
+    else localStorage.removeItem(PREFIX + TAB);
   } catch {
     // Storage is refused here: then nothing can be noticed later.
   }
@@ -55,10 +55,12 @@ export function noteWork(state) {
 export async function findUnfinished() {
   holdLock();
   addEventListener('pagehide', () => write(null)); // closed by the visitor, not by the browser
+  const held = await heldLocks();
   try {
-    const found = JSON.parse(localStorage.getItem(KEY));
-    if (!found || await isOpen(found.tab)) return null;
-    localStorage.removeItem(KEY);
+    const closed = Object.keys(localStorage).filter((key) => key.startsWith(PREFIX)
+      && !held.has(lockOf(key.slice(PREFIX.length))));
+    const [found = null] = closed.map((key) => JSON.parse(localStorage.getItem(key)));
+    for (const key of closed) localStorage.removeItem(key);
     return found;
   } catch {
     return null;
