@@ -5,8 +5,10 @@ import shutil
 
 from playwright.sync_api import expect
 
-DRAWN_MS = 60_000
+DRAWN_MS = 120_000  # on two busy cores
 SMALL = "width=64&height=64&steps=2"
+
+expect.set_options(timeout=30_000)
 
 
 class Visit:
@@ -19,8 +21,8 @@ class Visit:
         context = {"viewport": {"width": 1280, "height": 860}} | context
         self.context = browser.new_context(**context)
         self.context.add_init_script(script)
-        self.logged, self.requested = [], []
-        self.context.on("request", lambda request: self.requested.append(request.url))
+        self.logged, self.requested, self.referers = [], [], set()
+        self.context.on("request", self.on_request)
         self.page = self.context.new_page()
         self.page.on("console", self.on_console)
         self.page.on("pageerror", lambda error: self.logged.append(str(error)))
@@ -30,6 +32,10 @@ class Visit:
     def on_console(self, message):
         if message.type in ("error", "warning"):
             self.logged.append(message.text)
+
+    def on_request(self, request):
+        self.requested.append(request.url)
+        self.referers.add(request.headers.get("referer"))
 
     def control(self, role, name):
         return self.page.get_by_role(role, name=name, exact=True)

@@ -24,6 +24,12 @@ function stageText(drawing) {
   return `Step ${drawing.step + 1} of ${drawing.steps}`;
 }
 
+/** Of the long stages the quarters, too. */
+function heardOf({ stage, fraction, loadedBytes, totalBytes }) {
+  const done = { download: loadedBytes / totalBytes, denoise: fraction }[stage];
+  return done === undefined ? STAGES[stage] : `${STAGES[stage]}, ${quarter(done)}`;
+}
+
 const quarter = (fraction) => `${Math.floor(fraction * 4) * 25} %`;
 
 /** What a screen reader hears: a new text at each quarter and each stage, not at each message. */
@@ -36,8 +42,7 @@ export function announcement(state) {
   if (phase === 'paused') return 'The download is paused';
   if (phase === 'drawing') {
     const place = batch.count > 1 ? `Picture ${batch.index + 1} of ${batch.count}. ` : '';
-    if (!drawing) return place + STAGES.encode;
-    return `${place}${STAGES[drawing.stage]}, ${quarter(drawing.fraction)}`;
+    return place + heardOf(drawing ?? { stage: 'encode' });
   }
   if (phase === 'ready') return picture ? 'The picture is ready' : 'The model is ready';
   return '';

@@ -11,7 +11,7 @@ export function renderModel(state) {
   offer('pause', phase === 'loading' || phase === 'paused', 'cancel');
   write('pause', text.pauseButton(state));
   enable('cancel', canCancel(state));
-  show('unfinished', Boolean(unfinished));
+  show('unfinished', Boolean(unfinished) && phase === 'idle');
   write('unfinished-text', unfinished ? text.unfinishedText(unfinished) : '');
   show('device', Boolean(state.device));
   writeRows('device-rows', text.deviceRows(state));
