@@ -1,6 +1,7 @@
 """A static server whose next answers can be spoilt, and which counts what it sends."""
 
 import http.server
+import sys
 import threading
 import time
 from collections import Counter, defaultdict
@@ -8,7 +9,8 @@ from functools import partial
 
 from export.serve import Handler
 
-PIECE = 1 << 14
+PIECE = 1 << 12
+READ_SECONDS = 0.3  # a page loses what it has not read yet when the connection breaks
 
 
 class FlakyServer:
@@ -16,7 +18,8 @@ class FlakyServer:
 
     spoil(name, fault, ...) has the next requests of a file meet these faults, one each; keep(name,
     fault) has all of them meet one. asked[name] lists the Range headers of its requests, sent[name]
-    counts the bytes of its bodies. `rate` is in bytes a second over all connections.
+    counts the bytes of its bodies. `rate` is in bytes a second over all connections, which stand
+    still while someone else holds `turn`.
     """
 
     def __init__(self, dist, rate=None):
@@ -24,8 +27,7 @@ class FlakyServer:
         self.faults, self.always = defaultdict(list), {}
         self.turn, self.rate = threading.Lock(), rate
         handler = partial(FlakyHandler, directory=str(dist), flaky=self)
-        self.httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.httpd.daemon_threads = True
+        self.httpd = QuietServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self.httpd.server_port}/"
 
     def __enter__(self):
@@ -79,8 +81,15 @@ def refuse(status, **headers):
 
 
 WHOLE = {"whole": True}  # 200 and the whole file, whatever range is asked for
-FROM_ZERO = {"from_zero": True}  # 206 and the whole file, whatever range is asked for
+FROM_ZERO = {"from_zero": True}  # 206 and the whole file, in answer to any range
 WRONG = {"wrong": True}  # a byte of the body is another one
+
+
+class QuietServer(http.server.ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """Says nothing of a browser that was killed or gave up."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class FlakyHandler(Handler):
@@ -106,16 +115,19 @@ class FlakyHandler(Handler):
 
     def send_bytes(self, path, first, last):
         name, fault = path.name, self.fault
-        content = bytearray(path.read_bytes()[first:last])
+        content = bytearray(path.read_bytes())[first:last]
         if "wrong" in fault:
             content[len(content) // 2] ^= 1
         short = fault.get("cut", fault.get("hold"))
+        body = memoryview(content)[:short]
         try:
-            for at in range(0, len(content[:short]), PIECE):
-                piece = content[:short][at:at + PIECE]
+            for at in range(0, len(body), PIECE):
+                piece = body[at:at + PIECE]
+                self.flaky.pace(len(piece))
                 self.wfile.write(piece)
                 self.flaky.sent[name] += len(piece)
-                self.flaky.pace(len(piece))
+            if "cut" in fault:
+                time.sleep(READ_SECONDS)
             if "hold" in fault:
                 self.connection.recv(1)  # until the other side closes
         except OSError:

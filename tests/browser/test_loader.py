@@ -25,14 +25,15 @@ async (url) => {
       loader.progress = [];
       abort = new AbortController();
       running = (async () => {
-        const { shards } = await (await fetch(new URL('manifest.json', base))).json();
-        store = await openShards(shards, base, storage);
+        store = null;
         try {
+          const { shards } = await (await fetch(new URL('manifest.json', base))).json();
+          store = await openShards(shards, base, storage);
           await store.fetch(store.first, { signal: abort.signal,
             onProgress: (event) => loader.progress.push(event) });
           return { value: store.kind };
         } catch ({ name, message }) {
-          store.leave();
+          store?.leave();
           return { error: { name, message } };
         }
       })();
@@ -82,7 +83,7 @@ class Loader(Library):
     def __init__(self, browser, host, context=None, worker=True, refused=()):
         super().__init__(browser, host.url, context, worker)
         for storage in refused:
-            self.scope.evaluate(REFUSE[storage])
+            self.scope.evaluate(f"() => {{ {REFUSE[storage]}; }}")
         self.scope.evaluate(SETUP, host.url)
 
     def begin(self, storage="auto"):
@@ -345,7 +346,8 @@ def test_a_full_disk_midway(loader, host, dist, shards):
     stored = one.stored()
     assert stored["kind"] == "opfs" and 0 < stored["bytes"] <= most
     assert all(one.holds(dist, shard) for shard in shards)
-    assert host.shards() == once(shards)
+    again = [shard["file"] for shard in shards if len(host.asked[shard["file"]]) > 1]
+    assert len(again) <= 3, "only those that were arriving when the disk was full"
     assert one.scope.evaluate("() => loader.last()")["loadedBytes"] == total(shards)
     session.send("Storage.overrideQuotaForOrigin", {"origin": host.url[:-1]})
     assert one.download() == "opfs"
@@ -419,30 +421,32 @@ def test_a_pause_of_the_whole_pipeline(loader, host, shards):
     assert second[-1]["loadedBytes"] == total(shards)
 
 
-FRAMED = """
-async (url) => {
-  const { loadPipeline } = await import(new URL('trefoil.js', url));
+ASKED = """
+async () => {
   const told = {};
   for (const [name, ask] of Object.entries({ opfs: () => navigator.storage.getDirectory(),
     cache: () => caches.open('x'), locks: () => navigator.locks.request('x', () => {}) })) {
     try { await ask(); } catch (error) { told[name] = error.name; }
   }
-  const pipe = await loadPipeline(new URL('model/manifest.json', url));
-  return { told, storage: pipe.info.storage };
+  return told;
 }
 """
 
 
-def test_a_sandboxed_frame_of_another_site_that_may_keep_nothing(browser, dist, host):
+def test_a_sandboxed_frame_of_another_site_that_may_keep_nothing(browser, host, shards):
     """Chromium's own refusal: the page around is localhost, the frame 127.0.0.1."""
-    page = browser.new_context().new_page()
-    outside = host.url.replace("127.0.0.1", "localhost")
-    for url, body in [(outside + "outside.html", '<iframe sandbox="allow-scripts allow-same-origin" '
-                       f'src="{host.url}empty.html"></iframe>'), (host.url + "empty.html", "")]:
-        page.route(url, lambda route, body=body: route.fulfill(
-            body=f"<!doctype html>{body}", content_type="text/html"))
-    page.goto(outside + "outside.html")
-    outcome = page.frames[1].evaluate(FRAMED, host.url)
-    page.context.close()
-    assert outcome["told"] == dict.fromkeys(["opfs", "cache", "locks"], "SecurityError")
-    assert outcome["storage"] == "memory"
+    with Library(browser, host.url) as library:
+        library.page.route("http://localhost/", lambda route: route.fulfill(
+            body=f'<iframe sandbox="allow-scripts allow-same-origin" src="{host.url}empty.html">'
+            "</iframe>", content_type="text/html"))
+        library.page.goto("http://localhost/")
+        frame = library.page.query_selector("iframe").content_frame()
+        frame.wait_for_load_state()
+        assert frame.evaluate(ASKED) == dict.fromkeys(["opfs", "cache", "locks"], "SecurityError")
+        frame.evaluate("async (url) => { globalThis.library = { trefoil: "
+                       "await import(new URL('trefoil.js', url)) }; }", host.url)
+        frame.evaluate(SETUP, host.url)
+        frame.evaluate("() => loader.begin('auto')")
+        assert frame.evaluate("() => loader.ended()") == {"value": "memory"}
+        assert frame.evaluate("() => library.trefoil.storedBytes()")["bytes"] == 0
+    assert host.shards() == once(shards)

@@ -73,17 +73,17 @@ function passes({ response }) {
 async function attempt(shard, url, draft, { signal, cache, advance }) {
   const response = await request(url, draft, { signal, cache, advance });
   const reader = response.body.getReader();
-  for (let piece = await read(reader, url, signal); !piece.done;
-    piece = await read(reader, url, signal)) {
-    const { value } = piece;
-    if (draft.received + value.length > shard.bytes) {
-      await reader.cancel();
-      return draft.received + value.length;
+  try {
+    for (;;) {
+      const { done, value } = await read(reader, url, signal);
+      if (done) return draft.received;
+      if (draft.received + value.length > shard.bytes) return draft.received + value.length;
+      await storing(() => draft.write(value));
+      advance(value.length);
     }
-    await storing(() => draft.write(value));
-    advance(value.length);
+  } finally {
+    await reader.cancel().catch(() => {}); // nothing more of it is wanted
   }
-  return draft.received;
 }
 
 /**

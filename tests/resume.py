@@ -1,0 +1,137 @@
+"""Kills the browser at random moments of the download, and counts the bytes that are fetched twice.
+
+    python -m tests.resume [--kills 20] [--shard-mib 1] [--extra-mib 0] [--mb-a-second 1] [--seed 0]
+
+The studio with Garden, on a throttled server on this machine, in a profile on disk. Each time the
+browser's processes get SIGKILL and a new one opens the page again; the last one is let finish, and
+its page's resident memory is sampled. --extra-mib appends shards of random bytes to the manifest,
+64 MiB each, for the sizes of a large model.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from playwright.sync_api import expect, sync_playwright
+
+from tests.browser.flaky import FlakyServer
+from tests.conftest import WEBGPU, command, launch_profile
+from tests.fullscale.residents import Residents
+
+ROOT = Path(__file__).resolve().parent.parent
+GARDEN = ROOT / "models" / "garden-ternary"
+MIB = 1 << 20
+EXTRA_BYTES = 64 * MIB
+FILES = Path("Default") / "File System"  # where Chromium's profile has OPFS
+PATIENCE = 300  # seconds
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m tests.resume", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--shard-mib", type=float, default=1)
+    parser.add_argument("--extra-mib", type=int, default=0)
+    parser.add_argument("--mb-a-second", type=float, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        dist, profile = Path(folder) / "dist", Path(folder) / "profile"
+        build(dist, options.shard_mib)
+        append_shards(dist / "model", options.extra_mib * MIB, random.Random(options.seed))
+        size = model_bytes(dist / "model")
+        with FlakyServer(dist, rate=options.mb_a_second * 1e6) as host:
+            print(f"model of {size:,} bytes in {len(list((dist / 'model').glob('*.bin')))} files")
+            kill(host, profile, size, options.kills, random.Random(options.seed))
+            finish(host, profile)
+            report(host, size, options.kills)
+
+
+def build(dist, shard_mib):
+    subprocess.run([sys.executable, ROOT / "build.py", "--model", GARDEN, "--out", dist,
+                    "--shard-mib", str(shard_mib)], check=True, stdout=subprocess.DEVNULL)
+
+
+def append_shards(model, count, generator):
+    path = model / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    for first in range(0, count, EXTRA_BYTES):
+        content = generator.randbytes(min(EXTRA_BYTES, count - first))
+        digest = hashlib.sha256(content).hexdigest()
+        manifest["shards"].append({"file": f"{digest}.bin", "bytes": len(content),
+                                   "sha256": digest, "component": "transformer"})
+        (model / f"{digest}.bin").write_bytes(content)
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def model_bytes(model):
+    shards = json.loads((model / "manifest.json").read_text(encoding="utf-8"))["shards"]
+    return sum(shard["bytes"] for shard in shards if not shard.get("onDemand"))
+
+
+def sent(host):
+    return sum(host.shards().values())
+
+
+def kill(host, profile, size, kills, generator):
+    """Each time after a random share of what is left, on average an equal one."""
+    start = command(WEBGPU)
+    for count in range(kills):
+        share = max(size - on_disk(profile), 0) / (kills - count + 1)
+        moment = sent(host) + generator.uniform(0, 2 * share)
+        browser = subprocess.Popen(
+            [start["executable_path"], "--headless=new", f"--user-data-dir={profile}",
+             *start["args"], host.url], start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + PATIENCE
+        before = sent(host)
+        while sent(host) < moment or sent(host) == before:
+            if time.monotonic() > deadline:
+                sys.exit(f"kill {count + 1}: the page fetched {sent(host) - before:,} bytes in "
+                         f"{PATIENCE} s, expected {moment - before:,.0f}")
+            time.sleep(0.005)
+        with host.turn:  # what a dead browser is sent would count, too
+            os.killpg(browser.pid, signal.SIGKILL)
+            browser.wait()
+            time.sleep(1)  # until the kernel has ended all of them
+        print(f"kill {count + 1:3}: {sent(host):>13,} bytes sent so far, "
+              f"{on_disk(profile):>13,} on disk", flush=True)
+
+
+def on_disk(profile):
+    """Bytes of all files in OPFS, its own books of a few kilobytes included."""
+    return sum(path.stat().st_size for path in (profile / FILES).rglob("*") if path.is_file())
+
+
+def finish(host, profile):
+    with sync_playwright() as playwright, Residents() as residents:
+        context = launch_profile(playwright, profile)
+        page = context.new_page()
+        page.on("request", lambda made: made.url.endswith(".bin") and residents.begin("download"))
+        page.goto(host.url)
+        ready = page.get_by_text("Ready ·")
+        expect(ready).to_be_visible(timeout=1000 * PATIENCE)
+        residents.begin("ready")
+        time.sleep(2)
+        context.close()
+    for stage, peaks in residents.peaks.items():
+        print(f"page's resident memory at most, {stage}: {peaks.get('renderer', 0) / 1e6:,.0f} MB")
+
+
+def report(host, size, kills):
+    twice = sent(host) - size
+    requests = sum(len(asked) for name, asked in host.asked.items() if name.endswith(".bin"))
+    print(f"{kills} kills: {sent(host):,} bytes of shards sent in {requests} requests, "
+          f"{twice:,} of them twice: {100 * twice / size:.2f} % of the model")
+
+
+if __name__ == "__main__":
+    main()
