@@ -14,11 +14,19 @@ let gallery = null; // what listenInViewer was given
 
 // ---- which picture
 
-/** @returns {Promise<{ entry: object, url: string } | null>} null: it is no longer there */
-async function load(id) {
+let wish = 0; // counts what was asked for; what is read too late is not shown
+
+/**
+ * Reads a picture, then shows it, unless something else was asked for meanwhile.
+ * @param {(picture: { entry: object, url: string }) => void} show
+ * @returns {Promise<boolean>} false: it is no longer there
+ */
+async function load(id, show) {
+  const mine = ++wish;
   const entry = state.entries.find((one) => one.id === id);
   const blob = entry && await gallery.file(id).catch(() => null);
-  return blob ? { entry, url: URL.createObjectURL(blob) } : null;
+  if (blob && mine === wish) show({ entry, url: URL.createObjectURL(blob) });
+  return Boolean(blob);
 }
 
 function release(...pictures) {
@@ -26,15 +34,13 @@ function release(...pictures) {
 }
 
 /** @returns {Promise<boolean>} false: the picture is no longer there */
-export async function showPicture(id) {
-  const picture = await load(id);
-  if (!picture) return false;
-  const before = [state.open, state.other];
-  const moved = Boolean(state.open);
-  set({ ...SINGLE, open: picture, current: id });
-  release(...before);
-  if (moved) readOut(picture.entry);
-  return true;
+export function showPicture(id) {
+  return load(id, (picture) => {
+    const { open, other } = state;
+    set({ ...SINGLE, open: picture, current: id });
+    release(open, other);
+    if (open) readOut(picture.entry);
+  });
 }
 
 function readOut({ id, settings }) {
@@ -50,6 +56,7 @@ async function step(by) {
 
 export function closeViewer() {
   if (!state.open) return;
+  wish += 1;
   const { open, other } = state;
   if (document.fullscreenElement) document.exitFullscreen();
   set({ ...SINGLE, open: null, full: false });
@@ -106,13 +113,15 @@ function choose() {
 }
 
 export async function compareWith(id) {
-  const other = await load(id);
-  if (!other) return gallery.tell(say.gone);
-  set({ choosing: false, other });
-  byId('border').focus();
+  const there = await load(id, (other) => {
+    set({ choosing: false, other });
+    byId('border').focus();
+  });
+  if (!there) gallery.tell(say.gone);
 }
 
 function stopComparing() {
+  wish += 1;
   const { other } = state;
   set(SINGLE);
   release(other);
@@ -144,14 +153,11 @@ function onKey(event) {
   event.stopPropagation(); // the studio's own keys are not meant here
   if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches('input')) return;
   const single = !state.choosing && !state.other;
-  if (event.key === 'Escape' && !single) {
-    event.preventDefault();
-    stopComparing();
-  } else if (event.key === 'f') {
-    toggleFull();
-  } else if (single) {
-    KEYS[event.key]?.();
-  }
+  const action = single ? KEYS[event.key] : event.key === 'Escape' && stopComparing;
+  const act = event.key === 'f' ? toggleFull : action;
+  if (!act) return;
+  event.preventDefault(); // the letter is not to be typed where the focus goes
+  act();
 }
 
 /**
