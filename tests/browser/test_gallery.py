@@ -197,6 +197,7 @@ def test_the_viewer_reuses_compares_and_fills_the_screen(visit):
     page.wait_for_timeout(300)
     expect(viewer(page)).to_be_hidden()
     thumbs(page).last.click()
+    expect(viewer(page)).to_be_visible()
     press(page, "u")
     expect(studio.control("textbox", "Prompt")).to_have_value("picture 1")
     assert studio.logged == []
