@@ -8,6 +8,7 @@
 
 const FOLDER = 'trefoil-gallery';
 const PARTS = ['json', 'png', 'thumbnail']; // in the order of deletion
+const AT_ONCE = 16; // entries; more of them would hold the page up
 const STALE_MS = 24 * 3600 * 1000; // a picture that is still incomplete then will remain so
 
 /** @returns {Promise<Gallery>} */
@@ -92,7 +93,10 @@ class Gallery {
   async list() {
     const names = this.#folder ? await namesIn(this.#folder).catch(() => []) : [];
     const ids = names.filter((name) => name.endsWith('.json')).map(idOf);
-    const onDisk = await Promise.all(ids.map((id) => this.#entry(id)));
+    const onDisk = [];
+    for (let i = 0; i < ids.length; i += AT_ONCE) {
+      onDisk.push(...await Promise.all(ids.slice(i, i + AT_ONCE).map((id) => this.#entry(id))));
+    }
     const inMemory = [...this.#memory].map(([id, { createdAt, settings }]) => (
       { id, createdAt, settings, kept: false }));
     return [...onDisk.filter(Boolean), ...inMemory].sort(newestFirst);

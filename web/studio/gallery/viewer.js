@@ -39,13 +39,15 @@ export function showPicture(id) {
     const { open, other } = state;
     set({ ...SINGLE, open: picture, current: id });
     release(open, other);
-    if (open) readOut(picture.entry);
+    const place = state.entries.findIndex((entry) => entry.id === id) + 1;
+    const { prompt } = picture.entry.settings;
+    if (open) readOut(say.opened(place, state.entries.length, prompt)); // else the title is read
   });
 }
 
-function readOut({ id, settings }) {
-  const place = state.entries.findIndex((entry) => entry.id === id) + 1;
-  byId('viewer-live').textContent = say.opened(place, state.entries.length, settings.prompt);
+/** The page's own live region lies outside of the dialog and is silent. */
+function readOut(sentence) {
+  byId('viewer-live').textContent = sentence;
 }
 
 async function step(by) {
@@ -110,12 +112,14 @@ function choose() {
   if (byId('compare-with').ariaDisabled === 'true') return;
   set({ ...SINGLE, choosing: true });
   byId('others-title').focus();
+  readOut(say.chooseOther);
 }
 
 export async function compareWith(id) {
   const there = await load(id, (other) => {
     set({ choosing: false, other });
     byId('border').focus();
+    readOut(say.comparing);
   });
   if (!there) gallery.tell(say.gone);
 }
