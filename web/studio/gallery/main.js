@@ -6,7 +6,7 @@ import { gallery as say } from '../strings.js';
 import { listenForFiles } from './receive.js';
 import { packAll } from './share.js';
 import { set, state } from './state.js';
-import { openGallery } from './store.js';
+import { newestFirst, openGallery } from './store.js';
 import { makeThumbnail } from './thumbnail.js';
 import { focusThumb, makeLists, shownEntries } from './view.js';
 import { closeViewer, compareWith, listenInViewer, showPicture } from './viewer.js';
@@ -41,8 +41,8 @@ export function startGallery(studio) {
   listen();
   listenInViewer({ ...studio, file, remove, tell, onClosed });
   listenForFiles({ ...studio, tell });
-  store.then((gallery) => gallery.watch(refresh));
-  refresh();
+  store.then((gallery) => gallery.watch(follow));
+  list();
   return { add };
 }
 
@@ -55,10 +55,17 @@ function inTurn(change) {
   return mine;
 }
 
-/** Reads the list anew: at the start, and when another tab has changed it. */
-const refresh = () => inTurn(async () => {
+/** Reads the list, at the start. */
+const list = () => inTurn(async () => {
   const gallery = await store;
   set({ entries: await gallery.list(), kept: gallery.kept });
+});
+
+/** Another tab has changed what is kept; what is in this page's memory stays. */
+const follow = ({ added, removed, cleared }) => inTurn(async () => {
+  const gone = ({ id, kept }) => id === (added?.id ?? removed) || (cleared && kept);
+  const entries = state.entries.filter((entry) => !gone(entry));
+  set({ entries: [...entries, ...added ? [added] : []].sort(newestFirst) });
   if (state.open && !state.entries.some(({ id }) => id === state.open.entry.id)) closeViewer();
 });
 

@@ -8,6 +8,7 @@
 
 const FOLDER = 'trefoil-gallery';
 const PARTS = ['json', 'png', 'thumbnail']; // in the order of deletion
+const AT_ONCE = 16; // entries; more of them would hold the page up
 const STALE_MS = 24 * 3600 * 1000; // a picture that is still incomplete then will remain so
 
 /** @returns {Promise<Gallery>} */
@@ -61,7 +62,7 @@ async function write(folder, name, content) {
   }
 }
 
-const newestFirst = (a, b) => b.createdAt - a.createdAt || (a.id < b.id ? 1 : -1);
+export const newestFirst = (a, b) => b.createdAt - a.createdAt || (a.id < b.id ? 1 : -1);
 
 /**
  * entry: { id, createdAt (ms since 1970), settings, kept (false: in memory only) }
@@ -80,16 +81,22 @@ class Gallery {
     return this.#folder !== null;
   }
 
-  /** Calls back when another tab has added or deleted something. */
+  /**
+   * Calls back when another tab has changed what is kept.
+   * @param {(change: { added: object } | { removed: string } | { cleared: true }) => void} changed
+   */
   watch(changed) {
-    if (this.#tabs) this.#tabs.onmessage = changed;
+    if (this.#tabs) this.#tabs.onmessage = ({ data }) => changed(data);
   }
 
   /** @returns {Promise<object[]>} every entry, newest first */
   async list() {
     const names = this.#folder ? await namesIn(this.#folder).catch(() => []) : [];
     const ids = names.filter((name) => name.endsWith('.json')).map(idOf);
-    const onDisk = await Promise.all(ids.map((id) => this.#entry(id)));
+    const onDisk = [];
+    for (let i = 0; i < ids.length; i += AT_ONCE) {
+      onDisk.push(...await Promise.all(ids.slice(i, i + AT_ONCE).map((id) => this.#entry(id))));
+    }
     const inMemory = [...this.#memory].map(([id, { createdAt, settings }]) => (
       { id, createdAt, settings, kept: false }));
     return [...onDisk.filter(Boolean), ...inMemory].sort(newestFirst);
@@ -103,8 +110,9 @@ class Gallery {
   async add({ blob, thumbnail, settings, createdAt = Date.now(), id = newId(createdAt) }) {
     const kept = await this.#keep(id, { blob, thumbnail, settings, createdAt });
     if (!kept) this.#memory.set(id, { blob, thumbnail, settings, createdAt });
-    this.#tabs?.postMessage('changed');
-    return { id, createdAt, settings, kept };
+    const entry = { id, createdAt, settings, kept };
+    if (kept) this.#tabs?.postMessage({ added: entry });
+    return entry;
   }
 
   /** @returns {Promise<object>} all that `add` needs to bring it back */
@@ -112,14 +120,14 @@ class Gallery {
     const { createdAt, settings } = this.#memory.get(id) ?? await this.#entry(id) ?? {};
     const copies = await Promise.all([this.file(id), this.thumbnail(id)].map(inMemory));
     await this.#delete(id);
-    this.#tabs?.postMessage('changed');
+    this.#tabs?.postMessage({ removed: id });
     return { id, createdAt, settings, blob: copies[0], thumbnail: copies[1] };
   }
 
   async clear() {
     const entries = await this.list();
     await Promise.all(entries.map(({ id }) => this.#delete(id)));
-    this.#tabs?.postMessage('changed');
+    this.#tabs?.postMessage({ cleared: true });
   }
 
   /**

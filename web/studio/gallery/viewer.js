@@ -14,11 +14,19 @@ let gallery = null; // what listenInViewer was given
 
 // ---- which picture
 
-/** @returns {Promise<{ entry: object, url: string } | null>} null: it is no longer there */
-async function load(id) {
+let wish = 0; // counts what was asked for; what is read too late is not shown
+
+/**
+ * Reads a picture, then shows it, unless something else was asked for meanwhile.
+ * @param {(picture: { entry: object, url: string }) => void} show
+ * @returns {Promise<boolean>} false: it is no longer there
+ */
+async function load(id, show) {
+  const mine = ++wish;
   const entry = state.entries.find((one) => one.id === id);
   const blob = entry && await gallery.file(id).catch(() => null);
-  return blob ? { entry, url: URL.createObjectURL(blob) } : null;
+  if (blob && mine === wish) show({ entry, url: URL.createObjectURL(blob) });
+  return Boolean(blob);
 }
 
 function release(...pictures) {
@@ -26,20 +34,20 @@ function release(...pictures) {
 }
 
 /** @returns {Promise<boolean>} false: the picture is no longer there */
-export async function showPicture(id) {
-  const picture = await load(id);
-  if (!picture) return false;
-  const before = [state.open, state.other];
-  const moved = Boolean(state.open);
-  set({ ...SINGLE, open: picture, current: id });
-  release(...before);
-  if (moved) readOut(picture.entry);
-  return true;
+export function showPicture(id) {
+  return load(id, (picture) => {
+    const { open, other } = state;
+    set({ ...SINGLE, open: picture, current: id });
+    release(open, other);
+    const place = state.entries.findIndex((entry) => entry.id === id) + 1;
+    const { prompt } = picture.entry.settings;
+    if (open) readOut(say.opened(place, state.entries.length, prompt)); // else the title is read
+  });
 }
 
-function readOut({ id, settings }) {
-  const place = state.entries.findIndex((entry) => entry.id === id) + 1;
-  byId('viewer-live').textContent = say.opened(place, state.entries.length, settings.prompt);
+/** The page's own live region lies outside of the dialog and is silent. */
+function readOut(sentence) {
+  byId('viewer-live').textContent = sentence;
 }
 
 async function step(by) {
@@ -50,6 +58,7 @@ async function step(by) {
 
 export function closeViewer() {
   if (!state.open) return;
+  wish += 1;
   const { open, other } = state;
   if (document.fullscreenElement) document.exitFullscreen();
   set({ ...SINGLE, open: null, full: false });
@@ -103,16 +112,20 @@ function choose() {
   if (byId('compare-with').ariaDisabled === 'true') return;
   set({ ...SINGLE, choosing: true });
   byId('others-title').focus();
+  readOut(say.chooseOther);
 }
 
 export async function compareWith(id) {
-  const other = await load(id);
-  if (!other) return gallery.tell(say.gone);
-  set({ choosing: false, other });
-  byId('border').focus();
+  const there = await load(id, (other) => {
+    set({ choosing: false, other });
+    byId('border').focus();
+    readOut(say.comparing);
+  });
+  if (!there) gallery.tell(say.gone);
 }
 
 function stopComparing() {
+  wish += 1;
   const { other } = state;
   set(SINGLE);
   release(other);
@@ -144,14 +157,11 @@ function onKey(event) {
   event.stopPropagation(); // the studio's own keys are not meant here
   if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches('input')) return;
   const single = !state.choosing && !state.other;
-  if (event.key === 'Escape' && !single) {
-    event.preventDefault();
-    stopComparing();
-  } else if (event.key === 'f') {
-    toggleFull();
-  } else if (single) {
-    KEYS[event.key]?.();
-  }
+  const action = single ? KEYS[event.key] : event.key === 'Escape' && stopComparing;
+  const act = event.key === 'f' ? toggleFull : action;
+  if (!act) return;
+  event.preventDefault(); // the letter is not to be typed where the focus goes
+  act();
 }
 
 /**
