@@ -1,15 +1,12 @@
 /** Getting the model: what the visitor does about it, and what the worker says of it. */
 
 import { send } from './client.js';
-import { canDelete, fail, isStale, set, state } from './state.js';
+import { UNASKED_BYTES, canDelete, fail, isStale, set, state } from './state.js';
 import { inspectStorage, persistStorage } from './storage.js';
 import { say } from './strings.js';
 import { announce } from './view.js';
 
 const MANIFEST_URL = new URL('model/manifest.json', document.baseURI).href;
-
-/** A download up to this size needs no press and no word. */
-export const UNASKED_BYTES = 64e6;
 
 let stopAs = 'idle'; // the phase after the download that is being stopped
 

@@ -6,10 +6,10 @@ import { cancel, deliverTo, draw, drawCancelled, drawIfAsked, drawProgress, draw
 import { keepForm, listenToForm, readForm, takeOver } from './form.js';
 import { startGallery } from './gallery/main.js';
 import { listenToImages } from './images.js';
-import { UNASKED_BYTES, deleteModel, keepStored, load, loadAsked, loadCancelled, loadProgress,
-  loadSays, pauseOrResume } from './load.js';
+import { deleteModel, keepStored, load, loadAsked, loadCancelled, loadProgress, loadSays,
+  pauseOrResume } from './load.js';
 import { savePng } from './picture.js';
-import { fail, follow, set, state } from './state.js';
+import { UNASKED_BYTES, fail, follow, set, state } from './state.js';
 import { deleteQuestion, say, unfinishedText } from './strings.js';
 import { findUnfinished, noteWork } from './unfinished.js';
 import { announce, render } from './view.js';

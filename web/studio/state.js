@@ -42,6 +42,9 @@ export const state = {
   error: null, // { message, remedy?, field?, reload? }
 };
 
+/** A download up to this size needs no press and no word. */
+export const UNASKED_BYTES = 64e6;
+
 const followers = [];
 
 /** `follower(state)` is called after every change. */

@@ -106,7 +106,7 @@ function storageText({ storage, stored, info }) {
   if (storage.refused || info?.storage === 'memory') {
     return 'refused here: the model is gone when the page is closed';
   }
-  const here = stored?.bytes ? `${bytes(stored.bytes)} on this device` : 'allowed';
+  const here = stored?.bytes ? `${bytes(stored.bytes)} on this device` : 'nothing here yet';
   if (storage.persisted) return `${here}, kept until you delete it`;
   return storage.asked ? `${here}; asked to keep it, the browser made no promise`
     : `${here}; the browser may clear it when space runs out`;

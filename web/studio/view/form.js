@@ -1,6 +1,6 @@
 /** The form as the state has it. */
 
-import { canDraw, isStale } from '../state.js';
+import { UNASKED_BYTES, canDraw, isStale } from '../state.js';
 import { say } from '../strings.js';
 import { byId, enable, show, write } from './document.js';
 
@@ -8,7 +8,6 @@ export const FIELDS = ['prompt', 'seed', 'width', 'height', 'steps', 'count'];
 export const OPTIONS = ['memory', 'precision', 'textTokens'];
 export const IDEAS_SHOWN = 3;
 const EARLIER_SHOWN = 8;
-const WORTH_TELLING = 64e6; // bytes of a download that Generate does first
 
 export function renderForm(state) {
   for (const name of FIELDS) {
@@ -86,7 +85,7 @@ function fill(id, items, make) {
 
 function renderNotes(state) {
   const extraBytes = state.phase === 'ready' ? state.needs?.extraBytes ?? 0 : 0;
-  const extra = extraBytes > WORTH_TELLING;
+  const extra = extraBytes > UNASKED_BYTES;
   show('extra', extra);
   write('extra', extra ? say.extra(extraBytes) : '');
   const stale = isStale(state) && state.phase !== 'loading';
