@@ -113,12 +113,19 @@ def page_values(model, weights_url):
         "steps": model.pipeline.num_inference_steps,
         "prompts": model.pipeline.prompts,
         "patch": model.patch,
+        "modules": studio_modules(ROOT / "web"),
         "version": version(),
     }
     if weights_url:  # the one other origin that the page may fetch from
         parts = urlsplit(weights_url)
         values["connect"] = f"{parts.scheme}://{parts.netloc}"
     return values
+
+
+def studio_modules(web):
+    """Scripts of the page, which can then be fetched at once; the worker fetches its own."""
+    modules = (web / "studio").rglob("*.js")
+    return sorted(path.relative_to(web).as_posix() for path in modules if path.stem != "worker")
 
 
 def render_pages(pages, folder, values):

@@ -19,6 +19,12 @@ import { keepAwake } from './wake.js';
 /** Errors that the engine survives; after any other it is started anew. */
 const HARMLESS = ['InputError', 'DownloadError', 'ModelError', 'UnsupportedError'];
 
+/** Nothing begins before it is known how the last attempt ended. */
+const lastTime = findUnfinished().then((unfinished) => {
+  set({ unfinished });
+  if (unfinished) announce(unfinishedText(unfinished));
+});
+
 function restart() {
   set({ phase: 'checking', error: null, info: null, loadedWith: null, download: null,
     drawing: null, preview: null, needs: null });
@@ -36,7 +42,8 @@ const workerSays = {
   ...loadSays,
   ...drawSays,
 
-  device(message) {
+  async device(message) {
+    await lastTime;
     loadSays.device(message);
     beginUnasked();
   },
@@ -133,7 +140,4 @@ const gallery = startGallery({
   patch: () => state.patch,
 });
 deliverTo(gallery.add);
-const unfinished = await findUnfinished();
-set({ unfinished });
 restart();
-if (unfinished) announce(unfinishedText(unfinished));
