@@ -10,6 +10,7 @@ from export.fingerprint import fingerprint, is_current, record
 from export.manifest import build_manifest, write_manifest
 from export.model import pack_model, plan_model
 from export.opening import open_model
+from export.preview import fit_preview
 from export.shards import ShardWriter
 from export.source import find_model
 from export.staging import remove_leftovers, staging
@@ -66,7 +67,8 @@ def write_model(folder, model, shard_bytes, weights_url):
     writer = ShardWriter(folder / "model", shard_bytes)
     with contextlib.closing(writer), progress(model, "packing") as done:
         tensors = pack_model(model, writer, done)
-    manifest = build_manifest(model, writer.shards, tensors, weights_url)
+    preview = fit_preview(model.components["autoencoder"])
+    manifest = build_manifest(model, writer.shards, tensors, preview, weights_url)
     write_manifest(folder / "model" / "manifest.json", manifest)
     site.write_site(folder, model, weights_url)
 

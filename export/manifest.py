@@ -5,8 +5,11 @@ import json
 FORMAT = "trefoil-1"
 
 
-def build_manifest(model, shards, tensors, weights_url=None):
-    """The manifest of a packed model; `shards` and `tensors` as the writer left them."""
+def build_manifest(model, shards, tensors, preview, weights_url=None):
+    """The manifest of a packed model; `shards` and `tensors` as the writer left them, `preview`
+
+    as fit_preview found it.
+    """
     manifest = {
         "format": FORMAT,
         "name": model.name,
@@ -17,6 +20,7 @@ def build_manifest(model, shards, tensors, weights_url=None):
             "text_encoder_layout": model.components["text_encoder"].layout.name,
         },
         "pipeline": model.pipeline.manifest(),
+        "preview": preview,
         "patch": model.patch,
         "tokenizer": model.tokenizer.manifest(),
         "scheduler": model.scheduler,

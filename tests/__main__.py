@@ -1,7 +1,7 @@
 """python -m tests [pytest arguments]: everything that must hold before a commit.
 
 Brings what it needs first: the Python packages of pyproject.toml's `test` extra into .venv, and,
-as root on Debian, a browser and a software Vulkan driver. Then lints, then tests.
+as root on Debian, two browsers and a software Vulkan driver. Then lints, then tests.
 """
 
 import ctypes.util
@@ -22,6 +22,7 @@ def missing_debian_packages():
     """Debian packages whose programs this machine lacks."""
     found = {
         "chromium": shutil.which("chromium"),
+        "firefox-esr": shutil.which("firefox-esr") or shutil.which("firefox"),
         "mesa-vulkan-drivers": list(VULKAN_DRIVERS.glob("lvp_icd*.json")),
         "libvulkan1": ctypes.util.find_library("vulkan"),
     }
@@ -34,7 +35,8 @@ def ensure_debian_packages():
         return
     command = f"apt-get install {' '.join(packages)}"
     if not (environment.is_root() and shutil.which("apt-get")):
-        environment.fail(f"the tests draw with Chromium and a software Vulkan; run: {command}")
+        environment.fail("the tests draw with Chromium, Firefox and a software Vulkan; run: "
+                         + command)
     environment.tell(f"installing the Debian packages {', '.join(packages)}")
     if not environment.install_debian(packages):
         environment.fail(f"they could not be installed (see above); run: {command}")

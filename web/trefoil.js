@@ -213,16 +213,19 @@ class Pipeline {
    * @param {{ prompt: string, seed?: number, width?: number, height?: number, steps?: number,
    *   textTokens?: 'padded' | 'trimmed' }} request seed 0 .. 2^53 - 1, default 0; size and steps
    *   default to the model's own, textTokens to what was loaded
-   * @param {{ signal?: AbortSignal, onProgress?: Function, onTensor?: Function,
-   *   blocks?: boolean }} hooks onProgress receives { stage, step, steps, fraction }, and
-   *   { loadedBytes, totalBytes } too while stage is 'download';
+   * @param {{ signal?: AbortSignal, onProgress?: Function, onPreview?: Function,
+   *   onTensor?: Function, blocks?: boolean }} hooks onProgress receives
+   *   { stage, step, steps, fraction }, and { loadedBytes, totalBytes } too while stage is
+   *   'download'; onPreview after every step { step, steps, width, height, rgba }, what the picture
+   *   is going to be, an eighth as wide and high;
    *   onTensor(name, { shape, data }) receives every stage's result, and with `blocks` the tokens
    *   after every block of the denoiser; it slows drawing
    * @returns {Promise<object>} { width, height, rgba, seed, timings, peakBytes,
    *   tokens: { count, limit, dropped } }
    * @throws {InputError | DownloadError | DeviceError | DOMException} the last one named AbortError
    */
-  async generate(request, { signal, onProgress = () => {}, onTensor, blocks = false } = {}) {
+  async generate(request, hooks = {}) {
+    const { signal, onProgress = () => {}, onPreview, onTensor, blocks = false } = hooks;
     const { pipeline } = this.#manifest;
     const { width: w, height: h, max_sequence_length: limit } = pipeline;
     const { prompt, seed = 0, width = w, height = h, steps = this.#defaultSteps } = request;
@@ -243,7 +246,7 @@ class Pipeline {
       const { rgba, timings } = await this.#family.draw(
         { g: this.#ops, stages: this.#stages, files: this.#files, manifest: this.#manifest },
         tokens, { seed, width, height, steps },
-        { signal, onProgress: tell, observe: this.#observer(onTensor, blocks) },
+        { signal, onProgress: tell, onPreview, observe: this.#observer(onTensor, blocks) },
       );
       onProgress({ stage: 'decode', step: steps, steps, fraction: 1 });
       return {

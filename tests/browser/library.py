@@ -28,7 +28,8 @@ async (url) => {
     destroy: () => pipe.destroy(),
     plan: (request) => outcome(() => pipe.plan(request)),
     extraBytes: (request) => outcome(() => pipe.extraBytes(request)),
-    generate: (request, { tensors = false, blocks, cancelAt } = {}) => outcome(async () => {
+    generate: (request, asked = {}) => outcome(async () => {
+      const { tensors = false, previews = false, blocks, cancelAt } = asked;
       const seen = {};
       const progress = [];
       const abort = new AbortController();
@@ -41,9 +42,12 @@ async (url) => {
         console.debug(name);
         seen[name] = { shape: [...shape], type: data.constructor.name, data: encode(data) };
       };
-      const hooks = { signal: abort.signal, onProgress, ...(tensors ? { onTensor, blocks } : {}) };
+      const previewed = [];
+      const onPreview = ({ rgba, ...rest }) => previewed.push({ ...rest, rgba: encode(rgba) });
+      const hooks = { signal: abort.signal, onProgress, ...(tensors && { onTensor, blocks }),
+        ...(previews && { onPreview }) };
       const { rgba, ...rest } = await pipe.generate(request, hooks);
-      return { ...rest, rgba: encode(rgba), seen, progress };
+      return { ...rest, rgba: encode(rgba), seen, progress, previews: previewed };
     }),
   };
 }
@@ -108,15 +112,16 @@ class Library:
     def extra_bytes(self, **request):
         return self.call("(request) => library.extraBytes(request)", request)
 
-    def generate(self, tensors=False, blocks=False, cancel_at=None, **request):
+    def generate(self, tensors=False, blocks=False, previews=False, cancel_at=None, **request):
         """Draws. rgba is u8 [H, W, 4]; with tensors, `seen` maps names to arrays, with blocks
-        also those after every block."""
-        hooks = {"tensors": tensors, "blocks": blocks}
+        also those after every block; `previews` holds one a step if asked for."""
+        hooks = {"tensors": tensors, "blocks": blocks, "previews": previews}
         hooks |= {"cancelAt": cancel_at} if cancel_at else {}
         drawn = self.call("([request, hooks]) => library.generate(request, hooks)",
                           [request, hooks])
-        pixels = np.frombuffer(base64.b64decode(drawn["rgba"]), np.uint8)
-        drawn["rgba"] = pixels.reshape(drawn["height"], drawn["width"], 4)
+        for picture in [drawn, *drawn["previews"]]:
+            pixels = np.frombuffer(base64.b64decode(picture["rgba"]), np.uint8)
+            picture["rgba"] = pixels.reshape(picture["height"], picture["width"], 4)
         drawn["seen"] = {name: array_of(tensor) for name, tensor in drawn["seen"].items()}
         return drawn
 

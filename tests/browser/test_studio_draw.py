@@ -132,7 +132,7 @@ def png(mode, colour, size=(20, 12)):
     return content.getvalue()
 
 
-def test_reference_images_are_sent_with_the_request_on_white(visit, dist, server, tmp_path):
+def test_a_picture_from_reference_images_shows_while_it_comes(visit, dist, server, tmp_path):
     def take_two(folder):
         page = folder / "index.html"
         html = page.read_text(encoding="utf-8")
@@ -140,7 +140,8 @@ def test_reference_images_are_sent_with_the_request_on_white(visit, dist, server
         assert changed != html
         page.write_text(changed, encoding="utf-8")
 
-    studio = visit(server(damaged(dist, tmp_path, take_two)) + f"?{SMALL}", script=SENT).loaded()
+    query = "?width=64&height=48&steps=50"
+    studio = visit(server(damaged(dist, tmp_path, take_two)) + query, script=SENT).loaded()
     page = studio.page
     half = ("RGBA", (255, 0, 0, 0))
     files = [{"name": f"{i}.png", "mimeType": "image/png", "buffer": png(*made)}
@@ -155,7 +156,18 @@ def test_reference_images_are_sent_with_the_request_on_white(visit, dist, server
     assert [[*shape, *rgba[:4]] for *shape, rgba in
             [[image[0], image[1], image[2:]] for image in page.evaluate(sent)]] == [
                 [20, 12, 255, 255, 255, 255], [20, 12, 1, 2, 3, 255]]
+    preview = page.locator("#preview")
+    expect(preview).to_be_visible(timeout=DRAWN_MS)
+    expect(page.locator("#blank")).to_be_hidden()
+    expect(page.get_by_role("img")).to_have_count(0)
+    width, height, colours = preview.evaluate("""(canvas) => {
+      const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+      return [canvas.width, canvas.height, new Set(new Uint32Array(data.buffer)).size];
+    }""")
+    assert (width, height) == (8, 6) and colours > 10
     studio.button("Cancel").click()
+    expect(preview).to_be_hidden(timeout=DRAWN_MS)
+    expect(page.locator("#blank")).to_be_visible()
     studio.button("Remove reference image 1").click()
     expect(page.locator("#thumbnails li")).to_have_count(1)
     expect(studio.button("Choose…")).to_be_focused()

@@ -39,6 +39,8 @@ const SUBGROUP = f32('linear_packed_subgroup', {},
 const few = (LANES) => f32('linear_packed_few', { LANES }, ({ BITS }) => BITS <= 4);
 const HALF = TILES.map((tile) => ({ name: 'linear_packed_tiled', constants: { ...tile, F16: 1 },
   precision: 'f16', fits: (_, { f16 }) => f16 }));
+const HALF_CONVOLUTION = { name: 'conv2d_tiled', constants: { F16: 1 }, precision: 'f16',
+  fits: (_, { f16 }) => f16 };
 const INT8 = { name: 'linear_packed_int8', constants: {}, precision: 'int8',
   fits: ({ BITS }, { dot }) => dot && BITS <= 4 };
 
@@ -77,7 +79,7 @@ const CANDIDATES = {
   },
   conv2d: {
     reference: f32('conv2d'),
-    gpu: [f32('conv2d_tiled'), f32('conv2d')],
+    gpu: [HALF_CONVOLUTION, f32('conv2d_tiled'), f32('conv2d')],
     cpu: [f32('conv2d')],
   },
 };

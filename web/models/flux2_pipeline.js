@@ -6,6 +6,7 @@ import { Flux2, LAYERS as BLOCKS } from './flux2.js';
 import { decode } from './kl.js';
 import { modulate, modulationTensors } from './modulations.js';
 import { noiseTokens } from './noise.js';
+import { previewOf } from './preview.js';
 import { encodeText, LAYERS } from './qwen3.js';
 import { schedule, timestepOf } from './schedule.js';
 
@@ -33,19 +34,21 @@ export function requestTensors(manifest, request) {
  * @param {{ ids: Int32Array, count: number }} tokens ids [S], padding from `count` on
  * @param {{ seed: number, width: number, height: number, steps: number }} request pixels; checked
  *   by the caller
- * @param {{ signal?: AbortSignal, onProgress: Function, observe: Function }} hooks
- *   `observe(name, shape, tensorOrArray)` sees every stage's result
+ * @param {{ signal?: AbortSignal, onProgress: Function, observe: Function, onPreview?: Function }}
+ *   hooks `observe(name, shape, tensorOrArray)` sees every stage's result
  * @returns {Promise<{ rgba: Uint8ClampedArray, timings: object }>}
  */
 export async function draw({ g, stages, files, manifest }, tokens, request, hooks) {
-  const { signal, onProgress, observe } = hooks;
-  const { components, patch, pipeline: { text_encoder_out_layers: taps } } = manifest;
+  const { signal, onProgress, observe, onPreview } = hooks;
+  const { components, patch, preview, pipeline: { text_encoder_out_layers: taps } } = manifest;
   const [textEncoder, transformer, autoencoder] = ['text_encoder', 'transformer', 'autoencoder']
     .map((name) => components[name].config);
   const grid = { height: request.height / patch, width: request.width / patch };
   const [L, C] = [imageTokens(manifest, request), transformer.in_channels];
   const { steps } = request;
   const clock = stopwatch();
+  const running = (name) => files.floats(`autoencoder.bn.running_${name}`);
+  const [mean, variance] = await Promise.all(['mean', 'var'].map(running)); // of the latents
 
   // 1 prompt -> encoder rows, a [S, Dt] per tap
   onProgress({ stage: 'encode', step: 0, steps });
@@ -83,6 +86,12 @@ export async function draw({ g, stages, files, manifest }, tokens, request, hook
       });
       await observe(`velocity.${step}`, [L, C], velocity);
       g.addScaled(latents, velocity, Math.fround(sigmas[step + 1] - sigmas[step]));
+      if (onPreview && preview) {
+        const [now, v] = [await g.read(latents, { signal }), await g.read(velocity, { signal })]
+          .map((bytes) => new Float32Array(bytes));
+        onPreview({ step, steps, ...previewOf({ latents: now, velocity: v, sigma: sigmas[step + 1] },
+          grid, { mean, variance, eps: autoencoder.batch_norm_eps }, preview) });
+      }
       g.release(velocity);
       await g.drain({ signal });
       stepMs.push(clock());
@@ -95,8 +104,6 @@ export async function draw({ g, stages, files, manifest }, tokens, request, hook
   onProgress({ stage: 'decode', step: steps, steps });
   await g.drain({ signal });
   const rgba = await stages.use('autoencoder', { signal }, async (weights) => {
-    const running = (name) => files.floats(`autoencoder.bn.running_${name}`);
-    const [mean, variance] = await Promise.all(['mean', 'var'].map(running));
     const picture = await decode(g, weights, autoencoder, latents,
       { ...grid, mean, variance, signal });
     await observe('decoded', [request.height, request.width, 3], picture);

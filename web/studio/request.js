@@ -16,7 +16,8 @@ function sideFault(field, value, patch) {
 
 function seedFault(seed, count) {
   if (!Number.isSafeInteger(seed)) return say.seedWrong;
-  return count > 1 && !Number.isSafeInteger(seed + count - 1) ? say.seedsWrong(count) : '';
+  const fits = seed <= Number.MAX_SAFE_INTEGER - (count - 1); // the sum itself would be rounded
+  return count > 1 && !fits ? say.seedsWrong(count) : '';
 }
 
 /**

@@ -1,0 +1,51 @@
+"""Pictures in Firefox: another shader compiler (naga), and a software adapter that has f16."""
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.browser import firefox
+from tests.checkpoints import make_checkpoint
+from tests.reference import reference
+
+GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
+REQUESTS = {
+    "garden": {"prompt": "a red maple bonsai in a round blue pot at night, snow falling", "seed": 4,
+               "width": 128, "height": 128, "steps": 4},
+    "uneven": {"prompt": "雪中的一棵小松树 🌲", "seed": 3, "width": 96, "height": 64, "steps": 4},
+}
+LEAST_PSNR = {"f32": 50.0, "f16": 40.0, "int8": 30.0}
+DRAW = """async (url) => {
+  const { loadPipeline } = await import(new URL('trefoil.js', url));
+  const drawn = {};
+  for (const precision of %s) {
+    const pipe = await loadPipeline(new URL('model/manifest.json', url),
+      { precision, storage: 'memory' });
+    const { rgba } = await pipe.generate(%s);
+    let bytes = '';
+    for (const byte of rgba) bytes += String.fromCharCode(byte);
+    drawn[precision] = { rgba: btoa(bytes), kernels: pipe.info.kernels };
+    pipe.destroy();
+  }
+  return drawn;
+}"""
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_every_precision_is_as_close_to_diffusers_as_it_should_be(name, site, tmp_path):
+    folder = GARDEN if name == "garden" else make_checkpoint(tmp_path / name, name)
+    request = REQUESTS[name]
+    script = DRAW % (json.dumps([*LEAST_PSNR]), json.dumps(request))
+    drawn = firefox.run(site(folder), script, tmp_path)
+    want = reference(folder, **request)["picture"].astype(np.float64)
+    for precision, least in LEAST_PSNR.items():
+        rgba = np.frombuffer(base64.b64decode(drawn[precision]["rgba"]), np.uint8)
+        got = rgba.reshape(request["height"], request["width"], 4)[..., :3]
+        error = np.square(got - want).mean()
+        ratio = 10 * np.log10(255**2 / error) if error else np.inf
+        print(f"{name}, {precision}: {ratio:.1f} dB")
+        assert ratio >= least, f"{precision}: PSNR {ratio:.1f} dB, at least {least} expected"
+        assert precision in {row["precision"] for row in drawn[precision]["kernels"]}
