@@ -66,10 +66,12 @@ def damaged(dist, tmp_path, change):
     return copy
 
 
-def announced_as(folder, total_bytes):
-    """Has the page of `folder` think that the model is that large, so that it waits for a press."""
+def tell_page(folder, **values):
+    """Has the page of `folder` think otherwise of its model: bytes, images."""
     page = folder / "index.html"
     html = page.read_text(encoding="utf-8")
-    larger = re.sub(r'data-bytes="\d+"', f'data-bytes="{total_bytes}"', html)
-    assert larger != html
-    page.write_text(larger, encoding="utf-8")
+    for name, value in values.items():
+        changed = re.sub(rf'data-{name}="\d+"', f'data-{name}="{value}"', html)
+        assert changed != html
+        html = changed
+    page.write_text(html, encoding="utf-8")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.studio import DRAWN_MS, Visit, announced_as, damaged
+from tests.browser.studio import DRAWN_MS, Visit, tell_page, damaged
 
 ROOT = Path(__file__).resolve().parents[2]
 GARDEN = ROOT / "models" / "garden-ternary"
@@ -54,7 +54,7 @@ def check(studio, state, looks=(LIGHT, DARK)):
 
 
 def test_axe_finds_nothing_before_and_while_the_model_loads(visit, dist, server, tmp_path):
-    copy = damaged(dist, tmp_path, lambda folder: announced_as(folder, 2_700_000_000))
+    copy = damaged(dist, tmp_path, lambda folder: tell_page(folder, bytes=2_700_000_000, images=2))
     closed = "localStorage.setItem('trefoil-unfinished-1', '{\"doing\":\"load\",\"size\":\"\"}')"
     studio = visit(server(copy), script=closed)
     page = studio.page
@@ -95,6 +95,10 @@ def test_axe_finds_nothing_while_a_picture_is_drawn_and_when_it_is_there(visit, 
     quarters = [f"Drawing, {percent} %" for percent in (0, 25, 50, 75)]
     assert heard[1:-2] in (quarters, quarters[:3])  # not each step
     assert heard[-2:] == ["Developing the picture", "The picture is ready"]
+    page.locator("#thumbs button").first.click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    check(studio, "viewer")
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
     page.get_by_role("button", name="Delete model").click()
     check(studio, "question", (LIGHT,))
     studio.button("Keep it").click()

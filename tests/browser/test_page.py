@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.studio import DRAWN_MS, SMALL, Visit, announced_as, damaged
+from tests.browser.studio import DRAWN_MS, SMALL, Visit, tell_page, damaged
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 LARGEST_SEED = 2**53 - 1
@@ -200,7 +200,7 @@ def test_a_wrong_and_a_missing_file_are_named_and_the_right_one_is_taken(
 
 
 def test_a_large_model_is_fetched_only_when_asked_for(visit, dist, server, tmp_path):
-    copy = damaged(dist, tmp_path, lambda folder: announced_as(folder, 2_700_000_000))
+    copy = damaged(dist, tmp_path, lambda folder: tell_page(folder, bytes=2_700_000_000))
     studio = visit(server(copy))
     press = studio.button("Load model (2.7 GB)")
     expect(press).to_be_visible()

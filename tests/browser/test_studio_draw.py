@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.studio import DRAWN_MS, damaged
+from tests.browser.studio import DRAWN_MS, damaged, tell_page
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 SMALL = "width=64&height=64&steps=1"
@@ -133,15 +133,8 @@ def png(mode, colour, size=(20, 12)):
 
 
 def test_a_picture_from_reference_images_shows_while_it_comes(visit, dist, server, tmp_path):
-    def take_two(folder):
-        page = folder / "index.html"
-        html = page.read_text(encoding="utf-8")
-        changed = html.replace('data-images="0"', 'data-images="2"')
-        assert changed != html
-        page.write_text(changed, encoding="utf-8")
-
-    query = "?width=64&height=48&steps=50"
-    studio = visit(server(damaged(dist, tmp_path, take_two)) + query, script=SENT).loaded()
+    copy = damaged(dist, tmp_path, lambda folder: tell_page(folder, images=2))
+    studio = visit(server(copy) + "?width=64&height=48&steps=50", script=SENT).loaded()
     page = studio.page
     half = ("RGBA", (255, 0, 0, 0))
     files = [{"name": f"{i}.png", "mimeType": "image/png", "buffer": png(*made)}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Error, expect
 
-from tests.browser.studio import DRAWN_MS, SMALL, announced_as, damaged
+from tests.browser.studio import DRAWN_MS, SMALL, tell_page, damaged
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 ANDROID = "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) "
@@ -54,7 +54,7 @@ def url(dist, server):
 @pytest.fixture
 def large(dist, server, tmp_path):
     """The address of a site whose page waits for a press before it loads."""
-    copy = damaged(dist, tmp_path, lambda folder: announced_as(folder, 2_700_000_000))
+    copy = damaged(dist, tmp_path, lambda folder: tell_page(folder, bytes=2_700_000_000))
     return server(copy)
 
 
