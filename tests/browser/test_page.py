@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.studio import DRAWN_MS, SMALL, Visit, tell_page, damaged
+from tests.browser.studio import DRAWN_MS, SMALL, Visit, damaged, tell_page
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 LARGEST_SEED = 2**53 - 1

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Error, expect
 
-from tests.browser.studio import DRAWN_MS, SMALL, tell_page, damaged
+from tests.browser.studio import DRAWN_MS, SMALL, damaged, tell_page
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 ANDROID = "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) "
