@@ -405,7 +405,7 @@ async ({ url, pauseAt }) => {
 
 
 def test_a_pause_of_the_whole_pipeline(loader, host, shards):
-    one = loader()
+    one, host.rate = loader(), 5e6
     outcome = one.scope.evaluate(PAUSED, {"url": host.url, "pauseAt": total(shards) // 2})
     assert outcome["paused"] == "AbortError"
     assert outcome["info"]["storage"] == "opfs"

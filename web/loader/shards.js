@@ -10,6 +10,7 @@ import { Hasher } from './hash.js';
 import { takeLock } from './lock.js';
 import { MemoryKeeper } from './memory.js';
 import { OpfsKeeper } from './opfs.js';
+import { Progress } from './progress.js';
 
 const PARALLEL = 3;
 
@@ -102,27 +103,25 @@ export class ShardStore {
   /**
    * Downloads those of the shards that are not kept yet, while no other tab does.
    * @param {number[]} indices
-   * @param {{ signal?: AbortSignal, onProgress?: (progress: object) => void }} options progress:
-   *   { phase: 'wait' | 'download', loadedBytes, totalBytes, cachedBytes, file?, retryInMs? }
+   * @param {{ signal?: AbortSignal, onProgress?: (progress: object) => void }} options what
+   *   Progress tells
    * @throws {DownloadError | DOMException} what has arrived stays; all files are closed
    */
   async fetch(indices, { signal = new AbortController().signal, onProgress = () => {} } = {}) {
     throwIfAborted(signal);
     const totalBytes = indices.reduce((sum, index) => sum + this.#shards[index].bytes, 0);
-    const tell = (phase, loadedBytes, cachedBytes, more) => (
-      onProgress({ phase, loadedBytes, totalBytes, cachedBytes, ...more }));
-    const kept = () => this.keptBytes(indices);
-    if (!this.missing(indices).length) return tell('download', totalBytes, totalBytes);
+    const progress = new Progress(onProgress, totalBytes);
+    if (!this.missing(indices).length) return progress.begin(totalBytes);
     // What only memory keeps is of no use to other tabs.
-    const alone = this.#takers[0].kind === 'memory' ? async () => {}
-      : await takeLock(signal, () => tell('wait', kept(), kept()));
+    const release = this.#takers[0].kind === 'memory' ? async () => {}
+      : await takeLock(signal, () => progress.wait(this.keptBytes(indices)));
     try {
       await this.survey();
-      const cached = kept();
-      await this.#fetchAll(this.missing(indices), signal,
-        (bytes, more) => tell('download', cached + bytes, cached, more));
+      progress.begin(this.keptBytes(indices));
+      await this.#fetchAll(this.missing(indices), signal, progress);
     } finally {
-      await alone();
+      progress.end();
+      await release();
     }
   }
 
@@ -145,23 +144,14 @@ export class ShardStore {
     }
   }
 
-  /** `tell(bytes, more)`: so many have come until now. */
-  async #fetchAll(missing, signal, tell) {
+  async #fetchAll(missing, signal, progress) {
     const waiting = missing.map(({ index }) => this.#shards[index]);
     const abort = new AbortController();
     const job = { signal: AbortSignal.any([signal, abort.signal]), hasher: new Hasher() };
-    let loaded = 0;
-    tell(loaded);
     const worker = async () => {
       for (let shard = waiting.shift(); shard; shard = waiting.shift()) {
         throwIfAborted(job.signal);
-        const { file } = shard;
-        const advance = (bytes) => {
-          loaded += bytes;
-          tell(loaded, { file });
-        };
-        const onRetry = (ms) => tell(loaded, { file, retryInMs: ms });
-        await this.#fetchOne(shard, { ...job, advance, onRetry });
+        await this.#fetchOne(shard, job, progress);
       }
     };
     const workers = Array.from({ length: PARALLEL }, worker);
@@ -175,13 +165,14 @@ export class ShardStore {
   }
 
   /** Into the first storage that takes it; what one that fails has of it already, the next gets. */
-  async #fetchOne(shard, job) {
+  async #fetchOne(shard, job, progress) {
     const url = new URL(shard.file, this.#base);
     let counted = this.#parts.get(shard.file) ?? 0;
     const advance = (bytes) => {
       counted += bytes;
-      job.advance(bytes);
+      progress.advance(bytes, shard.file);
     };
+    const onRetry = (ms) => progress.retry(shard.file, ms);
     let carried = null;
     while (!this.#homes.has(shard.file)) {
       const [keeper] = this.#takers;
@@ -194,7 +185,7 @@ export class ShardStore {
           draft.write(carried);
         }
         if (draft.received !== counted) advance(draft.received - counted);
-        await download(shard, url, draft, { ...job, advance, cache });
+        await download(shard, url, draft, { ...job, cache, advance, onRetry });
         await storing(() => draft.keep());
         this.#homes.set(shard.file, keeper);
       } catch (error) {

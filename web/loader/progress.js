@@ -1,0 +1,55 @@
+/** What a caller is told of a download: soon, but not of every piece, which would cost as much. */
+
+const TELL_MS = 50;
+
+export class Progress {
+  #onProgress;
+  #bytes; // { loadedBytes, totalBytes, cachedBytes }
+  #file;
+  #timer = null;
+
+  /**
+   * @param {(progress: { phase: 'wait' | 'download', loadedBytes: number, totalBytes: number,
+   *   cachedBytes: number, file?: string, retryInMs?: number }) => void} onProgress
+   */
+  constructor(onProgress, totalBytes) {
+    this.#onProgress = onProgress;
+    this.#bytes = { loadedBytes: 0, totalBytes, cachedBytes: 0 };
+  }
+
+  wait(keptBytes) {
+    this.#tell('wait', keptBytes);
+  }
+
+  begin(keptBytes) {
+    this.#tell('download', keptBytes);
+  }
+
+  /** `bytes` of the file came, or, negative, are void. */
+  advance(bytes, file) {
+    this.#bytes.loadedBytes += bytes;
+    this.#file = file;
+    this.#timer ??= setTimeout(() => this.#now(), TELL_MS);
+  }
+
+  retry(file, retryInMs) {
+    this.#file = file;
+    this.#now({ retryInMs });
+  }
+
+  /** Whatever has not been told yet, if anything. */
+  end() {
+    if (this.#timer !== null) this.#now();
+  }
+
+  #tell(phase, keptBytes) {
+    Object.assign(this.#bytes, { loadedBytes: keptBytes, cachedBytes: keptBytes });
+    this.#onProgress({ phase, ...this.#bytes });
+  }
+
+  #now(more) {
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#onProgress({ phase: 'download', ...this.#bytes, file: this.#file, ...more });
+  }
+}
