@@ -216,9 +216,43 @@ def test_a_full_disk_keeps_the_newest_in_memory_and_says_so(visit, url):
       const settings = { prompt: 'too much', seed: 1, width: 1, height: 1, steps: 1 };
       const blob = new Blob(['picture']);
       const { id, kept } = await store.add({ blob, thumbnail: blob, settings });
-      const listed = (await store.list()).map((entry) => [entry.settings.prompt, entry.kept]);
+      const { set } = await import('./studio/gallery/state.js');
+      const entries = await store.list();
+      set({ entries });
+      const listed = entries.map((entry) => [entry.settings.prompt, entry.kept]);
       return { kept, listed, text: await (await store.file(id)).text() };
     }""")
     assert kept == {
         "kept": False, "listed": [["too much", False], ["picture 1", True]], "text": "picture",
     }  # fmt: skip
+    expect(page.get_by_text("The browser had no room for the newest pictures")).to_be_visible()
+
+
+def test_what_a_closed_tab_left_incomplete_is_not_listed_and_swept_after_a_day(visit):
+    page = visit(settings(1), settings(2)).page
+    left = page.evaluate("""async () => {
+      const root = await navigator.storage.getDirectory();
+      const folder = await root.getDirectoryHandle('trefoil-gallery');
+      const write = async (name, text) => {
+        const stream = await (await folder.getFileHandle(name, { create: true })).createWritable();
+        await stream.write(text);
+        await stream.close();
+      };
+      const names = await Array.fromAsync(folder.keys());
+      const first = names.find((name) => name.endsWith('.json'));
+      await folder.removeEntry(first.replace('.json', '.thumbnail'));
+      await write('1700000000009-a.png', 'x');
+      await write(`${Date.now()}-b.png`, 'x');
+      await write('1700000000008-c.json', '{');
+      const { openGallery } = await import('./studio/gallery/store.js');
+      const store = await openGallery();
+      const prompts = (await store.list()).map(({ settings }) => settings.prompt);
+      const removed = await store.remove(first.replace('.json', ''));
+      const kept = (await Array.fromAsync(folder.keys())).map((name) => name.split('-')[1]);
+      return { prompts, removed, kept: kept.filter((name) => name.length < 8).sort() };
+    }""")
+    assert left == {
+        "prompts": ["picture 2", "picture 1"], "removed": None, "kept": ["b.png", "c.json"],
+    }  # fmt: skip
+    page.reload()
+    expect(thumbs(page)).to_have_count(1)

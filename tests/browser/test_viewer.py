@@ -68,7 +68,9 @@ def test_the_viewer_reuses_compares_and_fills_the_screen(visit):
     assert boxes[0]["width"] / boxes[0]["height"] == pytest.approx(64 / 48, rel=0.01)
     page.mouse.click(boxes[0]["x"] + boxes[0]["width"] / 4, boxes[0]["y"] + 9)
     expect(slider).to_have_value("25")
-    viewer(page).get_by_role("button", name="Stop comparing").click()
+    slider.focus()
+    press(page, "Escape")
+    expect(viewer(page).get_by_role("button", name="Compare with…")).to_be_focused()
     press(page, "ArrowLeft")
     expect(viewer(page)).to_have_accessible_name("a b")
     page.evaluate(  # at once: the next picture comes too late to be shown
@@ -145,6 +147,16 @@ def test_inside_a_space_nothing_is_kept_which_is_said_and_the_hubs_page_is_share
       saveSettings({ theme: 'dark' });
       return readSettings();
     }""") == {"theme": "dark"}
+    assert frame.evaluate("""async () => {
+      const { openGallery } = await import('./studio/gallery/store.js');
+      const store = await openGallery();
+      const blob = new Blob(['picture']);
+      const { id } = await store.add({ blob, thumbnail: blob, settings: { prompt: 'a' } });
+      const removed = await store.remove(id);
+      const between = await store.list();
+      const back = await store.add(removed);
+      return [store.kept, between, back.id === id, back.kept, await (await store.file(id)).text()];
+    }""") == [False, [], True, False, "picture"]
     frame.evaluate("""async () => {
       const { linkTo } = await import('./studio/gallery/share.js');
       window.link = linkTo({ prompt: 'a & b', seed: 1, width: 64, height: 48, steps: 4 });
