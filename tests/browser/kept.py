@@ -1,4 +1,10 @@
-"""Pictures for the gallery that are not drawn but painted, by the page's own modules."""
+"""The gallery in tests: pictures that are painted, not drawn, by the page's own modules."""
+
+from contextlib import contextmanager
+
+from playwright.sync_api import expect
+
+from tests.browser.test_page import Visit
 
 PAINT = """async (pictures) => {
   const { openGallery } = await import('./studio/gallery/store.js');
@@ -28,3 +34,40 @@ def paint(page, *pictures):
     """Keeps pictures with these settings, the last of them the newest; returns their entries."""
     dated = [{"createdAt": 1_700_000_000_000 + i, **one} for i, one in enumerate(pictures)]
     return page.evaluate(PAINT, dated)
+
+
+@contextmanager
+def visits(browser, url):
+    """visit(*pictures, query="") -> a page whose gallery holds pictures of these settings."""
+    opened = []
+
+    def visit(*pictures, query=""):
+        opened.append(Visit(browser, url + query))
+        paint(opened[-1].page, *pictures)
+        expect(thumbs(opened[-1].page)).to_have_count(min(24, len(pictures)))
+        return opened[-1]
+
+    yield visit
+    for one in opened:
+        one.context.close()
+
+
+def thumbs(page):
+    return page.locator("#thumbs button")
+
+
+def names(page):
+    return thumbs(page).evaluate_all("(all) => all.map((one) => one.ariaLabel)")
+
+
+def toast(page):
+    return page.locator("#toast-text")
+
+
+def viewer(page):
+    return page.get_by_role("dialog")
+
+
+def press(page, *keys):
+    for key in keys:
+        page.keyboard.press(key)

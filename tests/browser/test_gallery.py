@@ -1,15 +1,14 @@
-"""The gallery: what is kept, shown, compared, shared and deleted."""
+"""The gallery: what is kept, listed, deleted and downloaded."""
 
 import io
 import re
 import zipfile
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.kept import paint, settings
+from tests.browser.kept import names, paint, press, settings, thumbs, toast, viewer, visits
 from tests.browser.test_page import DRAWN_MS, GARDEN, Visit
 from tests.conftest import launch
 
@@ -17,13 +16,8 @@ FOCUSED = "document.activeElement.ariaLabel ?? document.activeElement.id"
 
 
 @pytest.fixture(scope="module")
-def dist(site):
-    return site(GARDEN, shard_mib=1)
-
-
-@pytest.fixture(scope="module")
-def url(dist, server):
-    return server(dist)
+def url(site, server):
+    return server(site(GARDEN, shard_mib=1))
 
 
 @pytest.fixture(scope="module")
@@ -36,39 +30,8 @@ def plain(playwright):
 
 @pytest.fixture
 def visit(plain, url):
-    """visit(*pictures) -> a page whose gallery holds pictures of these settings."""
-    visits = []
-
-    def open_page(*pictures, query=""):
-        visits.append(Visit(plain, url + query))
-        paint(visits[-1].page, *pictures)
-        expect(thumbs(visits[-1].page)).to_have_count(min(24, len(pictures)))
-        return visits[-1]
-
-    yield open_page
-    for one in visits:
-        one.context.close()
-
-
-def thumbs(page):
-    return page.locator("#thumbs button")
-
-
-def names(page):
-    return thumbs(page).evaluate_all("(all) => all.map((one) => one.ariaLabel)")
-
-
-def toast(page):
-    return page.locator("#toast-text")
-
-
-def viewer(page):
-    return page.get_by_role("dialog")
-
-
-def press(page, *keys):
-    for key in keys:
-        page.keyboard.press(key)
+    with visits(plain, url) as visit:
+        yield visit
 
 
 def test_a_drawn_picture_is_kept_and_drawn_again_with_another_seed(browser, url, tmp_path):
@@ -149,89 +112,6 @@ def test_the_keyboard_moves_opens_deletes_and_brings_back(visit):
     assert studio.logged == []
 
 
-def test_the_viewer_reuses_compares_and_fills_the_screen(visit):
-    studio = visit(settings(1), settings(2, width=96, height=96, prompt="a\nb"), query="?steps=9")
-    page = studio.page
-    thumbs(page).nth(1).click()
-    expect(viewer(page).get_by_role("button", name="Next picture")).to_be_disabled()
-    press(page, "f")
-    page.wait_for_function("document.fullscreenElement?.id === 'viewer-body'")
-    expect(page.get_by_role("button", name="Use these settings")).to_be_hidden()
-    press(page, "f")
-    page.wait_for_function("document.fullscreenElement === null")
-    page.evaluate("Object.defineProperty(document, 'fullscreenEnabled', { value: false })")
-    press(page, "f")
-    expect(page.get_by_role("button", name="Leave full screen")).to_be_visible()
-    assert viewer(page).evaluate("(one) => one.offsetWidth === innerWidth")
-    press(page, "f", "c")
-    expect(viewer(page).get_by_role("heading", name="Compare with")).to_be_focused()
-    press(page, "Escape")
-    expect(viewer(page).get_by_role("button", name="Compare with…")).to_be_focused()
-    press(page, "Enter", "Tab", "Enter")
-    slider = viewer(page).get_by_role("slider", name="Border")
-    expect(slider).to_be_focused()
-    clip = "getComputedStyle(document.querySelector('.over')).clipPath"
-    before = page.evaluate(clip)
-    press(page, "ArrowLeft")
-    expect(slider).to_have_value("49")
-    expect(slider).to_have_attribute("aria-valuetext", "49 % of the first picture, 51 % of the "
-                                     "second")
-    assert page.evaluate(clip) != before
-    boxes = [page.locator(f"#compare-{which}").bounding_box() for which in ("first", "second")]
-    assert boxes[0] == boxes[1]
-    assert boxes[0]["width"] / boxes[0]["height"] == pytest.approx(64 / 48, rel=0.01)
-    page.mouse.click(boxes[0]["x"] + boxes[0]["width"] / 4, boxes[0]["y"] + 9)
-    expect(slider).to_have_value("25")
-    viewer(page).get_by_role("button", name="Stop comparing").click()
-    press(page, "ArrowLeft")
-    expect(viewer(page)).to_have_accessible_name("a b")
-    page.evaluate(  # at once: the next picture comes too late to be shown
-        "for (const key of ['ArrowRight', 'u']) document.activeElement.dispatchEvent("
-        "new KeyboardEvent('keydown', { key, bubbles: true }))"
-    )
-    expect(viewer(page)).to_be_hidden()
-    expect(studio.control("textbox", "Prompt")).to_be_focused()
-    expect(studio.control("textbox", "Prompt")).to_have_value("a\nb")
-    for name, value in {"Seed": 2, "Width": 96, "Height": 96, "Steps": 4}.items():
-        expect(studio.control("spinbutton", name)).to_have_value(str(value))
-    page.wait_for_timeout(300)
-    expect(viewer(page)).to_be_hidden()
-    thumbs(page).last.click()
-    expect(viewer(page)).to_be_visible()
-    press(page, "u")
-    expect(studio.control("textbox", "Prompt")).to_have_value("picture 1")
-    assert studio.logged == []
-
-
-def test_links_and_pictures_are_copied_where_that_is_allowed(visit):
-    studio = visit(settings(2**53 - 1, prompt="rød & blå"), query="?prompt=x")
-    page = studio.page
-    studio.context.grant_permissions(["geolocation"])  # that alone: all others are refused
-    thumbs(page).click()
-    viewer(page).get_by_role("button", name="Copy link").click()
-    link = viewer(page).get_by_role("textbox", name="Link")
-    expect(link).to_be_focused()
-    split = urlsplit(link.input_value())
-    assert page.url.startswith(f"{split.scheme}://{split.netloc}{split.path}?")
-    assert parse_qs(split.query) == {
-        "prompt": ["rød & blå"], "seed": [str(2**53 - 1)], "width": ["64"], "height": ["48"],
-        "steps": ["4"],
-    }  # fmt: skip
-    viewer(page).get_by_role("button", name="Copy image").click()
-    expect(toast(page)).to_contain_text("does not let the page copy pictures")
-    studio.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    viewer(page).get_by_role("button", name="Copy link").click()
-    expect(link).to_be_hidden()
-    assert page.evaluate("navigator.clipboard.readText()") == split.geturl()
-    viewer(page).get_by_role("button", name="Copy image").click()
-    expect(toast(page)).to_have_text("The picture is copied.")
-    assert page.evaluate("""async () => {
-      const [item] = await navigator.clipboard.read();
-      const { width, height } = await createImageBitmap(await item.getType('image/png'));
-      return [width, height];
-    }""") == [64, 48]
-
-
 def test_all_are_downloaded_as_one_zip_and_cleared_when_that_is_confirmed(visit, tmp_path):
     same = settings(5, prompt="Same, день")
     studio = visit(same, same | {"prompt": "same, день"}, settings(6))
@@ -267,11 +147,14 @@ def test_all_are_downloaded_as_one_zip_and_cleared_when_that_is_confirmed(visit,
     expect(clear).to_be_hidden()
     page.reload()
     expect(page.get_by_text("Pictures that you draw are kept here")).to_be_visible()
-    assert page.evaluate("""async () => {
+    assert (
+        page.evaluate("""async () => {
       const root = await navigator.storage.getDirectory();
       const folder = await root.getDirectoryHandle('trefoil-gallery');
       return (await Array.fromAsync(folder.keys())).length;
-    }""") == 0
+    }""")
+        == 0
+    )
     assert studio.logged == []
 
 
@@ -333,55 +216,43 @@ def test_a_full_disk_keeps_the_newest_in_memory_and_says_so(visit, url):
       const settings = { prompt: 'too much', seed: 1, width: 1, height: 1, steps: 1 };
       const blob = new Blob(['picture']);
       const { id, kept } = await store.add({ blob, thumbnail: blob, settings });
-      const listed = (await store.list()).map((entry) => [entry.settings.prompt, entry.kept]);
+      const { set } = await import('./studio/gallery/state.js');
+      const entries = await store.list();
+      set({ entries });
+      const listed = entries.map((entry) => [entry.settings.prompt, entry.kept]);
       return { kept, listed, text: await (await store.file(id)).text() };
     }""")
     assert kept == {
         "kept": False, "listed": [["too much", False], ["picture 1", True]], "text": "picture",
     }  # fmt: skip
+    expect(page.get_by_text("The browser had no room for the newest pictures")).to_be_visible()
 
 
-def test_inside_a_space_nothing_is_kept_which_is_said_and_the_hubs_page_is_shared(plain, dist):
-    context = plain.new_context(permissions=["clipboard-read", "clipboard-write"])
-    frame_url = "https://trefoil-garden.static.hf.space/"
-    context.route(f"{frame_url}**", lambda route: route.fulfill(
-        path=dist / (urlsplit(route.request.url).path[1:] or "index.html")))
-    context.route("https://huggingface.co/**", lambda route: route.fulfill(
-        content_type="text/html",
-        body="<script>said = []; onmessage = (e) => said.push([e.origin, e.data])</script>"
-        f'<iframe src="{frame_url}" width=900 height=900 allow="clipboard-write"></iframe>'))
-    page = context.new_page()
-    page.goto("https://huggingface.co/spaces/trefoil/garden")
-    frame = page.frames[1]
-    expect(frame.get_by_text("lets the page keep nothing")).to_be_visible()
-    assert frame.evaluate("""async () => {
-      const { readSettings, saveSettings } = await import('./studio/settings.js');
-      try { localStorage.length; return 'storage is not refused here'; } catch { }
-      saveSettings({ theme: 'dark' });
-      return readSettings();
-    }""") == {"theme": "dark"}
-    frame.evaluate("""async () => {
-      const { linkTo } = await import('./studio/gallery/share.js');
-      window.link = linkTo({ prompt: 'a & b', seed: 1, width: 64, height: 48, steps: 4 });
+def test_what_a_closed_tab_left_incomplete_is_not_listed_and_swept_after_a_day(visit):
+    page = visit(settings(1), settings(2)).page
+    left = page.evaluate("""async () => {
+      const root = await navigator.storage.getDirectory();
+      const folder = await root.getDirectoryHandle('trefoil-gallery');
+      const write = async (name, text) => {
+        const stream = await (await folder.getFileHandle(name, { create: true })).createWritable();
+        await stream.write(text);
+        await stream.close();
+      };
+      const names = await Array.fromAsync(folder.keys());
+      const first = names.find((name) => name.endsWith('.json'));
+      await folder.removeEntry(first.replace('.json', '.thumbnail'));
+      await write('1700000000009-a.png', 'x');
+      await write(`${Date.now()}-b.png`, 'x');
+      await write('1700000000008-c.json', '{');
+      const { openGallery } = await import('./studio/gallery/store.js');
+      const store = await openGallery();
+      const prompts = (await store.list()).map(({ settings }) => settings.prompt);
+      const removed = await store.remove(first.replace('.json', ''));
+      const kept = (await Array.fromAsync(folder.keys())).map((name) => name.split('-')[1]);
+      return { prompts, removed, kept: kept.filter((name) => name.length < 8).sort() };
     }""")
-    query = "prompt=a+%26+b&seed=1&width=64&height=48&steps=4"
-    assert frame.evaluate("link") == f"https://huggingface.co/spaces/trefoil/garden?{query}"
-    assert page.evaluate("said") == [[frame_url.rstrip("/"), {"queryString": query}]]
-    context.close()
-
-
-def test_everything_has_its_name_room_and_place_on_a_small_phone(visit):
-    page = visit(*[settings(seed, prompt="word" * 60) for seed in range(3)]).page
-    page.set_viewport_size({"width": 320, "height": 640})
-    thumbs(page).first.click()
-    for leave in ("Close", "Stop comparing"):
-        assert page.evaluate("document.documentElement.scrollWidth") <= 320
-        assert viewer(page).evaluate("(one) => one.scrollWidth <= 320")
-        small = viewer(page).evaluate(
-            "(one) => [...one.querySelectorAll('button, input')]"
-            ".filter((e) => e.checkVisibility() && Math.min(e.offsetWidth, e.offsetHeight) < 24)"
-            ".map((e) => e.id || e.ariaLabel)"
-        )
-        assert small == []
-        expect(viewer(page).get_by_role("button", name=leave)).to_be_in_viewport()
-        press(page, "c", "Tab", "Enter")
+    assert left == {
+        "prompts": ["picture 2", "picture 1"], "removed": None, "kept": ["b.png", "c.json"],
+    }  # fmt: skip
+    page.reload()
+    expect(thumbs(page)).to_have_count(1)

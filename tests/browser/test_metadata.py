@@ -217,7 +217,7 @@ def test_settings_are_remembered_and_broken_ones_ignored(studio):
     assert len(prompts) == len(set(prompts)) == 50
     assert page.evaluate(call, ["prompts"]) == prompts
     store = "(text) => localStorage.setItem('trefoil-settings', text)"
-    broken = {"version": 1, "theme": "loud", "form": [], "seedLocked": "yes", "prompts": [1], "x": 2}
+    broken = {"version": 1, "theme": "loud", "form": [], "seedLocked": "yes", "prompts": [1]}
     page.evaluate(store, json.dumps(broken | {"gallery": "all"}))
     assert page.evaluate(call, ["readSettings"]) == {"gallery": "all"}
     page.evaluate(store, json.dumps({"version": 2, "theme": "dark"}))

@@ -34,7 +34,7 @@ export function startGallery(studio) {
   store = openGallery();
   const read = async (id) => (await store).thumbnail(id);
   makeLists(read, {
-    gallery: { onOpen: open, onDelete: remove, onMove: (id) => set({ current: id }) },
+    gallery: { onOpen: openPicture, onDelete: remove, onMove: (id) => set({ current: id }) },
     others: { onOpen: compareWith },
   });
   set({ shown: readSettings().gallery ?? 'recent' });
@@ -42,7 +42,7 @@ export function startGallery(studio) {
   listenInViewer({ ...studio, file, remove, tell, onClosed });
   listenForFiles({ ...studio, tell });
   store.then((gallery) => gallery.watch(follow));
-  list();
+  readList();
   return { add };
 }
 
@@ -56,7 +56,7 @@ function inTurn(change) {
 }
 
 /** Reads the list, at the start. */
-const list = () => inTurn(async () => {
+const readList = () => inTurn(async () => {
   const gallery = await store;
   set({ entries: await gallery.list(), kept: gallery.kept });
 });
@@ -75,7 +75,7 @@ const add = (settings, blob) => inTurn(async () => {
   set({ entries: [entry, ...state.entries] });
 });
 
-async function open(id) {
+async function openPicture(id) {
   if (!await showPicture(id)) tell(say.gone);
 }
 
@@ -110,7 +110,7 @@ function holdToast() {
 const remove = (id) => inTurn(async () => {
   const place = state.entries.findIndex((entry) => entry.id === id);
   if (place < 0) return;
-  const picture = await (await store).remove(id).catch(() => null);
+  const picture = await (await store).remove(id);
   const entries = state.entries.filter((entry) => entry.id !== id);
   set({ entries });
   const next = (entries[place] ?? entries[place - 1])?.id;
@@ -122,6 +122,7 @@ const remove = (id) => inTurn(async () => {
 
 const undo = () => inTurn(async () => {
   const { removed } = state;
+  if (!removed.length) return; // pressed twice
   const gallery = await store;
   for (const picture of removed) await gallery.add(picture);
   set({ entries: await gallery.list() });
@@ -154,11 +155,13 @@ async function downloadAll() {
   const count = state.entries.length;
   set({ packing: true });
   tell(say.packing(count));
-  const { zip, lost } = await packAll(state.entries, file);
-  const url = URL.createObjectURL(zip);
-  saveAs(url, 'trefoil-gallery.zip');
-  setTimeout(() => URL.revokeObjectURL(url), 60_000); // the browser is still copying
+  const { zip, lost } = await packAll(state.entries, file).catch(() => ({ lost: count }));
   set({ packing: false });
+  if (zip) {
+    const url = URL.createObjectURL(zip);
+    saveAs(url, 'trefoil-gallery.zip');
+    setTimeout(() => URL.revokeObjectURL(url), 60_000); // the browser is still copying
+  }
   tell(lost ? say.packedWithout(count - lost, lost) : say.packed(count));
 }
 

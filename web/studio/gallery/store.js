@@ -115,13 +115,14 @@ class Gallery {
     return entry;
   }
 
-  /** @returns {Promise<object>} all that `add` needs to bring it back */
+  /** @returns {Promise<object | null>} what `add` needs to bring it back; null: it was damaged */
   async remove(id) {
     const { createdAt, settings } = this.#memory.get(id) ?? await this.#entry(id) ?? {};
-    const copies = await Promise.all([this.file(id), this.thumbnail(id)].map(inMemory));
+    const reading = [this.file(id), this.thumbnail(id)].map(inMemory);
+    const copies = await Promise.all(reading).catch(() => null);
     await this.#delete(id);
     this.#tabs?.postMessage({ removed: id });
-    return { id, createdAt, settings, blob: copies[0], thumbnail: copies[1] };
+    return copies && { id, createdAt, settings, blob: copies[0], thumbnail: copies[1] };
   }
 
   async clear() {

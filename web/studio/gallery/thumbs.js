@@ -83,7 +83,7 @@ export class Thumbs {
       return;
     }
     const items = [...this.#list.children];
-    const place = this.#items.get(id) ? items.indexOf(this.#items.get(id)) : 0;
+    const place = items.indexOf(this.#items.get(id));
     const target = items[this.#placeAfter(key, place, items)];
     if (!target) return;
     event.preventDefault();

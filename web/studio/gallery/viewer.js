@@ -142,24 +142,29 @@ function drag(event) {
 
 // ---- wiring
 
-/** Keys while one picture is shown; F works always. */
+const remove = () => gallery.remove(state.open.entry.id);
+
+/** Keys while one picture is shown; Escape closes the dialog by itself. */
 const KEYS = {
-  ArrowLeft: () => step(-1),
-  ArrowRight: () => step(1),
-  Delete: () => gallery.remove(state.open.entry.id),
+  arrowleft: () => step(-1),
+  arrowright: () => step(1),
+  delete: remove,
+  f: toggleFull,
   u: reuse,
   v: vary,
   c: choose,
   d: download,
 };
+/** And while another is chosen or compared with. */
+const KEYS_OF_TWO = { escape: stopComparing, f: toggleFull };
 
 function onKey(event) {
   event.stopPropagation(); // the studio's own keys are not meant here
-  if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches('input')) return;
+  if (event.altKey || event.ctrlKey || event.metaKey) return;
+  const key = event.key.toLowerCase();
   const single = !state.choosing && !state.other;
-  const action = single ? KEYS[event.key] : event.key === 'Escape' && stopComparing;
-  const act = event.key === 'f' ? toggleFull : action;
-  if (!act) return;
+  const act = single ? KEYS[key] : KEYS_OF_TWO[key];
+  if (!act || (event.target.matches('input') && key !== 'escape')) return;
   event.preventDefault(); // the letter is not to be typed where the focus goes
   act();
 }
@@ -186,7 +191,7 @@ export function listenInViewer(given) {
   press('viewer-download', download);
   press('copy-image', copyPicture);
   press('copy-link', copyLink);
-  press('viewer-delete', KEYS.Delete);
+  press('viewer-delete', remove);
   press('stop-comparing', stopComparing);
   byId('border').addEventListener('input', ({ target }) => set({ border: Number(target.value) }));
   for (const type of ['pointerdown', 'pointermove']) byId('layers').addEventListener(type, drag);
