@@ -10,6 +10,7 @@ import jinja2
 from export import cards, headers, shell
 from export.fingerprint import sizes
 from export.manifest import write_manifest
+from export.sizes import size_groups
 
 ROOT = Path(__file__).resolve().parent.parent
 LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*")
@@ -90,14 +91,22 @@ def page_values(model, weights_url):
         "download_bytes": model.first_bytes,
         "width": model.pipeline.width,
         "height": model.pipeline.height,
-        "sizes": model.pipeline.sizes,
+        "pipeline": model.pipeline.manifest(),
+        "size_groups": size_groups(model.pipeline.sizes, model.peak_gpu_bytes),
         "steps": model.pipeline.num_inference_steps,
         "prompts": model.pipeline.prompts,
         "patch": model.patch,
+        "modules": studio_modules(ROOT / "web"),
         "version": version(),
         "policy": headers.policy(weights_url),
         "wasm_policy": headers.policy(weights_url, wasm=True),
     }
+
+
+def studio_modules(web):
+    """Scripts of the page, which can then be fetched at once; the worker fetches its own."""
+    modules = (web / "studio").rglob("*.js")
+    return sorted(path.relative_to(web).as_posix() for path in modules if path.stem != "worker")
 
 
 def render_pages(pages, folder, values):

@@ -170,7 +170,7 @@ class Pipeline {
     const { name, family, variant, pipeline, patch } = this.#manifest;
     const { vendor, architecture, description } = this.#adapter;
     return {
-      name, family, variant, pipeline, patch,
+      name, family, variant, pipeline, patch, precision: this.#precision,
       bytes: downloadBytes(this.#manifest),
       storage: this.#store.kind,
       device: { vendor, architecture, description },

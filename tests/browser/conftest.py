@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from export.serve import make_server
+from tests.browser.studio import Visit
 from tests.conftest import WEBGPU, launch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +26,20 @@ def open_browser(playwright):
     yield start
     for one in opened:
         one.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """visit(address) -> a Visit in a fresh profile."""
+    visits = []
+
+    def open_page(address, **context):
+        visits.append(Visit(browser, address, **context))
+        return visits[-1]
+
+    yield open_page
+    for one in visits:
+        one.context.close()
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from tests.browser.studio import DRAWN_MS, SMALL, Visit, damaged, tell_page
+
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
-DRAWN_MS = 60_000
 LARGEST_SEED = 2**53 - 1
 CONTROLS = [
     ("textbox", "Prompt"),
@@ -26,7 +27,6 @@ CONTROLS = [
     ("progressbar", "Model download"),
     ("progressbar", "Drawing"),
 ]
-SMALL = "width=64&height=64&steps=2"
 
 
 @pytest.fixture(scope="module")
@@ -37,65 +37,6 @@ def dist(site):
 @pytest.fixture(scope="module")
 def url(dist, server):
     return server(dist)
-
-
-class Visit:
-    """One page in a fresh profile, with all that it logged and requested."""
-
-    def __init__(self, browser, address):
-        self.context = browser.new_context(viewport={"width": 1280, "height": 860})
-        self.logged, self.requested = [], []
-        self.context.on("request", lambda request: self.requested.append(request.url))
-        self.page = self.context.new_page()
-        self.page.on("console", self.on_console)
-        self.page.on("pageerror", lambda error: self.logged.append(str(error)))
-        self.page.set_default_timeout(DRAWN_MS)
-        self.page.goto(address)
-
-    def on_console(self, message):
-        if message.type in ("error", "warning"):
-            self.logged.append(message.text)
-
-    def control(self, role, name):
-        return self.page.get_by_role(role, name=name, exact=True)
-
-    def button(self, name):
-        return self.control("button", name)
-
-    def picture(self):
-        picture = self.page.get_by_role("img")
-        expect(picture).to_be_visible(timeout=DRAWN_MS)
-        return picture
-
-    def alert(self):
-        alert = self.page.get_by_role("alert")
-        expect(alert).to_be_visible(timeout=DRAWN_MS)
-        return alert.inner_text()
-
-    def loaded(self):
-        expect(self.page.get_by_text("Ready ·")).to_be_visible(timeout=DRAWN_MS)
-        return self
-
-
-@pytest.fixture
-def visit(browser):
-    visits = []
-
-    def open_page(address):
-        visits.append(Visit(browser, address))
-        return visits[-1]
-
-    yield open_page
-    for one in visits:
-        one.context.close()
-
-
-def damaged(dist, tmp_path, change):
-    """A copy of the site after change(folder)."""
-    copy = tmp_path / "dist"
-    shutil.copytree(dist, copy)
-    change(copy)
-    return copy
 
 
 def test_every_control_has_its_name_and_nothing_is_wider_than_a_small_phone(visit, url):
@@ -141,6 +82,8 @@ def test_run_draws_what_the_query_asks_for(visit, url, tmp_path):
     assert studio.logged == []
     assert [made for made in studio.requested if not made.startswith((url, f"blob:{url}"))] == []
     assert any(made.endswith(".bin") for made in studio.requested)
+    assert len([made for made in studio.requested if "bonsai" in made]) == 1  # the page's own
+    assert studio.referers == {None}
 
 
 def test_after_a_cancel_a_second_picture_is_drawn_and_a_long_prompt_is_said_to_be_cut(visit, url):
@@ -257,14 +200,8 @@ def test_a_wrong_and_a_missing_file_are_named_and_the_right_one_is_taken(
 
 
 def test_a_large_model_is_fetched_only_when_asked_for(visit, dist, server, tmp_path):
-    def grow(folder):
-        page = folder / "index.html"
-        html = page.read_text(encoding="utf-8")
-        larger = re.sub(r'data-bytes="\d+"', 'data-bytes="2700000000"', html)
-        assert larger != html
-        page.write_text(larger, encoding="utf-8")
-
-    studio = visit(server(damaged(dist, tmp_path, grow)))
+    copy = damaged(dist, tmp_path, lambda folder: tell_page(folder, bytes=2_700_000_000))
+    studio = visit(server(copy))
     press = studio.button("Load model (2.7 GB)")
     expect(press).to_be_visible()
     assert not any("/model/" in made for made in studio.requested)

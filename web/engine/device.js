@@ -1,5 +1,6 @@
 /** Finding a GPU: what is there, whether it suffices, and the device itself. Knows no model. */
 import { DeviceError, UnsupportedError } from './errors.js';
+import { remedyFor } from './remedies.js';
 
 /** Features that some kernels are faster with; none is needed. */
 const FEATURES = ['shader-f16', 'subgroups'];
@@ -23,17 +24,17 @@ async function findAdapter() {
   if (!globalThis.isSecureContext && globalThis.isSecureContext !== undefined) {
     return { found: { ...absent,
       reason: 'WebGPU is only offered on secure pages, and this one is not.',
-      remedy: 'Open the page over HTTPS, or as http://localhost.' } };
+      remedy: remedyFor('insecure', navigator.userAgent) } };
   }
   if (!globalThis.navigator?.gpu) {
     return { found: { ...absent, reason: 'This browser does not offer WebGPU.',
-      remedy: remedyFor(navigator.userAgent) } };
+      remedy: remedyFor('webgpu', navigator.userAgent) } };
   }
   const adapter = await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' });
   if (!adapter) {
     return { found: { ...absent,
       reason: 'The browser offers WebGPU but found no usable graphics adapter.',
-      remedy: remedyFor(navigator.userAgent) } };
+      remedy: remedyFor('adapter', navigator.userAgent) } };
   }
   const { vendor, architecture, description } = adapter.info;
   const limits = {};
@@ -90,21 +91,4 @@ export function watchDevice(device) {
   });
   lost.catch(() => {});
   return { check() { if (first) throw first; }, lost };
-}
-
-function remedyFor(userAgent) {
-  if (/Firefox/.test(userAgent)) {
-    return /Linux|Android/.test(userAgent)
-      ? 'In about:config set dom.webgpu.enabled to true, or use Chrome or Edge.'
-      : 'Update Firefox to version 141 (Windows) or 145 (macOS) or later.';
-  }
-  if (/Chrome|Chromium/.test(userAgent)) {
-    return /Linux/.test(userAgent) && !/Android/.test(userAgent)
-      ? 'Update Chrome, check chrome://gpu, or start it with '
-        + '--enable-unsafe-webgpu --enable-features=Vulkan.'
-      : 'Update the browser, turn on hardware acceleration in its settings, '
-        + 'and look at chrome://gpu.';
-  }
-  if (/Safari/.test(userAgent)) return 'Update to Safari 26 (macOS, iOS or iPadOS 26) or later.';
-  return 'Use a current Chrome, Edge, Safari or Firefox.';
 }

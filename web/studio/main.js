@@ -1,188 +1,145 @@
-/** The studio: what the visitor does and what the worker says, each turned into a state. */
+/** The studio: the parts put together, and what concerns them all. */
 
-import { startWorker } from './client.js';
+import { send, startWorker } from './client.js';
+import { cancel, deliverTo, draw, drawCancelled, drawIfAsked, drawProgress, drawSays }
+  from './draw.js';
+import { keepForm, listenToForm, readForm, takeOver } from './form.js';
+import { startGallery } from './gallery/main.js';
+import { listenToImages } from './images.js';
+import { deleteModel, keepStored, load, loadAsked, loadCancelled, loadProgress, loadSays,
+  pauseOrResume } from './load.js';
 import { keepShell } from './offline.js';
-import { encodePng, savePng } from './picture.js';
-import { readRequest, rollSeed } from './request.js';
-import { fail, set, state } from './state.js';
-import { say } from './strings.js';
-import { canCancel, canDraw, IDEAS_SHOWN, UNASKED_BYTES } from './view.js';
+import { savePng } from './picture.js';
+import { UNASKED_BYTES, fail, follow, set, state } from './state.js';
+import { deleteQuestion, say, unfinishedText } from './strings.js';
+import { findUnfinished, noteWork } from './unfinished.js';
+import { announce, render } from './view.js';
+import { byId, write } from './view/document.js';
+import { keepAwake } from './wake.js';
 
-const MANIFEST_URL = new URL('model/manifest.json', document.baseURI).href;
-const FIELDS = ['prompt', 'seed', 'width', 'height', 'steps'];
 /** Errors that the engine survives; after any other it is started anew. */
 const HARMLESS = ['InputError', 'DownloadError', 'ModelError', 'UnsupportedError'];
 
-const byId = (id) => document.getElementById(id);
-
-let worker = null;
-
-// ---- what the visitor does
-
-function load() {
-  if (state.phase !== 'idle') return;
-  if (state.modelBytes > UNASKED_BYTES) navigator.storage?.persist?.().catch(() => {});
-  set({ phase: 'loading', download: null, error: null });
-  worker.send('load', { manifestUrl: MANIFEST_URL });
-}
-
-function draw() {
-  if (!canDraw(state)) return;
-  const { request, field, message } = readRequest(state.form, state.patch);
-  set({ error: field ? { message, field } : null });
-  if (field) {
-    byId(field).focus();
-  } else if (state.phase === 'ready') {
-    set({ phase: 'drawing', request, drawing: null, drawNext: false });
-    worker.send('generate', { request });
-    byId('figure').scrollIntoView({ block: 'nearest' });
-  } else {
-    set({ drawNext: true });
-    load();
-  }
-}
-
-function cancel() {
-  if (canCancel(state)) worker.send('cancel');
-}
-
-/** What the form's size and steps mean to the engine. */
-function drawnShape({ width, height, steps }) {
-  return { width: Number(width), height: Number(height), steps: Number(steps) };
-}
-
-function askExtra() {
-  if (state.phase === 'ready') worker.send('extra', { request: drawnShape(state.form) });
-}
+/** Nothing begins before it is known how the last attempt ended. */
+const lastTime = findUnfinished().then((unfinished) => {
+  set({ unfinished });
+  if (unfinished) announce(unfinishedText(unfinished));
+});
 
 function restart() {
-  worker?.stop();
-  worker = startWorker(workerSays);
-  set({ phase: 'checking', error: null, info: null, download: null, drawing: null });
-  worker.send('inspect');
+  set({ phase: 'checking', error: null, info: null, loadedWith: null, download: null,
+    drawing: null, preview: null, needs: null });
+  startWorker(workerSays);
+  send('inspect');
 }
 
-// ---- what the worker says
-
-const before = (job) => (job === 'generate' ? 'ready' : 'idle');
+/** Small models come unasked, unless the last attempt ended badly. */
+function beginUnasked() {
+  const { phase, unfinished, drawNext, modelBytes } = state;
+  if (phase === 'idle' && !unfinished && (drawNext || modelBytes <= UNASKED_BYTES)) load();
+}
 
 const workerSays = {
-  device({ device }) {
-    if (!device.ok) {
-      const { reason: message, remedy } = device;
-      return fail({ message, remedy }, { device, phase: 'unsupported' });
-    }
-    set({ device, phase: 'idle' });
-    if (state.drawNext || state.modelBytes <= UNASKED_BYTES) load();
+  ...loadSays,
+  ...drawSays,
+
+  async device(message) {
+    await lastTime;
+    loadSays.device(message);
+    beginUnasked();
   },
 
   progress({ job, progress }) {
-    if (job === 'generate') return set({ drawing: progress });
-    const now = performance.now();
-    const last = state.download?.phase === progress.phase ? state.download : null;
-    const { startedAt, startBytes } = last ?? { startedAt: now, startBytes: progress.loadedBytes };
-    set({ download: { ...progress, startedAt, startBytes, now } });
+    if (job === 'load') loadProgress(progress);
+    else drawProgress(progress);
   },
 
-  loaded({ info }) {
-    const sizes = info.pipeline.sizes ?? state.sizes;
-    const { drawNext } = state;
-    const { bytes: modelBytes, patch } = info;
-    set({ phase: 'ready', info, modelBytes, sizes, patch, drawNext: false });
-    if (drawNext) draw();
-    askExtra();
+  loaded(message) {
+    loadSays.loaded(message);
+    drawIfAsked();
     keepShell();
   },
 
-  extra({ request, bytes }) {
-    const asked = JSON.stringify(request) === JSON.stringify(drawnShape(state.form));
-    if (asked) set({ extraBytes: bytes });
-  },
-
-  async picture({ picture }) {
-    const { rgba, ...facts } = picture;
-    const { prompt, steps } = state.request;
-    const blob = await encodePng(picture, { prompt, steps, model: state.name });
-    if (state.picture) URL.revokeObjectURL(state.picture.url);
-    set({ phase: 'ready', picture: { ...facts, prompt, steps, url: URL.createObjectURL(blob) } });
-    askExtra();
-  },
-
-  cancelled({ job }) {
-    set({ phase: before(job), drawNext: false });
-    askExtra();
+  cancelled(message) {
+    if (message.job === 'load') loadCancelled(message);
+    else drawCancelled();
   },
 
   error(failure) {
     const broken = !HARMLESS.includes(failure.name);
     const error = { message: say.failed(failure), reload: broken };
-    fail(error, { phase: broken ? 'lost' : before(failure.job), drawNext: false });
+    const before = failure.job === 'generate' ? 'ready' : 'idle';
+    const loadedWith = failure.job === 'generate' ? state.loadedWith : null;
+    fail(error, { phase: broken ? 'lost' : before, drawNext: false, preview: null, loadedWith });
   },
 };
 
 // ---- wiring
 
-/** Changes fields of the form; a complaint about one of them is answered by that. */
-function edit(fields) {
-  const answered = state.error?.field in fields;
-  set({ form: { ...state.form, ...fields }, error: answered ? null : state.error });
-  askExtra();
-}
-
-function chooseSize(key) {
-  if (key === 'custom') {
-    set({ customSize: true });
-    return byId('width').focus();
-  }
-  const [width, height] = key.split('x');
-  set({ customSize: false });
-  edit({ width, height });
+/** Deleting gigabytes is asked once more. */
+function confirmDelete() {
+  if (byId('delete').ariaDisabled === 'true') return;
+  write('confirm-text', deleteQuestion(state));
+  byId('confirm').showModal();
 }
 
 function onKey(event) {
   if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();
     draw();
-  } else if (event.key === 'Escape') {
+  } else if (event.key === 'Escape' && !document.querySelector('dialog[open]')) {
     cancel();
   }
 }
 
+function useLessMemory() {
+  set({ options: { ...state.options, memory: 'small' } });
+  load();
+}
+
 function listen() {
-  const press = (id, action) => byId(id)?.addEventListener('click', action);
-  for (const name of FIELDS) {
-    byId(name).addEventListener('input', (event) => edit({ [name]: event.target.value }));
-  }
-  byId('size').addEventListener('change', (event) => chooseSize(event.target.value));
+  const press = (id, action) => byId(id).addEventListener('click', action);
   byId('form').addEventListener('submit', (event) => {
     event.preventDefault();
     draw();
   });
   document.addEventListener('keydown', onKey);
-  press('load', load);
+  press('load', loadAsked);
+  press('pause', pauseOrResume);
   press('cancel', cancel);
   press('reload', restart);
-  press('dice', () => edit({ seed: String(rollSeed()) }));
+  press('keep', keepStored);
+  press('delete', confirmDelete);
+  press('confirm-delete', () => {
+    byId('confirm').close();
+    deleteModel();
+  });
+  press('confirm-keep', () => byId('confirm').close());
+  press('less-memory', useLessMemory);
+  press('as-before', load);
   press('save', () => state.picture && state.phase !== 'drawing' && savePng(state.picture));
-  const ideas = document.querySelectorAll('.chip');
-  press('more-ideas', () => set({ firstIdea: (state.firstIdea + IDEAS_SHOWN) % ideas.length }));
-  for (const idea of ideas) {
-    idea.addEventListener('click', () => edit({ prompt: idea.textContent }));
-  }
-}
-
-/** The page's defaults, then the query: ?prompt=…&seed=…&width=…&height=…&steps=…&run */
-function readPage() {
-  const query = new URLSearchParams(location.search);
-  const form = Object.fromEntries(FIELDS.map((name) => [name, byId(name).defaultValue]));
-  form.seed = String(rollSeed());
-  for (const name of FIELDS) if (query.has(name)) form[name] = query.get(name);
-  const sizes = [...byId('size').options].map((option) => option.value.split('x').map(Number));
-  const listed = sizes.filter((size) => size.length === 2);
-  set({ form, sizes: listed, patch: Number(byId('width').step), drawNext: query.has('run') });
+  byId('technical').addEventListener('toggle', () => render(state));
 }
 
 if (/Mac|iPhone|iPad/.test(navigator.platform)) byId('shortcut').textContent = '⌘ ↵';
-readPage();
+byId('own-tab').href = location.href;
+readForm();
+for (const follower of [render, keepForm, keepAwake, noteWork]) follow(follower);
+listenToForm();
+listenToImages();
 listen();
+const gallery = startGallery({
+  onReuse(settings) {
+    takeOver(settings, true);
+    byId('prompt').focus();
+  },
+  onVary(settings) {
+    takeOver(settings, false);
+    byId('generate').focus();
+    draw();
+  },
+  announce,
+  patch: () => state.patch,
+});
+deliverTo(gallery.add);
 restart();

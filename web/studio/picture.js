@@ -1,25 +1,17 @@
 /** From pixels to a PNG file that says how it was made. */
 
-import { withText } from './png.js';
+import { textsOf } from './metadata.js';
+import { withTexts } from './png.js';
 
 /**
- * @param {object} picture the library's: rgba, width, height, seed
- * @param {{ prompt: string, steps: number, model: string }} origin
- * @returns {Promise<Blob>} image/png, every pixel exact, the settings as text under "parameters"
+ * @param {{ rgba: Uint8ClampedArray, width: number, height: number }} picture the library's
+ * @param {object} settings what metadata.js writes
+ * @returns {Promise<Blob>} image/png, every pixel exact, the settings as text
  */
-export async function encodePng(picture, origin) {
-  const { rgba, width, height } = picture;
+export async function encodePng({ rgba, width, height }, settings) {
   const canvas = new OffscreenCanvas(width, height);
   canvas.getContext('2d').putImageData(new ImageData(rgba, width, height), 0, 0);
-  const png = await canvas.convertToBlob({ type: 'image/png' });
-  return withText(png, 'parameters', settings(picture, origin));
-}
-
-/** The prompt, then one line of settings, as other studios write and read them. */
-function settings({ width, height, seed }, { prompt, steps, model }) {
-  const quoted = /[,:\n]/.test(model) ? JSON.stringify(model) : model;
-  return `${prompt}\nSteps: ${steps}, Sampler: Euler, Seed: ${seed}, `
-    + `Size: ${width}x${height}, Model: ${quoted}`;
+  return withTexts(await canvas.convertToBlob({ type: 'image/png' }), textsOf(settings));
 }
 
 /** @returns {string} for example "a-red-maple-in-a-blue-pot-seed-42.png" */
@@ -29,8 +21,12 @@ export function fileName({ prompt, seed }) {
 }
 
 export function savePng(picture) {
+  saveAs(picture.url, fileName(picture));
+}
+
+export function saveAs(url, name) {
   const link = document.createElement('a');
-  link.href = picture.url;
-  link.download = fileName(picture);
+  link.href = url;
+  link.download = name;
   link.click();
 }

@@ -1,6 +1,8 @@
-/** Text inside a PNG file. Format: https://www.w3.org/TR/png-3/, sections 5.2, 5.5, 11.3.3.4. */
+/** Text inside a PNG file. Format: https://www.w3.org/TR/png-3/, sections 5.2, 5.5, 11.3.3. */
 
-const HEADER_BYTES = 8 + 25; // the signature and IHDR, which stands first
+const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
+const HEADER_BYTES = SIGNATURE.length + 25; // and IHDR, which stands first
+const LONGEST_TEXT = 2 ** 20; // bytes, unpacked; settings are far shorter
 
 /** CRC-32 with the reversed polynomial 0xEDB88320, as PNG wants it. */
 function crc32(bytes) {
@@ -23,16 +25,97 @@ function chunk(type, data) {
   return bytes;
 }
 
+/** iTXt: keyword, end, no compression (2 bytes), no language, no translated keyword, text. */
+function textChunk([keyword, text]) {
+  return chunk('iTXt', new TextEncoder().encode(`${keyword}\0\0\0\0\0${text}`));
+}
+
 /**
- * Puts an iTXt chunk (UTF-8, uncompressed) behind the header of a PNG file.
+ * Puts texts (iTXt: UTF-8, uncompressed) behind the header of a PNG file.
  * @param {Blob} png
- * @param {string} keyword 1 to 79 Latin-1 characters
- * @param {string} text
+ * @param {Record<string, string>} texts by keyword, which is 1 to 79 Latin-1 characters
  * @returns {Blob} image/png
  */
-export function withText(png, keyword, text) {
-  // keyword, end, compression flag and method, empty language, empty translated keyword, text
-  const data = new TextEncoder().encode(`${keyword}\0\0\0\0\0${text}`);
-  const parts = [png.slice(0, HEADER_BYTES), chunk('iTXt', data), png.slice(HEADER_BYTES)];
+export function withTexts(png, texts) {
+  const chunks = Object.entries(texts).map(textChunk);
+  const parts = [png.slice(0, HEADER_BYTES), ...chunks, png.slice(HEADER_BYTES)];
   return new Blob(parts, { type: 'image/png' });
+}
+
+/**
+ * Reads the texts of some keywords, whatever kind of chunk holds them. What is damaged is passed
+ * over; a wrong checksum alone is no reason not to read.
+ * @param {Blob} file
+ * @param {string[]} keywords
+ * @returns {Promise<{ texts: Map<string, string>, damaged: boolean } | null>} null: no PNG
+ */
+export async function readTexts(file, keywords) {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  if (SIGNATURE.some((byte, i) => bytes[i] !== byte)) return null;
+  const texts = new Map();
+  const { chunks, whole } = split(bytes);
+  let damaged = !whole;
+  for (const { type, data, sound } of chunks.filter(({ type }) => type in READERS)) {
+    const end = data.indexOf(0);
+    const keyword = latin1(data.subarray(0, end));
+    if (!keywords.includes(keyword)) continue;
+    const text = await READERS[type](data.subarray(end + 1)).catch(() => null);
+    if (text !== null) texts.set(keyword, text);
+    damaged ||= text === null || !sound();
+  }
+  return { texts, damaged };
+}
+
+/** @returns {{ chunks: { type, data, sound }[], whole: boolean }} whole: it ends as a PNG does */
+function split(bytes) {
+  const view = new DataView(bytes.buffer);
+  const chunks = [];
+  for (let at = SIGNATURE.length; at + 12 <= bytes.length;) {
+    const end = at + 8 + view.getUint32(at);
+    if (end + 4 > bytes.length) break;
+    const named = bytes.subarray(at + 4, end);
+    const type = latin1(named.subarray(0, 4));
+    if (type === 'IEND') return { chunks, whole: true };
+    const crc = view.getUint32(end);
+    chunks.push({ type, data: named.subarray(4), sound: () => crc32(named) === crc });
+    at = end + 4;
+  }
+  return { chunks, whole: false };
+}
+
+/** What stands behind the keyword, by type of chunk. */
+const READERS = {
+  tEXt: async (data) => latin1(data),
+  zTXt: async (data) => latin1(await inflate(data.subarray(1))),
+  async iTXt(data) {
+    const [compressed] = data;
+    const language = data.indexOf(0, 2);
+    const start = data.indexOf(0, language + 1) + 1;
+    if (language < 0 || !start) throw new Error('iTXt ends inside its header');
+    const text = data.subarray(start);
+    return new TextDecoder('utf-8', { fatal: true }).decode(compressed ? await inflate(text) : text);
+  },
+};
+
+/** TextDecoder's "latin1" is another code, so by hand. */
+function latin1(bytes) {
+  let text = '';
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return text;
+}
+
+async function inflate(bytes) {
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate'));
+  const parts = [];
+  let count = 0;
+  for (const reader = stream.getReader(); ;) {
+    const { done, value } = await reader.read();
+    if (done) return new Uint8Array(await new Blob(parts).arrayBuffer());
+    count += value.length;
+    if (count > LONGEST_TEXT) {
+      await reader.cancel();
+      throw new Error(`the text is longer than ${LONGEST_TEXT} bytes`);
+    }
+    parts.push(value);
+  }
 }

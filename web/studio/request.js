@@ -2,9 +2,11 @@
 
 import { say } from './strings.js';
 
-const MAX_STEPS = 50;
+export const MAX_STEPS = 50;
+const MAX_COUNT = 16;
 
 const wholeNumber = (text) => (/^\d+$/.test(text.trim()) ? Number(text) : NaN);
+const within = (value, most) => value >= 1 && value <= most;
 
 function sideFault(field, value, patch) {
   if (!(value >= patch)) return say.sideTooSmall(field, patch);
@@ -12,25 +14,33 @@ function sideFault(field, value, patch) {
   return '';
 }
 
+function seedFault(seed, count) {
+  if (!Number.isSafeInteger(seed)) return say.seedWrong;
+  const fits = seed <= Number.MAX_SAFE_INTEGER - (count - 1); // the sum itself would be rounded
+  return count > 1 && !fits ? say.seedsWrong(count) : '';
+}
+
 /**
- * @param {{prompt: string, seed: string, width: string, height: string, steps: string}} form
+ * @param {{prompt: string, seed: string, width: string, height: string, steps: string,
+ *   count: string}} form
  * @param {number} patch width and height must be multiples of this
- * @returns {{request: object} | {field: string, message: string}}
+ * @returns {{request: object, count: number} | {field: string, message: string}}
  */
 export function readRequest(form, patch) {
   const prompt = form.prompt.trim();
-  const [seed, width, height, steps] = ['seed', 'width', 'height', 'steps']
+  const [seed, width, height, steps, count] = ['seed', 'width', 'height', 'steps', 'count']
     .map((name) => wholeNumber(form[name]));
   const faults = {
     prompt: prompt ? '' : say.promptMissing,
     width: sideFault('width', width, patch),
     height: sideFault('height', height, patch),
-    seed: Number.isSafeInteger(seed) ? '' : say.seedWrong,
-    steps: steps >= 1 && steps <= MAX_STEPS ? '' : say.stepsWrong(MAX_STEPS),
+    seed: seedFault(seed, count),
+    steps: within(steps, MAX_STEPS) ? '' : say.stepsWrong(MAX_STEPS),
+    count: within(count, MAX_COUNT) ? '' : say.countWrong(MAX_COUNT),
   };
   const field = Object.keys(faults).find((name) => faults[name]);
   if (field) return { field, message: faults[field] };
-  return { request: { prompt, seed, width, height, steps } };
+  return { request: { prompt, seed, width, height, steps }, count };
 }
 
 /** @returns {number} a seed between 0 and 999 999, short enough to read out */

@@ -3,67 +3,95 @@
  *
  * page -> worker
  *   { type: 'inspect' }
- *   { type: 'load', manifestUrl }
- *   { type: 'generate', request }          request: { prompt, seed, width, height, steps }
- *   { type: 'extra', request }             request: { width, height, steps }
+ *   { type: 'load', manifestUrl, options } options: { memory, precision, textTokens }
+ *   { type: 'generate', request }          request: { prompt, seed, width, height, steps,
+ *                                          textTokens, images? }
+ *   { type: 'needs', request }             request: { width, height, steps }
+ *   { type: 'delete' }                     unloads the model and deletes it from this device
  *   { type: 'cancel' }                     stops the running load or generate
  *
  * worker -> page
- *   { type: 'device', device }             what inspectDevice() found
+ *   { type: 'device', device, stored }     what inspectDevice() found, and storedBytes()
  *   { type: 'progress', job, progress }    job: 'load' | 'generate'; progress: the library's
- *   { type: 'loaded', info }
- *   { type: 'picture', picture }           the pixels are transferred, not copied
- *   { type: 'extra', request, bytes }      what drawing the request would download first
- *   { type: 'cancelled', job }
+ *   { type: 'loaded', info, stored }
+ *   { type: 'preview', preview }           the library's; its pixels are transferred, not copied
+ *   { type: 'picture', picture }           likewise
+ *   { type: 'needs', request, extraBytes, peakBytes }   what drawing it would download first, and
+ *                                          the most GPU memory; 0 and null if it cannot be drawn
+ *   { type: 'deleted', stored }
+ *   { type: 'cancelled', job, stored }
  *   { type: 'error', job, name, message }  name and message of the Error that ended the job
  */
 
-import { inspectDevice, loadPipeline } from '../trefoil.js';
+import { deleteModel, inspectDevice, loadPipeline, storedBytes } from '../trefoil.js';
 
 let pipeline = null;
 let job = null; // the AbortController of what is running
 
+/** What of the model is on this device: { bytes, files, kind }; null where that is refused. */
+const stored = () => storedBytes().catch(() => null);
+
 async function inspect() {
-  postMessage({ type: 'device', device: await inspectDevice() });
+  const [device, found] = await Promise.all([inspectDevice(), stored()]);
+  postMessage({ type: 'device', device, stored: found });
 }
 
-async function load({ manifestUrl }, options) {
+async function load({ manifestUrl, options }, hooks) {
   pipeline?.destroy();
   pipeline = null;
-  pipeline = await loadPipeline(manifestUrl, options);
-  postMessage({ type: 'loaded', info: pipeline.info });
+  pipeline = await loadPipeline(manifestUrl, { ...options, ...hooks });
+  postMessage({ type: 'loaded', info: pipeline.info, stored: await stored() });
 }
 
-async function generate({ request }, options) {
-  const picture = await pipeline.generate(request, options);
+async function generate({ request }, hooks) {
+  const onPreview = (preview) => {
+    postMessage({ type: 'preview', preview }, [preview.rgba.buffer]);
+  };
+  const picture = await pipeline.generate(request, { ...hooks, onPreview });
   postMessage({ type: 'picture', picture }, [picture.rgba.buffer]);
 }
 
-/** No job: it neither stops one nor can be stopped. What cannot be drawn is refused when it is. */
-async function extra({ request }) {
-  const bytes = await pipeline.extraBytes(request).catch(() => 0);
-  postMessage({ type: 'extra', request, bytes });
+async function remove() {
+  pipeline?.destroy();
+  pipeline = null;
+  await deleteModel();
+  postMessage({ type: 'deleted', stored: await stored() });
 }
 
-async function run(name, work, message) {
+/** No job: it neither stops one nor can be stopped. What cannot be drawn is refused when it is. */
+async function needs({ request }) {
+  const extraBytes = await pipeline?.extraBytes(request).catch(() => 0) ?? 0;
+  const plan = await pipeline?.plan(request).catch(() => null);
+  postMessage({ type: 'needs', request, extraBytes, peakBytes: plan?.peakBytes ?? null });
+}
+
+const JOBS = { inspect, load, generate, delete: remove };
+
+async function run(name, message) {
   const controller = new AbortController();
   job = controller;
   const onProgress = (progress) => postMessage({ type: 'progress', job: name, progress });
   try {
-    await work(message, { signal: controller.signal, onProgress });
+    await JOBS[name](message, { signal: controller.signal, onProgress });
   } catch (error) {
     // A lost device may reject with an AbortError as well: only the signal tells a cancel.
-    postMessage(controller.signal.aborted ? { type: 'cancelled', job: name }
-      : { type: 'error', job: name, name: error.name, message: error.message });
+    const { aborted } = controller.signal;
+    const { name: named, message: told } = error;
+    job = null;
+    postMessage(aborted ? { type: 'cancelled', job: name, stored: await stored() }
+      : { type: 'error', job: name, name: named, message: told });
   } finally {
     if (job === controller) job = null;
   }
 }
 
 onmessage = ({ data }) => {
-  if (data.type === 'cancel') job?.abort();
-  else if (data.type === 'extra') extra(data);
-  else if (data.type === 'inspect') run('inspect', inspect, data);
-  else if (data.type === 'load') run('load', load, data);
-  else if (data.type === 'generate') run('generate', generate, data);
+  const { type } = data;
+  if (type === 'cancel') job?.abort();
+  else if (type === 'needs') needs(data);
+  else if (!job) run(type, data);
+  else {
+    postMessage({ type: 'error', job: type, name: 'InputError',
+      message: 'The engine is at work already; wait for it or cancel it.' });
+  }
 };

@@ -1,0 +1,77 @@
+"""The studio in a page of its own, driven as a visitor drives it."""
+
+import re
+import shutil
+
+from playwright.sync_api import expect
+
+DRAWN_MS = 120_000  # on two busy cores
+SMALL = "width=64&height=64&steps=2"
+
+expect.set_options(timeout=30_000)
+
+
+class Visit:
+    """One page in a fresh profile, with all that it logged and requested.
+
+    `script` runs before the page's own.
+    """
+
+    def __init__(self, browser, address, script="", **context):
+        context = {"viewport": {"width": 1280, "height": 860}} | context
+        self.context = browser.new_context(**context)
+        self.context.add_init_script(script)
+        self.logged, self.requested, self.referers = [], [], set()
+        self.context.on("request", self.on_request)
+        self.page = self.context.new_page()
+        self.page.on("console", self.on_console)
+        self.page.on("pageerror", lambda error: self.logged.append(str(error)))
+        self.page.set_default_timeout(DRAWN_MS)
+        self.page.goto(address)
+
+    def on_console(self, message):
+        if message.type in ("error", "warning"):
+            self.logged.append(message.text)
+
+    def on_request(self, request):
+        self.requested.append(request.url)
+        self.referers.add(request.headers.get("referer"))
+
+    def control(self, role, name):
+        return self.page.get_by_role(role, name=name, exact=True)
+
+    def button(self, name):
+        return self.control("button", name)
+
+    def picture(self):
+        picture = self.page.get_by_role("img")
+        expect(picture).to_be_visible(timeout=DRAWN_MS)
+        return picture
+
+    def alert(self):
+        alert = self.page.get_by_role("alert")
+        expect(alert).to_be_visible(timeout=DRAWN_MS)
+        return alert.inner_text()
+
+    def loaded(self):
+        expect(self.page.get_by_text("Ready ·")).to_be_visible(timeout=DRAWN_MS)
+        return self
+
+
+def damaged(dist, tmp_path, change):
+    """A copy of the site after change(folder)."""
+    copy = tmp_path / "dist"
+    shutil.copytree(dist, copy)
+    change(copy)
+    return copy
+
+
+def tell_page(folder, **values):
+    """Has the page of `folder` think otherwise of its model: bytes, images."""
+    page = folder / "index.html"
+    html = page.read_text(encoding="utf-8")
+    for name, value in values.items():
+        changed = re.sub(rf'data-{name}="\d+"', f'data-{name}="{value}"', html)
+        assert changed != html
+        html = changed
+    page.write_text(html, encoding="utf-8")

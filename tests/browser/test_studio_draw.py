@@ -1,0 +1,169 @@
+"""The form: seeds, batches, earlier prompts, what is kept of it, reference images."""
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from tests.browser.studio import DRAWN_MS, damaged, tell_page
+
+GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
+SMALL = "width=64&height=64&steps=1"
+WAKE_LOCKS = """
+globalThis.wakeLocks = [];
+navigator.wakeLock.request = async (kind) => {
+  const lock = { kind, released: false, release: async () => { lock.released = true; } };
+  wakeLocks.push(lock);
+  return lock;
+};
+"""
+SENT = """
+globalThis.sent = [];
+const post = Worker.prototype.postMessage;
+Worker.prototype.postMessage = function (message, ...rest) {
+  sent.push(message);
+  return post.call(this, message, ...rest);
+};
+"""
+REQUESTS = "sent.filter(({ type }) => type === 'generate').map(({ request }) => request)"
+
+
+@pytest.fixture(scope="module")
+def dist(site):
+    return site(GARDEN, shard_mib=1)
+
+
+@pytest.fixture(scope="module")
+def url(dist, server):
+    return server(dist)
+
+
+def drawn(studio, seed):
+    expect(studio.page.locator("#facts")).to_contain_text(f"Seed {seed} ·", timeout=DRAWN_MS)
+    expect(studio.page.locator("body")).to_have_attribute("data-phase", "ready", timeout=DRAWN_MS)
+
+
+def test_a_batch_takes_seeds_in_a_row_and_the_next_picture_a_new_one_unless_locked(visit, url):
+    studio = visit(f"{url}?{SMALL}", script=WAKE_LOCKS + SENT).loaded()
+    page, seed = studio.page, studio.control("spinbutton", "Seed")
+    lock = studio.button("Lock the seed")
+    expect(lock).to_have_attribute("aria-pressed", "false")
+    first = int(seed.input_value())
+    studio.control("spinbutton", "Pictures").fill("2")
+    studio.control("textbox", "Prompt").press("Control+Enter")
+    for _ in range(3):
+        page.keyboard.press("Control+Enter")  # one picture at a time, whatever is pressed
+    for place in ("Picture 1 of 2", "Picture 2 of 2"):
+        expect(page.locator("#draw-text")).to_contain_text(place, timeout=DRAWN_MS)
+    assert page.evaluate("wakeLocks.map(({ released }) => released)") == [False]
+    drawn(studio, first + 1)
+    assert page.evaluate("wakeLocks.map(({ released }) => released)") == [True]
+    assert [asked["seed"] for asked in page.evaluate(REQUESTS)] == [first, first + 1]
+    expect(page.locator("#thumbs li")).to_have_count(2)
+    expect(seed).to_have_value(str(first))
+
+    studio.control("spinbutton", "Pictures").fill("1")
+    studio.control("textbox", "Prompt").fill("a green tree")
+    studio.button("Generate").click()
+    expect(seed).not_to_have_value(str(first))
+    drawn(studio, seed.input_value())
+    seed.fill("9007199254740991")
+    expect(lock).to_have_attribute("aria-pressed", "true")
+    studio.control("spinbutton", "Pictures").fill("2")
+    studio.button("Generate").click()
+    assert "the last one may be 9007199254740991 at most" in studio.alert()
+    studio.control("spinbutton", "Pictures").fill("1")
+    for _ in range(2):
+        studio.button("Generate").click()
+        drawn(studio, 9007199254740991)
+    assert [asked["seed"] for asked in page.evaluate(REQUESTS)][3:] == [9007199254740991] * 2
+    studio.button("Roll the dice").click()
+    expect(lock).to_have_attribute("aria-pressed", "false")
+    expect(seed).not_to_have_value("9007199254740991")
+    assert studio.logged == []
+
+
+def test_earlier_prompts_and_settings_are_there_again_after_a_reload(visit, url):
+    studio = visit(f"{url}?prompt=a+red+tree&seed=5&{SMALL}&run")
+    page, prompt = studio.page, studio.control("textbox", "Prompt")
+    drawn(studio, 5)
+    prompt.fill("a white tree")
+    studio.button("Generate").click()
+    expect(studio.page.get_by_role("img")).to_have_attribute("alt", "a white tree",
+                                                             timeout=DRAWN_MS)
+    drawn(studio, 5)
+    prompt.fill("half a thou")
+    for key, shown in (("Up", "a white tree"), ("Up", "a red tree"), ("Up", "a red tree"),
+                       ("Down", "a white tree"), ("Down", "half a thou")):
+        prompt.press(f"Alt+Arrow{key}")
+        expect(prompt).to_have_value(shown)
+    page.get_by_text("Earlier prompts").click()
+    page.locator("#earlier-list").get_by_role("button", name="a red tree").click()
+    expect(prompt).to_have_value("a red tree")
+    studio.button("Take the model's own 4").click()
+    expect(studio.control("spinbutton", "Steps")).to_have_value("4")
+    studio.control("spinbutton", "Steps").fill("3")
+    page.get_by_text("Advanced").click()
+    studio.control("combobox", "Text tokens").select_option("trimmed")
+    studio.control("combobox", "Memory").select_option("small")
+    expect(page.get_by_text("prepared anew with the next picture")).to_be_visible()
+    studio.control("combobox", "Theme").select_option("dark")
+    wall = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(wall) == "rgb(18, 22, 19)"
+
+    page.goto(url)
+    studio.loaded()
+    assert page.evaluate(wall) == "rgb(18, 22, 19)"
+    expect(studio.control("combobox", "Theme")).to_have_value("dark")
+    expect(prompt).to_have_value("a red tree")
+    for name, value in {"Width": 64, "Height": 64, "Seed": 5, "Steps": 3}.items():
+        expect(studio.control("spinbutton", name)).to_have_value(str(value))
+    expect(page.locator("#memory")).to_have_value("small")
+    expect(page.locator("#textTokens")).to_have_value("trimmed")
+    expect(page.locator("#stale")).to_be_hidden()
+    assert studio.logged == []
+
+
+def png(mode, colour, size=(20, 12)):
+    content = io.BytesIO()
+    Image.new(mode, size, colour).save(content, "PNG")
+    return content.getvalue()
+
+
+def test_a_picture_from_reference_images_shows_while_it_comes(visit, dist, server, tmp_path):
+    copy = damaged(dist, tmp_path, lambda folder: tell_page(folder, images=2))
+    studio = visit(server(copy) + "?width=64&height=48&steps=50", script=SENT).loaded()
+    page = studio.page
+    half = ("RGBA", (255, 0, 0, 0))
+    files = [{"name": f"{i}.png", "mimeType": "image/png", "buffer": png(*made)}
+             for i, made in enumerate([half, ("RGB", (1, 2, 3)), half])]
+    page.set_input_files("#image-files", files[:2])
+    expect(page.locator("#thumbnails li")).to_have_count(2)
+    page.set_input_files("#image-files", files[2:])
+    assert "at most: remove one first" in studio.alert()
+    expect(page.get_by_role("img")).to_have_count(0)  # thumbnails say nothing by themselves
+    studio.button("Generate").click()
+    sent = f"{REQUESTS}[0].images.map((image) => [image.width, image.height, ...image.rgba])"
+    assert [[*shape, *rgba[:4]] for *shape, rgba in
+            [[image[0], image[1], image[2:]] for image in page.evaluate(sent)]] == [
+                [20, 12, 255, 255, 255, 255], [20, 12, 1, 2, 3, 255]]
+    preview = page.locator("#preview")
+    expect(preview).to_be_visible(timeout=DRAWN_MS)
+    expect(page.locator("#blank")).to_be_hidden()
+    expect(page.get_by_role("img")).to_have_count(0)
+    width, height, colours = preview.evaluate("""(canvas) => {
+      const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+      return [canvas.width, canvas.height, new Set(new Uint32Array(data.buffer)).size];
+    }""")
+    assert (width, height) == (8, 6) and colours > 10
+    studio.button("Cancel").click()
+    expect(preview).to_be_hidden(timeout=DRAWN_MS)
+    expect(page.locator("#blank")).to_be_visible()
+    studio.button("Remove reference image 1").click()
+    expect(page.locator("#thumbnails li")).to_have_count(1)
+    expect(studio.button("Choose…")).to_be_focused()
+    page.set_input_files("#image-files", [{"name": "notes.png", "mimeType": "image/png",
+                                           "buffer": b"no picture"}])
+    assert "notes.png cannot be read as a picture" in studio.alert()

@@ -1,0 +1,77 @@
+/** Reference images: chosen, dropped or pasted, decoded here, sent with the request. */
+
+import { set, state } from './state.js';
+import { say } from './strings.js';
+import { byId } from './view/document.js';
+
+const picturesIn = (files) => [...files].filter((file) => file.type.startsWith('image/'));
+
+/**
+ * @param {Blob} file
+ * @returns {Promise<{ width: number, height: number, rgba: Uint8ClampedArray }>} turned as its EXIF
+ *   says; what is transparent lies on white
+ */
+async function decode(file) {
+  const bitmap = await createImageBitmap(file, { premultiplyAlpha: 'none' });
+  const { width, height } = bitmap;
+  const context = new OffscreenCanvas(width, height).getContext('2d');
+  context.fillStyle = 'white';
+  context.fillRect(0, 0, width, height);
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  return { width, height, rgba: context.getImageData(0, 0, width, height).data };
+}
+
+async function addImages(files) {
+  for (const file of files) {
+    if (state.images.length >= state.mostImages) {
+      return set({ error: { message: say.tooManyImages(state.mostImages) } });
+    }
+    try {
+      const image = await decode(file);
+      const { name } = file;
+      set({ images: [...state.images, { ...image, name, url: URL.createObjectURL(file) }] });
+    } catch {
+      return set({ error: { message: say.imageUnreadable(file.name) } });
+    }
+  }
+}
+
+function removeImage(index) {
+  URL.revokeObjectURL(state.images[index].url);
+  set({ images: state.images.filter((_, i) => i !== index) });
+  byId('choose-images').focus();
+}
+
+/** A drop elsewhere on the page is not meant for here. */
+function listenToDrops(target) {
+  target.addEventListener('dragover', (event) => {
+    event.preventDefault();
+    event.stopPropagation();
+  });
+  target.addEventListener('drop', (event) => {
+    event.preventDefault();
+    event.stopPropagation();
+    addImages(picturesIn(event.dataTransfer.files));
+  });
+}
+
+export function listenToImages() {
+  const input = byId('image-files');
+  byId('choose-images').addEventListener('click', () => input.click());
+  input.addEventListener('change', () => {
+    addImages(picturesIn(input.files));
+    input.value = '';
+  });
+  byId('thumbnails').addEventListener('click', ({ target }) => {
+    const entry = target.closest('li');
+    if (entry) removeImage([...entry.parentElement.children].indexOf(entry));
+  });
+  listenToDrops(byId('images'));
+  document.addEventListener('paste', (event) => {
+    const pictures = picturesIn(event.clipboardData?.files ?? []);
+    if (!state.mostImages || !pictures.length) return;
+    event.preventDefault();
+    addImages(pictures);
+  });
+}

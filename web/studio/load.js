@@ -1,0 +1,107 @@
+/** Getting the model: what the visitor does about it, and what the worker says of it. */
+
+import { send } from './client.js';
+import { UNASKED_BYTES, canDelete, fail, isStale, set, state } from './state.js';
+import { inspectStorage, persistStorage } from './storage.js';
+import { say } from './strings.js';
+import { announce } from './view.js';
+
+const MANIFEST_URL = new URL('model/manifest.json', document.baseURI).href;
+
+let stopAs = 'idle'; // the phase after the download that is being stopped
+
+/** Loads the model, goes on with a paused download, or loads anew what was loaded otherwise. */
+export function load() {
+  const { phase, options } = state;
+  if (!(['idle', 'paused'].includes(phase) || (phase === 'ready' && isStale(state)))) return;
+  stopAs = 'idle';
+  set({ phase: 'loading', download: null, error: null, unfinished: null, info: null,
+    loadedWith: { ...options } });
+  send('load', { manifestUrl: MANIFEST_URL, options });
+}
+
+/** As the visitor asked for it: then the browser may be asked to keep a large model. */
+export function loadAsked() {
+  if (state.modelBytes > UNASKED_BYTES && !state.storage?.persisted) keepStored();
+  load();
+}
+
+/** Stops the download; what is here stays, and `load` goes on with it. */
+export function pauseOrResume() {
+  if (state.phase === 'paused') return load();
+  if (state.phase !== 'loading') return;
+  stopAs = 'paused';
+  send('cancel');
+}
+
+export function cancelLoad() {
+  if (state.phase === 'paused') set({ phase: 'idle', download: null, drawNext: false });
+  else send('cancel');
+}
+
+/** Asks that the browser keeps what is stored, and tells what it answered. */
+export async function keepStored() {
+  const persisted = await persistStorage();
+  set({ storage: { ...state.storage, persisted, asked: true } });
+  announce(persisted ? say.persisted : say.notPersisted);
+}
+
+export function deleteModel() {
+  if (!canDelete(state)) return;
+  set({ phase: 'deleting', info: null, loadedWith: null, needs: null, error: null });
+  send('delete');
+}
+
+/** What size and steps of the form need of network and GPU, asked of the loaded model. */
+export function askNeeds() {
+  if (state.phase === 'ready' && state.info) send('needs', { request: drawnShape(state.form) });
+}
+
+function drawnShape({ width, height, steps }) {
+  return { width: Number(width), height: Number(height), steps: Number(steps) };
+}
+
+async function lookIntoStorage() {
+  set({ storage: { ...state.storage, ...await inspectStorage() } });
+}
+
+export const loadSays = {
+  device({ device, stored }) {
+    lookIntoStorage();
+    if (device.ok) return set({ device, stored, phase: 'idle' });
+    const { reason: message, remedy } = device;
+    return fail({ message, remedy }, { device, stored, phase: 'unsupported' });
+  },
+
+  loaded({ info, stored }) {
+    lookIntoStorage();
+    const { bytes: modelBytes, patch } = info;
+    set({ phase: 'ready', info, stored, modelBytes, patch });
+  },
+
+  needs({ request, extraBytes, peakBytes }) {
+    const asked = JSON.stringify(request) === JSON.stringify(drawnShape(state.form));
+    if (asked) set({ needs: { extraBytes, peakBytes } });
+  },
+
+  deleted({ stored }) {
+    lookIntoStorage();
+    set({ stored, phase: state.device.ok ? 'idle' : 'unsupported', download: null });
+    announce(say.deleted);
+  },
+};
+
+/** The library's progress, and since when the bytes have been coming. */
+export function loadProgress(progress) {
+  const now = performance.now();
+  const last = state.download?.phase === progress.phase ? state.download : null;
+  const fetched = progress.loadedBytes - (progress.cachedBytes ?? 0);
+  const { startedAt, startBytes } = last ?? { startedAt: now, startBytes: fetched };
+  set({ download: { ...progress, startedAt, startBytes, now } });
+}
+
+export function loadCancelled({ stored }) {
+  const paused = stopAs === 'paused';
+  set({ phase: stopAs, stored, loadedWith: null, drawNext: paused && state.drawNext,
+    download: paused ? state.download : null });
+}

@@ -1,0 +1,76 @@
+/** What the studio says about a picture and how it comes about. */
+
+import { bytes, duration, times } from './numbers.js';
+
+const STAGES = {
+  download: 'Downloading more of the model',
+  encode: 'Reading the prompt', denoise: 'Drawing', decode: 'Developing the picture',
+};
+
+/** The text beside the drawing's bar. */
+export function drawText({ phase, drawing, picture, batch }) {
+  if (phase !== 'drawing') return picture ? `Done in ${duration(picture.timings.totalMs)}` : '';
+  if (batch.stopped) return 'Stopping';
+  const place = batch.count > 1 ? `Picture ${batch.index + 1} of ${batch.count} · ` : '';
+  return place + stageText(drawing);
+}
+
+function stageText(drawing) {
+  if (!drawing) return STAGES.encode;
+  if (drawing.stage === 'download') {
+    return `${STAGES.download}: ${bytes(drawing.loadedBytes)} of ${bytes(drawing.totalBytes)}`;
+  }
+  if (drawing.stage !== 'denoise') return STAGES[drawing.stage];
+  return `Step ${drawing.step + 1} of ${drawing.steps}`;
+}
+
+/** Of the long stages the quarters, too. */
+function heardOf({ stage, fraction, loadedBytes, totalBytes }) {
+  const done = { download: loadedBytes / totalBytes, denoise: fraction }[stage];
+  return done === undefined ? STAGES[stage] : `${STAGES[stage]}, ${quarter(done)}`;
+}
+
+const quarter = (fraction) => `${Math.floor(fraction * 4) * 25} %`;
+
+/** What a screen reader hears: a new text at each quarter and each stage, not at each message. */
+export function announcement(state) {
+  const { phase, download, drawing, picture, batch } = state;
+  if (phase === 'loading') {
+    const { loadedBytes, totalBytes } = download ?? { loadedBytes: 0, totalBytes: 1 };
+    return `Downloading the model, ${quarter(loadedBytes / totalBytes)}`;
+  }
+  if (phase === 'paused') return 'The download is paused';
+  if (phase === 'drawing') {
+    const place = batch.count > 1 ? `Picture ${batch.index + 1} of ${batch.count}. ` : '';
+    return place + heardOf(drawing ?? { stage: 'encode' });
+  }
+  if (phase === 'ready') return picture ? 'The picture is ready' : 'The model is ready';
+  return '';
+}
+
+/** @returns {string} the line under the prompt on the picture's label */
+export function facts({ seed, width, height, steps }) {
+  return `Seed ${seed} · ${times(width, height)} · ${steps} ${steps === 1 ? 'step' : 'steps'}`;
+}
+
+/** @returns {[string, string][]} name and value */
+export function timingRows({ timings, peakBytes }) {
+  const { encodeMs, stepMs, decodeMs, totalMs } = timings;
+  const mean = stepMs.reduce((sum, ms) => sum + ms, 0) / stepMs.length;
+  return [
+    ['Encode', duration(encodeMs)],
+    ['Steps', `${stepMs.length} × ${duration(mean)}`],
+    ['Decode', duration(decodeMs)],
+    ['Total', duration(totalMs)],
+    ['Peak GPU memory', bytes(peakBytes)],
+  ];
+}
+
+/** @returns {string} what a bug report needs, to be copied as it is */
+export function report({ device, storage, stored, info, options, picture, request }) {
+  const { images, ...asked } = request ?? {};
+  const shown = { browser: navigator.userAgent, device, storage, stored, model: info, options,
+    request: request && { ...asked, images: images?.length ?? 0 } };
+  if (picture) shown.picture = { timings: picture.timings, peakBytes: picture.peakBytes };
+  return JSON.stringify(shown, null, 2);
+}

@@ -1,0 +1,122 @@
+/** What the studio says about the model, its download and this device. */
+
+import { bytes, roughly, times } from './numbers.js';
+
+const INVITATION = 'Describe a picture, then press Generate.';
+const KEPT = 'It is downloaded once and kept on this device.';
+const NOT_KEPT = 'This browser refuses storage here, so it is downloaded at each visit.';
+const QUEUED = 'Your picture starts when the model is here.';
+const SLOW = 'This browser draws in software here, which is slow.';
+
+export const loadButton = (modelBytes) => `Load model (${bytes(modelBytes)})`;
+export const pauseButton = ({ phase }) => (phase === 'paused' ? 'Resume' : 'Pause');
+export const deleteButton = (stored) => `Delete model (${bytes(stored)})`;
+
+/** What the visitor is asked before the model is deleted. */
+export function deleteQuestion({ name, stored, modelBytes }) {
+  return `${name} takes ${bytes(stored?.bytes ?? 0)} on this device. Without it, the next picture `
+    + `needs a download of ${bytes(modelBytes)}.`;
+}
+
+/** The line on the blank paper. */
+export function hint({ phase, name, modelBytes, drawNext, device, storage }) {
+  switch (phase) {
+    case 'checking': return 'Checking this device…';
+    case 'unsupported': return 'Pictures cannot be drawn in this browser yet.';
+    case 'idle': return `${name} is ${bytes(modelBytes)}. ${storage?.refused ? NOT_KEPT : KEPT}`;
+    case 'loading': return drawNext ? QUEUED : 'The model is on its way.';
+    case 'paused': return 'Paused. What is here already stays.';
+    case 'ready': return device.adapter.fallback ? `${INVITATION} ${SLOW}` : INVITATION;
+    case 'deleting': return 'Deleting the model…';
+    case 'lost': return 'The drawing engine has stopped.';
+    default: return '';
+  }
+}
+
+/** The text beside the model's bar. */
+export function modelText({ phase, download, modelBytes }) {
+  switch (phase) {
+    case 'checking': return '';
+    case 'unsupported': case 'lost': return 'Not loaded';
+    case 'idle': case 'deleting': return bytes(modelBytes);
+    case 'loading': return downloadText(download);
+    case 'paused': return `Paused${download?.loadedBytes ? ` · ${shareText(download)}` : ''}`;
+    default: return `Ready · ${bytes(modelBytes)}`;
+  }
+}
+
+function downloadText(download) {
+  if (!download) return 'Starting';
+  if (download.phase === 'wait') return 'Waiting for another tab that loads it';
+  if (download.phase === 'check') return 'Checking the GPU';
+  const { retryInMs } = download;
+  const next = retryInMs ? ` · trying again in ${roughly(retryInMs / 1000)}` : pace(download);
+  return shareText(download) + next;
+}
+
+function shareText({ loadedBytes, totalBytes, cachedBytes = 0 }) {
+  const here = cachedBytes > 0 ? ` · ${bytes(cachedBytes)} were here` : '';
+  return `${bytes(loadedBytes)} of ${bytes(totalBytes)}${here}`;
+}
+
+/** Speed and time left, once two seconds have shown what the line can do. */
+function pace({ loadedBytes, totalBytes, cachedBytes = 0, startBytes, startedAt, now }) {
+  const seconds = (now - startedAt) / 1000;
+  const rate = (loadedBytes - cachedBytes - startBytes) / seconds;
+  if (seconds < 2 || !(rate > 0)) return '';
+  return ` · ${bytes(rate)}/s · ${roughly((totalBytes - loadedBytes) / rate)} left`;
+}
+
+/**
+ * What was found before anything was downloaded.
+ * @returns {[string, string][]} name and value
+ */
+export function deviceRows(state) {
+  const { device, modelBytes } = state;
+  if (!device) return [];
+  const graphics = [['Graphics', graphicsText(device)]];
+  if (device.adapter) {
+    graphics.push(['GPU features', featuresText(device)],
+      ['Largest buffer', bytes(device.limits.maxBufferSize)]);
+  }
+  return [...graphics, ['Download', `${bytes(modelBytes)}, once`],
+    ['GPU memory', memoryText(state)], ['Storage', storageText(state)]];
+}
+
+function graphicsText({ adapter }) {
+  if (!adapter) return 'none that WebGPU can use';
+  const name = adapter.description || `${adapter.vendor} ${adapter.architecture}`.trim();
+  return `${name || 'found'}${adapter.fallback ? ', in software' : ''}`;
+}
+
+function featuresText({ features }) {
+  const names = { 'shader-f16': '16-bit floats', subgroups: 'subgroups' };
+  const found = Object.keys(names).filter((name) => features.includes(name));
+  return found.map((name) => names[name]).join(', ') || 'the standard ones';
+}
+
+function memoryText({ form: { width, height }, peaks, needs, options }) {
+  const peak = needs?.peakBytes ?? (options.memory === 'auto' && peaks[`${width}x${height}`]);
+  if (!peak) return 'told once the model is loaded';
+  return `about ${bytes(peak)} for ${times(width, height)}`;
+}
+
+function storageText({ storage, stored, info }) {
+  if (!storage) return 'being looked at';
+  if (storage.refused || info?.storage === 'memory') {
+    return 'refused here: the model is gone when the page is closed';
+  }
+  const here = stored?.bytes ? `${bytes(stored.bytes)} on this device` : 'nothing here yet';
+  if (storage.persisted) return `${here}, kept until you delete it`;
+  return storage.asked ? `${here}; asked to keep it, the browser made no promise`
+    : `${here}; the browser may clear it when space runs out`;
+}
+
+/** What is said after the browser closed the tab in the middle of something. */
+export function unfinishedText({ doing, size }) {
+  const during = doing === 'load' || doing === 'download' ? 'the model was being loaded'
+    : `a picture of ${size.replace('x', ' × ')} was being drawn`;
+  const smaller = size ? ' A smaller size helps, too.' : '';
+  return `The browser closed this page last time while ${during}. Mostly that means that memory `
+    + `ran out.${smaller}`;
+}
