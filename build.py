@@ -28,23 +28,26 @@ def parse(arguments=None):
     add("--weights-url", metavar="URL", help="the site fetches weights from here")
     add("--serve", nargs="?", type=int, const=8000, metavar="PORT",
         help="then serve the site on this machine (default port: 8000)")
-    add("--onnx", action="store_true", help=argparse.SUPPRESS)
+    add("--onnx", action="store_true",
+        help="also write the model as ONNX graphs for onnxruntime, into onnx/")
+    add("--onnx-only", action="store_true", help="write onnx/ alone, without a site")
     options = parser.parse_args(arguments)
-    if options.onnx:
-        parser.error("--onnx: this version writes no ONNX bundle; leave the option out")
     if options.weights_url and not options.weights_url.startswith(("https://", "http://")):
         parser.error(f"--weights-url {options.weights_url}: expected an http(s) address")
     if options.serve is not None and not 0 <= options.serve < 1 << 16:
         parser.error(f"--serve {options.serve}: expected a port from 0 to 65535")
     if options.dry_run and options.serve is not None:
         parser.error("--serve: there is nothing to serve after --dry-run")
+    if options.onnx_only and options.serve is not None:
+        parser.error("--serve: there is nothing to serve after --onnx-only")
     return parser, options
 
 
 def main(arguments=None):
     """Exit status 0, or 1 with one line on stderr. Usage errors leave with 2."""
     parser, options = parse(arguments)
-    environment.ensure(sys.argv if arguments is None else [sys.argv[0], *arguments])
+    extras = ("onnx",) if options.onnx or options.onnx_only else ()
+    environment.ensure(sys.argv if arguments is None else [sys.argv[0], *arguments], extras)
     from export import build, hosts
     from export.errors import ExportError
 

@@ -23,7 +23,8 @@ def run(options, shard_bytes):
         return
     out = Path(options.out)
     weights_url = options.weights_url and options.weights_url.rstrip("/") + "/"
-    told = [options.text_encoder_bits, options.host, shard_bytes, weights_url]
+    told = [options.text_encoder_bits, options.host, shard_bytes, weights_url,
+            options.onnx, options.onnx_only]  # fmt: skip
     digest = fingerprint(source, told)
     if is_current(out, digest):
         remove_leftovers(out)
@@ -33,13 +34,19 @@ def run(options, shard_bytes):
     start = time.monotonic()
     model = open_model(source, options.text_encoder_bits)
     with staging(out) as partial:
-        write_model(partial, model, shard_bytes, weights_url)
-        if not weights_url:
-            hosts.check_total(options.host, model.first_bytes + model.on_demand_bytes)
+        if not options.onnx_only:
+            write_model(partial, model, shard_bytes, weights_url)
+            if not weights_url:
+                hosts.check_total(options.host, model.first_bytes + model.on_demand_bytes)
+        if options.onnx or options.onnx_only:
+            write_onnx(partial / "onnx", model)
     record(out, digest)
     seconds = time.monotonic() - start
     print_summary(model)
-    print(f"\n{out}: {model.first_bytes:,} bytes to download for a first picture")
+    if options.onnx or options.onnx_only:
+        print("\n" + report.onnx_table(model, out / "onnx"))
+    if not options.onnx_only:
+        print(f"\n{out}: {model.first_bytes:,} bytes to download for a first picture")
     rate = sum(c.source_bytes for c in model.components.values()) / 1e6 / seconds
     print(f"written in {seconds:.1f} s, {rate:,.0f} MB/s of the source")
     finish(options, out)
@@ -69,6 +76,14 @@ def write_model(folder, model, shard_bytes, weights_url):
     manifest = build_manifest(model, writer.shards, tensors, weights_url)
     write_manifest(folder / "model" / "manifest.json", manifest)
     site.write_site(folder, model, weights_url)
+
+
+def write_onnx(folder, model):
+    """The model as ONNX graphs. They alone need the onnx package, so it is imported here."""
+    from export.onnx.bundle import write_bundle
+
+    with progress(model, "writing ONNX") as done:
+        write_bundle(folder, model, done)
 
 
 def progress(model, verb):

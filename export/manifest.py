@@ -45,9 +45,12 @@ def write_manifest(path, manifest):
 
 
 def is_ours(folder):
-    """Whether a folder is a site that build.py wrote."""
+    """Whether a folder is a site, or an ONNX bundle alone, that build.py wrote."""
+    return any(has_format(folder / mark) for mark in ("model/manifest.json", "onnx/trefoil.json"))
+
+
+def has_format(path):
     try:
-        manifest = json.loads((folder / "model" / "manifest.json").read_text(encoding="utf-8"))
-        return str(manifest["format"]).startswith("trefoil-")
+        return str(json.loads(path.read_text(encoding="utf-8"))["format"]).startswith("trefoil-")
     except (OSError, ValueError, KeyError, TypeError):
         return False
