@@ -32,8 +32,10 @@ class Bundle:
 
     def draw(self, prompt, seed, width=None, height=None, steps=None, tell=lambda line: None):
         """u8 [H, W, 3]. Sizes and steps are the model's own by default."""
-        width, height = width or self.call["width"], height or self.call["height"]
-        steps = steps or self.call["num_inference_steps"]
+        given = {"width": width, "height": height, "num_inference_steps": steps}
+        width, height, steps = (
+            self.call[key] if value is None else value for key, value in given.items()
+        )
         self.check(width, height, steps)
         tell("encoding the prompt")
         context = self.encode(prompt)

@@ -6,7 +6,6 @@ heads of width Dh.
 
 import numpy as np
 
-
 from export.onnx.graph import BOOL, I64
 from export.onnx.weights import F16, F32, ZERO, Value
 

@@ -23,7 +23,7 @@ from export.folding import DTYPE_OF
 from export.pack import CODE_BITS, FLOAT_BYTES, pack_words, unpack_trits, unpack_words
 from export.spec import CONV
 
-F32, F16, U8 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8
+F32, F16 = TensorProto.FLOAT, TensorProto.FLOAT16
 LARGEST_HALF = 65504
 ZERO = {2: 1, 4: 8, 8: 128}  # bits -> the code of the value zero
 ASSUMED = (4, 8)  # where onnxruntime assumes the zero, so that none is stored
