@@ -76,7 +76,7 @@ def double_block(g, c, x, name, modulation, angles):
         tokens = gated_add(g, x[stream], gate, out)
         h = modulated_norm(g, c, tokens, shift, scale)
         gate_up = g.linear(h, f"{name}.{names['mlp']}.linear_in")     # [B, S or L, 2 F]
-        hidden = swiglu(g, *g.op("Split", gate_up, count=2, axis=-1, num_outputs=2))
+        hidden = g.swiglu(*g.op("Split", gate_up, count=2, axis=-1, num_outputs=2))
         out = g.linear(hidden, f"{name}.{names['mlp']}.linear_out")
         result[stream] = gated_add(g, tokens, mlp_gate, out)
     return result
@@ -90,14 +90,14 @@ def single_block(g, c, x, name, modulation, angles):
     q, k, v, mlp, up = g.op("Split", fused, [D, D, D, F, F], count=5, axis=-1)
     q, k = heads(g, c, q, f"{name}.norm_q"), heads(g, c, k, f"{name}.norm_k")
     a = attend(g, c, q, k, heads(g, c, v), angles)
-    both = g.op("Concat", g.cast(a, fused.element), swiglu(g, mlp, up), axis=-1)
+    both = g.op("Concat", g.cast(a, fused.element), g.swiglu(mlp, up), axis=-1)
     return gated_add(g, x, gate, g.linear(both, f"{name}.to_out"))
 
 
 def heads(g, c, x, norm=None):
-    """[B, T, D] -> [B, H, T, Dh], each head normed."""
+    """[B, T, D] -> [B, H, T, Dh], each head normed, f32, or as attention takes it."""
     split = g.op("Reshape", x, [0, 0, c.num_attention_heads, c.attention_head_dim])
-    split = g.rms_norm(split, norm, c.eps) if norm else split
+    split = g.rms_norm(split, norm, c.eps) if norm else g.cast(split, g.compute)
     return g.op("Transpose", split, perm=[0, 2, 1, 3])
 
 
@@ -119,10 +119,6 @@ def modulated_norm(g, c, x, shift, scale):
 def gated_add(g, x, gate, y):
     """x + gate * y, f32."""
     return g.op("Add", x, g.op("Mul", gate, g.cast(y, F32)))
-
-
-def swiglu(g, gate, up):
-    return g.op("Mul", g.silu(gate), up)
 
 
 def modulate(g, silu_temb, name, parts):

@@ -129,6 +129,11 @@ class Graph:
     def silu(self, x):
         return self.op("Mul", x, self.op("Sigmoid", x))
 
+    def swiglu(self, gate, up):
+        """silu(gate) * up, in f32 where only one of them is in 16 bits."""
+        element = gate.element if gate.element == up.element else F32
+        return self.op("Mul", self.silu(self.cast(gate, element)), self.cast(up, element))
+
     def attention(self, q, k, v, mask=None):
         """softmax(q k + mask) v; q [.., T, Dh] with its scale, k [.., Dh, T], v [.., T, Dh]."""
         q, k, v = (self.cast(value, self.compute) for value in (q, k, v))

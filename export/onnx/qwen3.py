@@ -59,7 +59,7 @@ def layer(g, c, x, name, angles, mask):
     x = g.op("Add", x, g.cast(a, F32))
     h = g.rms_norm(x, f"{name}.post_attention_layernorm", c.rms_norm_eps)
     gate, up = (g.linear(h, f"{name}.mlp.{part}_proj") for part in ("gate", "up"))
-    down = g.linear(g.op("Mul", g.silu(gate), up), f"{name}.mlp.down_proj")
+    down = g.linear(g.swiglu(gate, up), f"{name}.mlp.down_proj")
     return g.op("Add", x, g.cast(down, F32))
 
 
@@ -77,10 +77,15 @@ def gather_rows(g, name, ids):
     blocks = table.shape[1] // table.block
     codes = g.cast(g.op("Reshape", codes, [0, 0, blocks, table.block]), F32)
     values = g.op("Sub", codes, np.float32(ZERO[table.bits]))
-    scales, rest = (g.op("Unsqueeze", g.cast(g.op("Gather", part, ids), F32), [-1])
-                    for part in (table.scales, table.rest))  # fmt: skip
-    values = g.op("Add", g.op("Mul", values, scales), rest)
+    values = g.op("Mul", values, of_blocks(g, table.scales, ids))
+    if table.rest:
+        values = g.op("Add", values, of_blocks(g, table.rest, ids))
     return g.op("Reshape", values, [0, 0, table.shape[1]])
+
+
+def of_blocks(g, part, ids):
+    """The rows' scales or rests, f32 [B, S, D / block, 1]."""
+    return g.op("Unsqueeze", g.cast(g.op("Gather", part, ids), F32), [-1])
 
 
 def token_positions(g, ids):

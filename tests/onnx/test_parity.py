@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
+from export.onnx import weights
 from export.onnx.bundle import GRAPHS
 from export.onnx.drawing import Bundle, token_ids
 from export.schedule import sigmas
@@ -116,6 +117,20 @@ def test_two_prompts_and_two_pictures_at_once(drawn):
         assert relative(velocity[i], alone[0]) < 1e-5
         planes = bundle.decode(latents[i : i + 1])
         assert relative(decoded[i], planes.transpose(2, 0, 1)) < 1e-5
+
+
+def test_some_linears_in_32_bits_among_16(write, tmp_path, monkeypatch):
+    """Whichever linears cannot be in 16 bits, the graph's types agree, and its answers stay."""
+    random = np.random.default_rng(3)
+    monkeypatch.setattr(weights, "is_exact_half", lambda scales: random.random() < 0.5)
+    write_layout(Model("tiny", "binary"), "mlx", tmp_path / "source", "mlx")
+    write(tmp_path / "source", tmp_path / "onnx")
+    latents = []
+    for precision in ("fp16", "fp32"):
+        bundle = Bundle(tmp_path / "onnx", precision)
+        context = bundle.encode("a pine")
+        latents.append(bundle.denoise(context, 1, 32, 32, 2, lambda line: None))
+    assert 1e-6 < relative(*latents) < LIMITS["fp16"]
 
 
 def test_other_layouts_make_the_same_graphs(write, tmp_path):
