@@ -39,10 +39,10 @@ def parse(arguments=None):
     add("--private", action="store_true", help="with --publish: create private repositories")
     add("--serve", nargs="?", type=int, const=8000, metavar="PORT",
         help="then serve the site on this machine (default port: 8000)")
-    add("--onnx", action="store_true", help=argparse.SUPPRESS)
+    add("--onnx", action="store_true",
+        help="also write the model as ONNX graphs for onnxruntime, into onnx/")
+    add("--onnx-only", action="store_true", help="write onnx/ alone, without a site")
     options = parser.parse_args(arguments)
-    if options.onnx:
-        parser.error("--onnx: this version writes no ONNX bundle; leave the option out")
     if options.weights_url and not WEB_ADDRESS.fullmatch(options.weights_url):
         parser.error(f"--weights-url {options.weights_url}: expected an http(s) address")
     check_publishing(parser, options)
@@ -50,6 +50,8 @@ def parse(arguments=None):
         parser.error(f"--serve {options.serve}: expected a port from 0 to 65535")
     if options.dry_run and options.serve is not None:
         parser.error("--serve: there is nothing to serve after --dry-run")
+    if options.onnx_only and options.serve is not None:
+        parser.error("--serve: there is nothing to serve after --onnx-only")
     return parser, options
 
 
@@ -63,6 +65,8 @@ def check_publishing(parser, options):
         parser.error("--weights-repo and --private go with --publish")
     if options.weights_repo and options.weights_url:
         parser.error("--weights-repo and --weights-url: the weights can lie in one place only")
+    if options.publish and options.onnx_only:
+        parser.error("--onnx-only: there is no site to --publish")
     if options.publish and options.host not in ("generic", "hf"):
         parser.error(f"--publish goes to a Space, so --host {options.host} has no use")
     if options.publish:
@@ -72,7 +76,8 @@ def check_publishing(parser, options):
 def main(arguments=None):
     """Exit status 0, or 1 with one line on stderr. Usage errors leave with 2."""
     parser, options = parse(arguments)
-    environment.ensure(sys.argv if arguments is None else [sys.argv[0], *arguments])
+    extras = ("onnx",) if options.onnx or options.onnx_only else ()
+    environment.ensure(sys.argv if arguments is None else [sys.argv[0], *arguments], extras)
     from export import build, hosts
     from export.errors import ExportError
 

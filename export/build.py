@@ -31,8 +31,8 @@ def run(options, shard_bytes):
         dry_run(open_model(source, **choices), options, shard_bytes, places)
         return
     out = Path(options.out)
-    beside = [weights_folder(out)] if places.weights_url else []
-    told = [choices, options.host, shard_bytes, asdict(places)]
+    beside = [weights_folder(out)] if places.weights_url and not options.onnx_only else []
+    told = [choices, options.host, shard_bytes, asdict(places), options.onnx, options.onnx_only]
     digest = fingerprint(source, told)
     if is_current(out, digest, beside):
         for folder in (out, *beside):
@@ -44,25 +44,32 @@ def run(options, shard_bytes):
         write(out, beside, model, options, shard_bytes, places)
         record(out, digest, beside)
         print_summary(model)
-        print_written(out, beside, model, time.monotonic() - start)
+        print_written(out, beside, model, options, time.monotonic() - start)
     finish(options, out, beside, digest, places)
 
 
 def write(out, beside, model, options, shard_bytes, places):
     """Writes the site and, where it does not carry them, the weights beside it."""
-    if not beside and hosts.limits_total(options.host):
-        plan(model)
-        check_plan(model, options, shard_bytes, places)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(staging(out))
         apart = [stack.enter_context(staging(path)) for path in beside]
-        shards = apart[0] if apart else folder / "model"
-        shards.mkdir(exist_ok=True)
-        manifest = write_shards(shards, model, shard_bytes)
-        if apart:
-            site.write_weights(apart[0], model, manifest, places)
-        site.write_site(folder, model, manifest, places)
+        if not options.onnx_only:
+            write_site(folder, apart, model, options, shard_bytes, places)
+        if options.onnx or options.onnx_only:
+            write_onnx(folder / "onnx", model)
         hosts.check(options.host, site.list_files(folder))
+
+
+def write_site(folder, apart, model, options, shard_bytes, places):
+    if not apart and hosts.limits_total(options.host):
+        plan(model)
+        check_plan(model, options, shard_bytes, places)
+    shards = apart[0] if apart else folder / "model"
+    shards.mkdir(exist_ok=True)
+    manifest = write_shards(shards, model, shard_bytes)
+    if apart:
+        site.write_weights(apart[0], model, manifest, places)
+    site.write_site(folder, model, manifest, places)
 
 
 def write_shards(folder, model, shard_bytes):
@@ -117,6 +124,14 @@ def finish(options, out, beside, digest, places):
         serve.serve(out, options.serve, sys.stderr)
 
 
+def write_onnx(folder, model):
+    """The model as ONNX graphs. They alone need the onnx package, so it is imported here."""
+    from export.onnx.bundle import write_bundle
+
+    with progress(model, "writing ONNX") as done:
+        write_bundle(folder, model, done)
+
+
 def progress(model, verb):
     return contextlib.closing(report.Progress(model, verb))
 
@@ -127,8 +142,11 @@ def print_summary(model):
     print(report.components_table(model))
 
 
-def print_written(out, beside, model, seconds):
-    print(f"\n{out}: {model.first_bytes:,} bytes to download for a first picture")
+def print_written(out, beside, model, options, seconds):
+    if options.onnx or options.onnx_only:
+        print("\n" + report.onnx_table(model, out / "onnx"))
+    if not options.onnx_only:
+        print(f"\n{out}: {model.first_bytes:,} bytes to download for a first picture")
     for folder in beside:
         print(f"{folder}: the weights, which the site in {out} fetches from elsewhere")
     rate = sum(c.source_bytes for c in model.components.values()) / 1e6 / seconds

@@ -48,12 +48,13 @@ def write_manifest(path, manifest):
 
 
 def is_ours(folder):
-    """Whether a folder is a site, or the weights of one, that build.py wrote."""
-    for path in (folder / "model" / "manifest.json", folder / "manifest.json"):
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            if str(manifest["format"]).startswith("trefoil-"):
-                return True
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return False
+    """Whether build.py wrote a folder: a site, the weights of one, or an ONNX bundle alone."""
+    marks = ("model/manifest.json", "manifest.json", "onnx/trefoil.json")
+    return any(has_format(folder / mark) for mark in marks)
+
+
+def has_format(path):
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["format"]).startswith("trefoil-")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -64,6 +64,21 @@ def components_table(model):
     return table(rows)
 
 
+def onnx_table(model, folder):
+    """Bytes of the ONNX graphs in `folder`, beside what a first picture downloads of the site."""
+    from export.onnx.bundle import GRAPHS, graph_bytes
+
+    rows = [("component", "packed bytes", *(f"onnx/*/{file}" for file in GRAPHS))]
+    sizes = graph_bytes(folder)
+    for c in model.components.values():
+        graphs = (f"{sizes[c.name][file]:,}" for file in GRAPHS)
+        rows.append((c.name, f"{c.packed_bytes:,}", *graphs))
+    totals = (sum(component[file] for component in sizes.values()) for file in GRAPHS)
+    packed = sum(c.packed_bytes for c in model.components.values())
+    rows.append(("total", f"{packed:,}", *(f"{total:,}" for total in totals)))
+    return table(rows)
+
+
 def component_row(name, parameters, source_bytes, packed_bytes):
     bits = f"{8 * packed_bytes / parameters:.2f}"
     return (name, f"{parameters:,}", f"{source_bytes:,}", f"{packed_bytes:,}", bits)
