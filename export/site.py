@@ -116,6 +116,6 @@ def render_pages(pages, folder, values):
         autoescape=True,
         keep_trailing_newline=True,
     )
-    for page in sorted(pages.iterdir()):
+    for page in sorted(path for path in pages.iterdir() if path.is_file()):
         text = environment.get_template(page.name).render(values)
         (folder / page.name).write_text(text, encoding="utf-8", newline="\n")
