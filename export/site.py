@@ -50,10 +50,14 @@ def write_weights(folder, model, manifest, places):
 def write_model(folder, model, manifest):
     write_manifest(folder / "manifest.json", manifest)
     (folder / "tokenizer.json").write_bytes(model.tokenizer.file)
+    copy_licences(model.source.folder, folder)
+
+
+def copy_licences(source, target):
     for pattern in LICENCES:
-        for path in sorted(model.source.folder.glob(pattern)):
+        for path in sorted(source.glob(pattern)):
             if path.is_file():
-                shutil.copyfile(path, folder / path.name)
+                shutil.copyfile(path, target / path.name)
 
 
 def pin(folder, places):
