@@ -66,9 +66,10 @@ const workerSays = {
   error(failure) {
     const broken = !HARMLESS.includes(failure.name);
     const error = { message: say.failed(failure), reload: broken };
-    const before = failure.job === 'generate' ? 'ready' : 'idle';
-    const loadedWith = failure.job === 'generate' ? state.loadedWith : null;
-    fail(error, { phase: broken ? 'lost' : before, drawNext: false, preview: null, loadedWith });
+    const drawing = failure.job === 'generate';
+    const before = drawing ? 'ready' : state.device?.ok ? 'idle' : 'unsupported';
+    fail(error, { phase: broken ? 'lost' : before, drawNext: false, preview: null,
+      loadedWith: drawing ? state.loadedWith : null });
   },
 };
 
