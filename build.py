@@ -1,6 +1,7 @@
 """Turns a ternary or binary text-to-image checkpoint into a static site: python build.py."""
 
 import argparse
+import re
 import signal
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from export import environment
 
 ROOT = Path(__file__).resolve().parent
 EMBEDDED = ROOT / "models" / "garden-ternary"
+WEB_ADDRESS = re.compile(r"https?://[\w.:\[\]-]+(/[^\s\"'<>?#]*)?")
+HUB_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def parse(arguments=None):
@@ -21,30 +24,60 @@ def parse(arguments=None):
         help="print components, bits, bytes and GPU memory per size; write nothing")
     add("--text-encoder-bits", type=int, choices=(4, 8, 16), metavar="N",
         help="4, 8 or 16 (exact); default: 4, and a quantised text encoder as it is")
+    add("--with-image-input", action="store_true",
+        help="also pack what encodes reference images; fetched only when a request has some")
     add("--shard-mib", type=float, metavar="N", help="largest shard (default: the host's)")
     add("--host", default="generic",
         choices=("generic", "hf", "cloudflare-pages", "github-pages"),
         help="keep to the limits of a host (default: generic)")
-    add("--weights-url", metavar="URL", help="the site fetches weights from here")
+    add("--weights-url", metavar="URL",
+        help="the site fetches weights from here; they are written to a folder beside it")
+    add("--publish", metavar="USER/SPACE",
+        help="then create this Hugging Face Space and upload the site (token: HF_TOKEN)")
+    add("--weights-repo", metavar="USER/MODEL",
+        help="with --publish: keep the weights in this model repository")
+    add("--private", action="store_true", help="with --publish: create private repositories")
     add("--serve", nargs="?", type=int, const=8000, metavar="PORT",
         help="then serve the site on this machine (default port: 8000)")
-    add("--onnx", action="store_true", help=argparse.SUPPRESS)
+    add("--onnx", action="store_true",
+        help="also write the model as ONNX graphs for onnxruntime, into onnx/")
+    add("--onnx-only", action="store_true", help="write onnx/ alone, without a site")
     options = parser.parse_args(arguments)
-    if options.onnx:
-        parser.error("--onnx: this version writes no ONNX bundle; leave the option out")
-    if options.weights_url and not options.weights_url.startswith(("https://", "http://")):
+    if options.weights_url and not WEB_ADDRESS.fullmatch(options.weights_url):
         parser.error(f"--weights-url {options.weights_url}: expected an http(s) address")
+    check_publishing(parser, options)
     if options.serve is not None and not 0 <= options.serve < 1 << 16:
         parser.error(f"--serve {options.serve}: expected a port from 0 to 65535")
     if options.dry_run and options.serve is not None:
         parser.error("--serve: there is nothing to serve after --dry-run")
+    if options.onnx_only and options.serve is not None:
+        parser.error("--serve: there is nothing to serve after --onnx-only")
     return parser, options
+
+
+def check_publishing(parser, options):
+    for option in ("publish", "weights_repo"):
+        name = getattr(options, option)
+        if name and not HUB_REPOSITORY.fullmatch(name):
+            flag = "--" + option.replace("_", "-")
+            parser.error(f"{flag} {name}: expected USER/NAME, as the hub writes repositories")
+    if not options.publish and (options.weights_repo or options.private):
+        parser.error("--weights-repo and --private go with --publish")
+    if options.weights_repo and options.weights_url:
+        parser.error("--weights-repo and --weights-url: the weights can lie in one place only")
+    if options.publish and options.onnx_only:
+        parser.error("--onnx-only: there is no site to --publish")
+    if options.publish and options.host not in ("generic", "hf"):
+        parser.error(f"--publish goes to a Space, so --host {options.host} has no use")
+    if options.publish:
+        options.host = "hf"
 
 
 def main(arguments=None):
     """Exit status 0, or 1 with one line on stderr. Usage errors leave with 2."""
     parser, options = parse(arguments)
-    environment.ensure(sys.argv if arguments is None else [sys.argv[0], *arguments])
+    extras = ("onnx",) if options.onnx or options.onnx_only else ()
+    environment.ensure(sys.argv if arguments is None else [sys.argv[0], *arguments], extras)
     from export import build, hosts
     from export.errors import ExportError
 

@@ -22,7 +22,7 @@ def requirements(extras=()):
     """The requirement lines of pyproject.toml: the extras' first, in their order."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = [line for extra in extras for line in project["optional-dependencies"][extra]]
-    return lines + project["dependencies"]
+    return list(dict.fromkeys(lines + project["dependencies"]))
 
 
 def missing(lines, exact=False):

@@ -25,18 +25,19 @@ def fingerprint(source, options):
     return sha.hexdigest()
 
 
-def is_current(out, digest):
-    """Whether `out` is the whole site that a run with this fingerprint wrote."""
+def is_current(out, digest, beside=()):
+    """Whether `out` is the whole site that a run with this fingerprint wrote; likewise the
+    folders `beside` it."""
     try:
         record = json.loads(record_path(out).read_text(encoding="utf-8"))
-        return record == {"fingerprint": digest, "files": sizes(out)}
+        return record == state(out, digest, beside)
     except (OSError, ValueError):
         return False
 
 
-def record(out, digest):
+def record(out, digest, beside=()):
     """Written last, so that an interrupted run leaves none that fits."""
-    text = json.dumps({"fingerprint": digest, "files": sizes(out)}, sort_keys=True)
+    text = json.dumps(state(out, digest, beside), sort_keys=True)
     record_path(out).write_text(text + "\n", encoding="utf-8")
 
 
@@ -45,7 +46,14 @@ def record_path(out):
     return out.with_name(f".{out.name}.built")
 
 
+def state(out, digest, beside):
+    return {"fingerprint": digest, "files": sizes(out)} | {
+        "beside": {folder.name: sizes(folder) for folder in beside}
+    }
+
+
 def sizes(out):
+    """{path: bytes} of all files below a folder."""
     return {path.relative_to(out).as_posix(): path.stat().st_size for path in listing(out)}
 
 

@@ -11,14 +11,20 @@ class Host:
     shard_mib: int  # what we choose
     most_shard_mib: int  # what the host takes in one file
     most_bytes: int | None = None  # of the whole site
+    most_files: int | None = None
 
 
 HOSTS = {
     "generic": Host(64, 1024),
-    "hf": Host(64, 1024),
-    "cloudflare-pages": Host(24, 25),
-    "github-pages": Host(64, 95, 900_000_000),
+    "hf": Host(64, 1024, most_bytes=1_000_000_000),
+    "cloudflare-pages": Host(24, 25, most_files=20_000),
+    "github-pages": Host(64, 95, most_bytes=900_000_000),
 }
+REMEDY = {
+    "hf": "keep the weights in a model repository (--publish with --weights-repo), or elsewhere "
+    "(--weights-url)",
+}
+ELSEWHERE = "keep the weights elsewhere and name the place with --weights-url"
 
 
 def shard_bytes(host, mib=None):
@@ -34,11 +40,31 @@ def shard_bytes(host, mib=None):
     return int(mib * MIB) // ALIGNMENT * ALIGNMENT
 
 
-def check_total(host, total_bytes):
-    """Refuses a model that the host would refuse after the upload."""
-    most = HOSTS[host].most_bytes
-    if most and total_bytes > most:
+def limits_total(host):
+    return bool(HOSTS[host].most_bytes or HOSTS[host].most_files)
+
+
+def check(host, sizes):
+    """Refuses a site that the host would refuse. sizes: {path: bytes} of all of its files.
+
+    Raises ExportError.
+    """
+    limits, remedy = HOSTS[host], REMEDY.get(host, ELSEWHERE)
+    most = limits.most_shard_mib * MIB
+    for path, size in sizes.items():
+        if size > most:
+            raise ExportError(
+                f"--host {host}: {path} has {size:,} bytes, the host takes at most {most:,} in "
+                f"one file; {remedy}"
+            )
+    total = sum(sizes.values())
+    if limits.most_bytes and total > limits.most_bytes:
         raise ExportError(
-            f"--host {host}: the model takes {total_bytes:,} bytes, the host at most {most:,}; "
-            "put model/ elsewhere and name it with --weights-url"
+            f"--host {host}: the site takes {total:,} bytes, the host at most "
+            f"{limits.most_bytes:,}; {remedy}"
+        )
+    if limits.most_files and len(sizes) > limits.most_files:
+        raise ExportError(
+            f"--host {host}: the site has {len(sizes):,} files, the host takes at most "
+            f"{limits.most_files:,}; choose a larger --shard-mib, or {remedy}"
         )

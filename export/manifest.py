@@ -5,12 +5,12 @@ import json
 FORMAT = "trefoil-1"
 
 
-def build_manifest(model, shards, tensors, preview, weights_url=None):
+def build_manifest(model, shards, tensors, preview):
     """The manifest of a packed model; `shards` and `tensors` as the writer left them, `preview`
 
     as fit_preview found it.
     """
-    manifest = {
+    return {
         "format": FORMAT,
         "name": model.name,
         "family": model.family.NAME,
@@ -28,7 +28,6 @@ def build_manifest(model, shards, tensors, preview, weights_url=None):
         "shards": shards,
         "tensors": tensors,
     }
-    return manifest | ({"weights_url": weights_url} if weights_url else {})
 
 
 def component_entry(component):
@@ -49,9 +48,13 @@ def write_manifest(path, manifest):
 
 
 def is_ours(folder):
-    """Whether a folder is a site that build.py wrote."""
+    """Whether build.py wrote a folder: a site, the weights of one, or an ONNX bundle alone."""
+    marks = ("model/manifest.json", "manifest.json", "onnx/trefoil.json")
+    return any(has_format(folder / mark) for mark in marks)
+
+
+def has_format(path):
     try:
-        manifest = json.loads((folder / "model" / "manifest.json").read_text(encoding="utf-8"))
-        return str(manifest["format"]).startswith("trefoil-")
+        return str(json.loads(path.read_text(encoding="utf-8"))["format"]).startswith("trefoil-")
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -25,6 +25,7 @@ class Component:
     storages: dict[str, Storage] = field(default_factory=dict)
     dropped: dict[str, list[int]] = field(default_factory=dict)  # why -> bytes of each tensor
     folding: Folding | None = None
+    image_input: tuple[str, ...] = ()  # tensors that only a request with reference images needs
 
     @property
     def parameters(self):
@@ -37,10 +38,15 @@ class Component:
         return sum(entries[name].bytes for name in self.layout.expected())
 
     @property
+    def apart(self):
+        """Names of the tensors that lie apart, in shards on demand."""
+        return {*(self.folding.projections if self.folding else ()), *self.image_input}
+
+    @property
     def kept(self):
-        """Storages of the tensors that are on the GPU when this draws."""
-        folded = self.folding.projections if self.folding else ()
-        return {name: storage for name, storage in self.storages.items() if name not in folded}
+        """Storages of the tensors that are on the GPU whenever this draws."""
+        apart = self.apart
+        return {name: storage for name, storage in self.storages.items() if name not in apart}
 
     @property
     def first(self):
@@ -50,11 +56,17 @@ class Component:
 
     @property
     def on_demand(self):
-        """What other schedules need, likewise."""
+        """What other schedules and reference images need, likewise."""
         if not self.folding:
-            return []
+            return self.for_images
         projections = [self.storages[name] for name in self.folding.projections]
-        return [projections, *([table.storage] for table in self.folding.tables[1:])]
+        tables = ([table.storage] for table in self.folding.tables[1:])
+        return [projections, *tables, *self.for_images]
+
+    @property
+    def for_images(self):
+        """What reference images need, likewise."""
+        return [[self.storages[name] for name in self.image_input]] if self.image_input else []
 
     @property
     def packed_bytes(self):
@@ -103,12 +115,29 @@ class Model:
         """Bytes of the shards that are fetched only when a request needs them."""
         return sum(shard_bytes(component.on_demand) for component in self.components.values())
 
-    def peak_gpu_bytes(self, size):
+    @property
+    def image_input_bytes(self):
+        """Those of them that reference images need."""
+        return sum(shard_bytes(component.for_images) for component in self.components.values())
+
+    def shard_sizes(self, most):
+        """Bytes of every shard, where one may have `most`."""
+        sizes = []
+        for component in self.components.values():
+            for run in (*component.first, *component.on_demand):
+                full, rest = divmod(shard_bytes([run]), most)
+                sizes += [most] * full + [rest] * (rest > 0)
+        return sizes
+
+    def peak_gpu_bytes(self, size, images=()):
+        """About the most GPU memory for a picture of `size` from reference images of `images`."""
         config = {name: component.config for name, component in self.components.items()}
         resident = {name: component.gpu_bytes for name, component in self.components.items()}
+        if images:
+            resident["image_input"] = self.image_input_bytes
         return self.family.peak_gpu_bytes(
             resident, config["transformer"], config["text_encoder"], config["autoencoder"],
-            self.patch, size, self.pipeline.max_sequence_length,
+            self.patch, size, self.pipeline.max_sequence_length, images,
         )  # fmt: skip
 
 
@@ -125,15 +154,15 @@ def pack_model(model, writer, progress):
     """
     tensors = {}
     for component in model.components.values():
-        folding = component.folding
+        apart = component.apart
         writer.begin(component.name)
-        for name in component.specs:
-            if not folding or name not in folding.projections:
-                packed = pack_tensor(component, name, progress)
-                tensors[f"{component.name}.{name}"] = write_tensor(packed, writer)
-                del packed
-        if folding:
+        names = (name for name in component.specs if name not in apart)
+        tensors |= pack_tensors(component, names, writer, progress)
+        if component.folding:
             tensors |= pack_folding(component, writer, progress)
+        if component.image_input:
+            writer.begin(component.name, on_demand=True)
+            tensors |= pack_tensors(component, component.image_input, writer, progress)
     writer.finish()
     return tensors
 
@@ -152,6 +181,16 @@ def pack_folding(component, writer, progress):
         writer.begin(component.name, on_demand=table is not folding.tables[0])
         packed = Packed(table.storage, {"data": modulations.table(table)})
         tensors[f"{component.name}.{table.name}"] = write_tensor(packed, writer)
+    return tensors
+
+
+def pack_tensors(component, names, writer, progress):
+    """Writes tensors, one at a time; their manifest entries."""
+    tensors = {}
+    for name in names:
+        packed = pack_tensor(component, name, progress)
+        tensors[f"{component.name}.{name}"] = write_tensor(packed, writer)
+        del packed
     return tensors
 
 

@@ -13,10 +13,11 @@ from export.text_encoders import qwen3
 from export.tokenizer import read_tokenizer
 
 
-def open_model(source, text_encoder_bits=None):
+def open_model(source, text_encoder_bits=None, with_image_input=False):
     """Everything about the checkpoint but its weights, checked.
 
     text_encoder_bits: 4, 8, 16, or None for 4 unless the source is quantised already.
+    with_image_input: the autoencoder's encoder too, for reference images.
     Raises ExportError.
     """
     folder = source.folder
@@ -32,11 +33,12 @@ def open_model(source, text_encoder_bits=None):
     config_file = read_transformer_config(place, checkpoint, family)
     encoder = qwen3.read_config(Configuration.read(text_place.path / "config.json"), taps)
     transformer = family.read_config(config_file)
-    autoencoder = kl.read_config(Configuration.read(folder / "vae" / "config.json"))
+    vae = Configuration.read(folder / "vae" / "config.json")
+    autoencoder = kl.read_config(vae, with_image_input)
     family.check_components(config_file, transformer, encoder, taps, autoencoder)
     tokenizer = read_tokenizer(find_tokenizer(folder, text_place.path))
     check_tokenizer(tokenizer, encoder)
-    pipeline = read_pipeline(call, taps, autoencoder.patch)
+    pipeline = read_pipeline(call, taps, autoencoder.patch, with_image_input)
     scheduler = read_scheduler(folder, family.SCHEDULER)
     folding = plan_folding(transformer, pipeline, autoencoder.patch, scheduler)
     components = (
@@ -110,9 +112,18 @@ def choose_text_encoder(folder, files, bits):
 
 
 def open_autoencoder(folder, config):
-    specs = kl.autoencoder_spec(config)
-    layout = layouts.Floats(Checkpoint(folder / "vae"), specs)
-    return check(Component("autoencoder", kl.CLASS, config, layout, specs), kl.drop_reason)
+    checkpoint = Checkpoint(folder / "vae")
+    encoder = kl.encoder_spec(config) if config.encoder else {}
+    if encoder and not encoder.keys() & checkpoint.entries.keys():
+        raise ExportError(
+            f"{checkpoint.folder}: the autoencoder has no encoder, got --with-image-input, "
+            f"expected tensors like {next(iter(encoder))}; use the whole autoencoder, or leave "
+            "the option out"
+        )
+    specs = kl.autoencoder_spec(config) | encoder
+    component = Component("autoencoder", kl.CLASS, config, layouts.Floats(checkpoint, specs),
+                          specs, image_input=tuple(encoder))  # fmt: skip
+    return check(component, kl.drop_reason)
 
 
 def check(component, drop_reason):

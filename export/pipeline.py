@@ -19,6 +19,7 @@ PROMPTS = [
 MOST_STEPS = 50
 MOST_TOKENS = 8192
 LARGEST_SIDE = 4096
+MOST_IMAGES = 2  # reference images of one request
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,10 @@ class Pipeline:
     num_inference_steps: int
     sizes: list[list[int]]
     prompts: list[str]
+    image_input: dict | None = None  # {"most"} reference images, where they can be encoded
 
     def manifest(self):
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 def read_family(folder, stands_alone=False):
@@ -80,7 +82,7 @@ def read_taps(config, defaults):
     return taps
 
 
-def read_pipeline(config, taps, patch):
+def read_pipeline(config, taps, patch, with_image_input=False):
     """trefoil.json (`config`) -> Pipeline; sizes must be multiples of `patch` pixels."""
     width = read_side(config, "width", patch)
     height = read_side(config, "height", patch)
@@ -99,7 +101,8 @@ def read_pipeline(config, taps, patch):
         config.fail(f"prompts is {prompts!r}, expected a list of sentences")
     steps = config.integer("num_inference_steps", 4, most=MOST_STEPS)
     length = config.integer("max_sequence_length", 512, most=MOST_TOKENS)
-    return Pipeline(taps, length, width, height, steps, sizes, prompts)
+    image_input = {"most": MOST_IMAGES} if with_image_input else None
+    return Pipeline(taps, length, width, height, steps, sizes, prompts, image_input)
 
 
 def read_side(config, key, patch):

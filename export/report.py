@@ -4,6 +4,7 @@ import sys
 
 from tqdm import tqdm
 
+LARGEST_IMAGE = (1024, 1024)  # a larger reference image is made this large
 PUBLISHED = {"ternary": 6.4, "binary": 8.3}  # 7.75 GB at 16 bits over 1.21 and 0.93 GB
 
 
@@ -63,6 +64,21 @@ def components_table(model):
     return table(rows)
 
 
+def onnx_table(model, folder):
+    """Bytes of the ONNX graphs in `folder`, beside what a first picture downloads of the site."""
+    from export.onnx.bundle import GRAPHS, graph_bytes
+
+    rows = [("component", "packed bytes", *(f"onnx/*/{file}" for file in GRAPHS))]
+    sizes = graph_bytes(folder)
+    for c in model.components.values():
+        graphs = (f"{sizes[c.name][file]:,}" for file in GRAPHS)
+        rows.append((c.name, f"{c.packed_bytes:,}", *graphs))
+    totals = (sum(component[file] for component in sizes.values()) for file in GRAPHS)
+    packed = sum(c.packed_bytes for c in model.components.values())
+    rows.append(("total", f"{packed:,}", *(f"{total:,}" for total in totals)))
+    return table(rows)
+
+
 def component_row(name, parameters, source_bytes, packed_bytes):
     bits = f"{8 * packed_bytes / parameters:.2f}"
     return (name, f"{parameters:,}", f"{source_bytes:,}", f"{packed_bytes:,}", bits)
@@ -70,12 +86,14 @@ def component_row(name, parameters, source_bytes, packed_bytes):
 
 def download_table(model):
     """What a visitor downloads, and when."""
-    return table([
+    for_images = model.image_input_bytes
+    rows = [
         ("download", "bytes"),
         ("the tokenizer", f"{len(model.tokenizer.file):,}"),
         ("a first picture, with it", f"{model.first_bytes:,}"),
-        ("other sizes and numbers of steps", f"{model.on_demand_bytes:,}"),
-    ])  # fmt: skip
+        ("other sizes and numbers of steps", f"{model.on_demand_bytes - for_images:,}"),
+    ]
+    return table([*rows, ("reference images", f"{for_images:,}")] if for_images else rows)
 
 
 def denoiser_table(model):
@@ -114,10 +132,28 @@ def dropped_table(model):
     return table(rows, left=(0, 3))
 
 
+def files_table(files, shards, apart):
+    """Files of the site ({path: bytes}) and of its shards; `apart`: these lie elsewhere."""
+    weights = "weights, in a folder beside" if apart else "weights, in model/"
+    rows = [("written", "files", "bytes", "largest")]
+    for name, sizes in (("site, weights apart", files.values()), (weights, shards)):
+        rows.append((name, f"{len(sizes):,}", f"{sum(sizes):,}", f"{max(sizes):,}"))
+    return table(rows)
+
+
 def memory_table(model):
-    """The most GPU memory that drawing takes, per size that the page offers."""
-    rows = [("size", "GPU memory")]
-    for width, height in model.pipeline.sizes:
-        mebibytes = model.peak_gpu_bytes((width, height)) / (1 << 20)
-        rows.append((f"{width} x {height}", f"{mebibytes:,.0f} MiB"))
+    """The most GPU memory that drawing takes, per size that the page offers.
+
+    With image input also from as many reference images as it takes, of the largest size.
+    """
+    image_input = model.pipeline.image_input
+    columns = [("GPU memory", [])]
+    if image_input:
+        images = image_input["most"] * [LARGEST_IMAGE]
+        columns.append((f"with {len(images)} images of {' x '.join(map(str, LARGEST_IMAGE))}",
+                        images))  # fmt: skip
+    rows = [("size", *(heading for heading, _ in columns))]
+    for size in model.pipeline.sizes:
+        peaks = (model.peak_gpu_bytes(size, images) / (1 << 20) for _, images in columns)
+        rows.append((" x ".join(map(str, size)), *(f"{peak:,.0f} MiB" for peak in peaks)))
     return table(rows)

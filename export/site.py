@@ -4,44 +4,16 @@ import json
 import shutil
 import tomllib
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import jinja2
 
+from export import cards, headers, shell
+from export.fingerprint import sizes
+from export.manifest import write_manifest
 from export.sizes import size_groups
 
 ROOT = Path(__file__).resolve().parent.parent
 LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*")
-HEADERS = """\
-/model/*.bin
-  Cache-Control: public, max-age=31536000, immutable
-/*
-  X-Content-Type-Options: nosniff
-"""
-README = """\
----
-title: {quoted_title}
-emoji: 🌳
-colorFrom: green
-colorTo: gray
-sdk: static
-app_file: index.html
-fullWidth: true
-header: mini
-pinned: false
-license: apache-2.0
-short_description: Text-to-image, entirely in your browser
-tags: [webgpu, text-to-image, on-device]
-{models}---
-
-# {title}
-
-This static site draws pictures from prompts with {name} ({family}, {variant}), on the visitor's
-own GPU. The first visit downloads {megabytes:.0f} MB; what is written or drawn stays on the device.
-
-Serve the folder from any static host over HTTPS, or from localhost: WebGPU asks for either.
-The licences of the code and, where it brings them, of the model are in `LICENSE` and `model/`.
-"""
 
 
 def version():
@@ -49,36 +21,58 @@ def version():
     return tomllib.loads(text)["project"]["version"]
 
 
-def title_of(name):
-    words = name.replace("-", " ").replace("_", " ").split()
-    return " ".join(word[0].upper() + word[1:] for word in words) + " in your browser"
-
-
-def write_site(folder, model, weights_url=None):
-    """Everything in dist/ but the manifest and the shards."""
+def write_site(folder, model, manifest, places):
+    """Everything in dist/ but the shards. Raises OSError."""
     copy_web(ROOT / "web", folder)
     (folder / "wgsl").mkdir(exist_ok=True)
     for kernel in sorted((ROOT / "wgsl").glob("*.wgsl")):
         shutil.copyfile(kernel, folder / "wgsl" / kernel.name)
-    render_pages(ROOT / "web" / "pages", folder, page_values(model, weights_url))
-    (folder / "model" / "tokenizer.json").write_bytes(model.tokenizer.file)
-    (folder / "README.md").write_text(readme(model), encoding="utf-8")
-    (folder / "_headers").write_text(HEADERS, encoding="utf-8")
+    render_pages(ROOT / "web" / "pages", folder, page_values(model, places.weights_url))
+    (folder / "model").mkdir(exist_ok=True)
+    own = {"weights_url": places.weights_url} if places.weights_url else {}
+    write_model(folder / "model", model, manifest | own)
+    (folder / "README.md").write_text(cards.space_readme(model, places), encoding="utf-8")
+    (folder / "_headers").write_text(headers.headers_file(places.weights_url), encoding="utf-8")
     (folder / ".nojekyll").write_bytes(b"")
-    copy_licences(model.source.folder, folder / "model")
     for name in ("LICENSE", "THIRD_PARTY.md"):
         if (ROOT / name).exists():
             shutil.copyfile(ROOT / name, folder / name)
+    shell.write_shell(folder)
 
 
-def readme(model):
-    """README.md with the front matter of a static Space; a JSON string is a YAML string."""
-    title, repository = title_of(model.name), model.source.origin.get("repository")
-    return README.format(
-        title=title, quoted_title=json.dumps(title), name=model.name, family=model.family.NAME,
-        variant=model.variant, megabytes=model.first_bytes / 1e6,
-        models=f"models: [{repository}]\n" if repository else "",
-    )  # fmt: skip
+def write_weights(folder, model, manifest, places):
+    """What lies beside the shards of a site that does not carry them: a model's whole folder."""
+    write_model(folder, model, manifest)
+    (folder / "README.md").write_text(cards.weights_readme(model, places), encoding="utf-8")
+    (folder / "config.json").write_text(cards.weights_config(model), encoding="utf-8")
+
+
+def write_model(folder, model, manifest):
+    write_manifest(folder / "manifest.json", manifest)
+    (folder / "tokenizer.json").write_bytes(model.tokenizer.file)
+    copy_licences(model.source.folder, folder)
+
+
+def copy_licences(source, target):
+    for pattern in LICENCES:
+        for path in sorted(source.glob(pattern)):
+            if path.is_file():
+                shutil.copyfile(path, target / path.name)
+
+
+def pin(folder, places):
+    """Names the weights' commit, which is known only once they are uploaded."""
+    path = folder / "model" / "manifest.json"
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    partial = path.with_name("manifest.partial")
+    write_manifest(partial, manifest | {"weights_url": places.weights_url})
+    partial.replace(path)
+    shell.write_shell(folder)
+
+
+def list_files(folder):
+    """{path: bytes} of a written site."""
+    return sizes(folder)
 
 
 def copy_web(web, folder):
@@ -92,16 +86,9 @@ def copy_web(web, folder):
         shutil.copyfile(path, target)
 
 
-def copy_licences(source, target):
-    for pattern in LICENCES:
-        for path in sorted(source.glob(pattern)):
-            if path.is_file():
-                shutil.copyfile(path, target / path.name)
-
-
 def page_values(model, weights_url):
-    values = {
-        "title": title_of(model.name),
+    return {
+        "title": cards.title_of(model.name),
         "name": model.name,
         "family": model.family.NAME,
         "variant": model.variant,
@@ -115,11 +102,9 @@ def page_values(model, weights_url):
         "patch": model.patch,
         "modules": studio_modules(ROOT / "web"),
         "version": version(),
+        "policy": headers.policy(weights_url),
+        "wasm_policy": headers.policy(weights_url, wasm=True),
     }
-    if weights_url:  # the one other origin that the page may fetch from
-        parts = urlsplit(weights_url)
-        values["connect"] = f"{parts.scheme}://{parts.netloc}"
-    return values
 
 
 def studio_modules(web):
@@ -135,6 +120,6 @@ def render_pages(pages, folder, values):
         autoescape=True,
         keep_trailing_newline=True,
     )
-    for page in sorted(pages.glob("*.html")):
-        html = environment.get_template(page.name).render(values)
-        (folder / page.name).write_text(html, encoding="utf-8", newline="\n")
+    for page in sorted(path for path in pages.iterdir() if path.is_file()):
+        text = environment.get_template(page.name).render(values)
+        (folder / page.name).write_text(text, encoding="utf-8", newline="\n")

@@ -11,6 +11,7 @@ The template is rendered once, here, around a sentinel prompt, as diffusers call
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import jinja2
 from jinja2.ext import Extension
@@ -37,6 +38,7 @@ class Tokenizer:
     suffix: str
     pad_token_id: int
     largest_id: int
+    folder: Path  # at the source
 
     def manifest(self):
         return {
@@ -63,7 +65,7 @@ def read_tokenizer(folder):
         config.fail(f"pad_token is {pad_token!r}, expected a token of {path.name}")
     prefix, suffix = split_template(*read_template(folder, config), special)
     return Tokenizer(
-        compact(tokenizer), config_values, prefix, suffix, ids[pad_token], max(ids.values())
+        compact(tokenizer), config_values, prefix, suffix, ids[pad_token], max(ids.values()), folder
     )
 
 

@@ -1,7 +1,7 @@
 """python -m tests [pytest arguments]: everything that must hold before a commit.
 
-Brings what it needs first: the Python packages of pyproject.toml's `test` extra into .venv, and,
-as root on Debian, two browsers and a software Vulkan driver. Then lints, then tests.
+Brings what it needs first: the Python packages of pyproject.toml's `test` and `onnx` extras into
+.venv, and, as root on Debian, two browsers and a software Vulkan driver. Then lints, then tests.
 """
 
 import ctypes.util
@@ -43,7 +43,7 @@ def ensure_debian_packages():
 
 
 def main(arguments):
-    environment.ensure(["-m", "tests", *arguments], extras=("test",))
+    environment.ensure(["-m", "tests", *arguments], extras=("test", "onnx"))
     ensure_debian_packages()
     lint = subprocess.run([sys.executable, "-m", "ruff", "check", "."], cwd=ROOT).returncode
     tests = subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT).returncode

@@ -94,6 +94,16 @@ def conv2d(x, w, bias, up=1, y=0.0):
 conv2d_ragged = conv2d  # another kernel, the same sum
 
 
+def conv2d_down(x, w, bias):
+    """x [H,W,Cin], w [Cout,3,3,Cin] -> [H/2,W/2,Cout]: every other row and column of outputs, zeros
+    below and to the right of x."""
+    height, width, _ = x.shape
+    padded = np.pad(f64(x), ((0, 1), (0, 1), (0, 0)))
+    taps = [padded[i : i + height - 1 : 2, j : j + width - 1 : 2] @ f64(w[:, i, j]).T
+            for i in range(3) for j in range(3)]
+    return sum(taps) + bias
+
+
 def group_norm_stats(x, groups, chunk):
     """x [P,C] -> [ceil(P/chunk), G, 2]: mean, sum of squared deviations from it."""
     parts = [f64(x[p : p + chunk]).reshape(-1, groups, x.shape[1] // groups)
@@ -118,6 +128,15 @@ def unpatchify(tokens, mean, deviation, height, width):
     """tokens [h*w,4C], mean and deviation [4C] -> [2h,2w,C]; channel 4c+2dy+dx is (dy, dx, c)."""
     z = (f64(tokens) * deviation + mean).reshape(height, width, -1, 2, 2)
     return z.transpose(0, 3, 1, 4, 2).reshape(2 * height, 2 * width, -1)
+
+
+def patchify(z, mean, deviation):
+    """z [2h,2w,Cz], mean and deviation [4C] -> tokens [h*w,4C] of the first C channels: the inverse
+    of unpatchify."""
+    z = f64(z)[..., : len(mean) // 4]
+    height, width, channels = z.shape
+    blocks = z.reshape(height // 2, 2, width // 2, 2, channels).transpose(0, 2, 4, 1, 3)
+    return (blocks.reshape(-1, 4 * channels) - mean) / deviation
 
 
 def to_rgba(x):

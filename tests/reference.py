@@ -18,6 +18,7 @@ from diffusers import (
     Flux2KleinPipeline,
     Flux2Transformer2DModel,
 )
+from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
@@ -25,14 +26,17 @@ FLUX2 = {"text_encoder_out_layers": [9, 18, 27], "max_sequence_length": 512}
 
 
 @torch.no_grad()
-def reference(path, prompt, seed, width, height, steps, max_sequence_length=None, pipeline=None):
+def reference(path, prompt, seed, width, height, steps, images=(), max_sequence_length=None,
+              pipeline=None):
     """Draws one picture with diffusers and keeps every stage. Returns numpy arrays:
 
     token_ids i64 [S], padded; encoder_rows [S, taps * D]; noise [T, C]; sigmas [steps + 1];
     blocks: name -> a list of the tokens [S + T, D] after that block; velocity: a list of [T, C];
     latents [T, C]; decoded [H, W, 3], the decoder's own output (-1 black, 1 white, not clipped);
     picture u8 [H, W, 3]. Also tokens: {count, limit, dropped}, count of the ids not padding,
-    limit S. `max_sequence_length` and `pipeline` take the place of the checkpoint's.
+    limit S. From reference `images`, u8 [H, W, 3] each, also reference: a list of tokens
+    [h * w, C]; width and height may then be None. `max_sequence_length` and `pipeline` take the
+    place of the checkpoint's.
     """
     pipeline = pipeline or load_pipeline(Path(path))
     arguments = call_arguments(path)
@@ -48,9 +52,11 @@ def reference(path, prompt, seed, width, height, steps, max_sequence_length=None
                           "dropped": max(0, whole - limit)}
 
     def on_denoise(module, args, kwargs, output):
-        seen.setdefault("noise", kwargs["hidden_states"][0].clone())
+        tokens, t = kwargs["hidden_states"][0], kwargs["img_ids"][0, :, 0]  # t > 0: of an image
+        seen.setdefault("noise", tokens[t == 0].clone())
+        seen["reference"] = [tokens[t == of] for of in t.unique() if of]
         seen["encoder_rows"] = kwargs["encoder_hidden_states"][0]
-        seen["velocity"].append(output[0][0])
+        seen["velocity"].append(output[0][0][t == 0])
 
     def on_block(name):
         def keep(module, args, output):
@@ -78,7 +84,7 @@ def reference(path, prompt, seed, width, height, steps, max_sequence_length=None
     picture = pipeline(
         prompt=prompt, height=height, width=width, num_inference_steps=steps, guidance_scale=1.0,
         generator=torch.Generator("cpu").manual_seed(seed), callback_on_step_end=on_step,
-        **arguments,
+        image=[Image.fromarray(pixels) for pixels in images] or None, **arguments,
     ).images[0]
     for hook in hooks:
         hook.remove()

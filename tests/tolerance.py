@@ -11,6 +11,7 @@ TOLERANCE = {
     "add_scaled": (1e-13, 2e-6),
     "silu": (1e-12, 1e-5),  # WGSL grants exp 3 + 2|x| ulp
     "unpatchify": (1e-13, 2e-6),
+    "patchify": (1e-13, 2e-6),
     # accumulated: f32 sums
     "linear_packed": (1e-11, 2e-5),
     "linear_packed_few": (1e-11, 2e-5),
@@ -22,6 +23,7 @@ TOLERANCE = {
     "linear_dense": (1e-11, 2e-5),
     "conv2d": (1e-11, 2e-5),
     "conv2d_ragged": (1e-11, 2e-5),
+    "conv2d_down": (1e-11, 2e-5),
     "conv2d_tiled": (1e-11, 2e-5),
     "conv2d_tiled, f16": (4e-7, 5e-3),  # inputs and weights rounded to 11 bits
     "attention": (1e-11, 3e-5),

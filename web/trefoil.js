@@ -20,6 +20,7 @@ import { fetchManifest, resolve } from './loader/manifest.js';
 import { STORAGES, openShards } from './loader/shards.js';
 import { TensorFiles } from './loader/tensors.js';
 import * as flux2 from './models/flux2_pipeline.js';
+import { checkImages, defaultSize } from './models/reference_image.js';
 import { MAX_STEPS, TEXT_TOKENS, checkChoice, checkRequest, checkSize, checkSteps }
   from './models/request.js';
 import { PromptTokenizer } from './models/tokenizer.js';
@@ -139,9 +140,10 @@ class Pipeline {
     await this.#kernels.load(KERNELS);
     // The picture of the model's own size shows which calls are dear; the smallest one, in steps
     // that no table holds, needs all kernels that any other does.
-    const { patch, pipeline: { width, height } } = this.#manifest;
+    const { patch, pipeline: { width, height, image_input: imageInput } } = this.#manifest;
     const S = this.#textLength;
-    const smallest = { width: patch, height: patch, steps: MAX_STEPS, S };
+    const images = imageInput ? [{ width: 64, height: 64 }] : [];
+    const smallest = { width: patch, height: patch, steps: MAX_STEPS, S, images };
     await this.#rehearse({ width, height, steps: this.#defaultSteps, S });
     await this.#rehearse(smallest);
     const { vendor, architecture, description } = this.#adapter;
@@ -178,41 +180,48 @@ class Pipeline {
 
   /**
    * GPU memory that a picture needs, without drawing it.
-   * @param {{ width: number, height: number, steps?: number, memory?: 'auto' | 'small',
-   *   textTokens?: 'padded' | 'trimmed', prompt?: string }} request defaults as loaded; trimmed
-   *   without a prompt: the most that any prompt needs
+   * @param {{ width?: number, height?: number, steps?: number, memory?: 'auto' | 'small',
+   *   textTokens?: 'padded' | 'trimmed', prompt?: string,
+   *   images?: { width: number, height: number }[] }} request defaults as loaded, and as `generate`
+   *   has them; trimmed without a prompt: the most that any prompt needs; with reference images, if
+   *   weights stay, what every picture but the first needs
    * @returns {Promise<{ peakBytes: number }>}
    * @throws {InputError} the size cannot be drawn
    */
-  async plan({ width, height, steps = this.#defaultSteps, prompt, ...choices }) {
+  async plan(request) {
+    const { width, height, steps, images, prompt, ...choices } = this.#complete(request);
     const { memory, textTokens } = { ...this.#defaults, ...choices };
     checkSize(this.#manifest, width, height);
     checkSteps(steps);
     checkChoice('memory', memory, MEMORY);
     checkChoice('textTokens', textTokens, TEXT_TOKENS);
     const S = prompt === undefined ? this.#textLength : this.#tokens(prompt, textTokens).ids.length;
-    const { peakBytes } = await this.#rehearse({ width, height, steps, S, memory });
+    const { peakBytes } = await this.#rehearse({ width, height, steps, S, images, memory });
     return { peakBytes };
   }
 
   /**
    * Bytes that `generate` would download before it draws: 0 for the model's own size and steps,
    * otherwise what the schedule needs besides, unless it is here already; little for the offered
-   * sizes in 1 to 8 steps.
-   * @param {{ width: number, height: number, steps?: number }} request
+   * sizes in 1 to 8 steps. Reference images need the encoder of the autoencoder.
+   * @param {{ width?: number, height?: number, steps?: number,
+   *   images?: { width: number, height: number }[] }} request defaults as `generate` has them
    * @throws {InputError} the request cannot be drawn
    */
-  async extraBytes({ width, height, steps = this.#defaultSteps }) {
+  async extraBytes(request) {
+    const { width, height, steps, images } = this.#complete(request);
     checkSize(this.#manifest, width, height);
     checkSteps(steps);
-    return sumBytes(await this.#missing({ width, height, steps }));
+    return sumBytes(await this.#missing({ width, height, steps, images }));
   }
 
   /**
    * Draws one picture. What its schedule needs and is not here yet is downloaded first.
    * @param {{ prompt: string, seed?: number, width?: number, height?: number, steps?: number,
-   *   textTokens?: 'padded' | 'trimmed' }} request seed 0 .. 2^53 - 1, default 0; size and steps
-   *   default to the model's own, textTokens to what was loaded
+   *   textTokens?: 'padded' | 'trimmed',
+   *   images?: import('./models/reference_image.js').Image[] }} request seed 0 .. 2^53 - 1, default
+   *   0; size and steps default to the model's own, size to that of the first of reference images
+   *   if there are any, textTokens to what was loaded
    * @param {{ signal?: AbortSignal, onProgress?: Function, onPreview?: Function,
    *   onTensor?: Function, blocks?: boolean }} hooks onProgress receives
    *   { stage, step, steps, fraction }, and { loadedBytes, totalBytes } too while stage is
@@ -226,10 +235,9 @@ class Pipeline {
    */
   async generate(request, hooks = {}) {
     const { signal, onProgress = () => {}, onPreview, onTensor, blocks = false } = hooks;
-    const { pipeline } = this.#manifest;
-    const { width: w, height: h, max_sequence_length: limit } = pipeline;
-    const { prompt, seed = 0, width = w, height = h, steps = this.#defaultSteps } = request;
-    const { textTokens = this.#defaults.textTokens } = request;
+    const limit = this.#textLength;
+    const { width, height, steps, images } = this.#complete(request, { pixels: true });
+    const { prompt, seed = 0, textTokens = this.#defaults.textTokens } = request;
     checkRequest(this.#manifest, { prompt, seed, width, height, steps, textTokens });
     throwIfAborted(signal);
     if (this.#busy) {
@@ -239,13 +247,13 @@ class Pipeline {
     const tell = (p) => onProgress({ ...p, fraction: fractionOf(p) });
     try {
       const tokens = this.#tokens(prompt, textTokens);
-      await this.#rehearse({ width, height, steps, S: tokens.ids.length });
-      await this.#fetchMissing({ width, height, steps }, { signal, onProgress: tell });
+      await this.#rehearse({ width, height, steps, S: tokens.ids.length, images });
+      await this.#fetchMissing({ width, height, steps, images }, { signal, onProgress: tell });
       const started = performance.now();
       this.#ops.allocator.resetPeak();
       const { rgba, timings } = await this.#family.draw(
         { g: this.#ops, stages: this.#stages, files: this.#files, manifest: this.#manifest },
-        tokens, { seed, width, height, steps },
+        tokens, { seed, width, height, steps, images },
         { signal, onProgress: tell, onPreview, observe: this.#observer(onTensor, blocks) },
       );
       onProgress({ stage: 'decode', step: steps, steps, fraction: 1 });
@@ -267,6 +275,14 @@ class Pipeline {
     this.#device.destroy();
   }
 
+  /** A request with what it leaves open. @throws {InputError} its images cannot be read */
+  #complete({ images = [], ...request }, { pixels = false } = {}) {
+    checkImages(this.#manifest, images, { pixels });
+    const size = defaultSize(this.#manifest, images);
+    const { width = size.width, height = size.height, steps = this.#defaultSteps } = request;
+    return { ...request, width, height, steps, images };
+  }
+
   /** Shards on demand that a picture needs and that are not here. */
   #missing(request) {
     return this.#files.missing(this.#family.requestTensors(this.#manifest, request));
@@ -282,22 +298,32 @@ class Pipeline {
   }
 
   /** A dry run of one step: peak bytes, kernel variants, and an error if a buffer is too large. */
-  async #rehearse({ width, height, steps, S, memory = this.#defaults.memory }) {
-    const key = `${width}x${height}, ${steps}, ${S}, ${memory}`;
+  async #rehearse({ width, height, steps, S, images = [], memory = this.#defaults.memory }) {
+    const sizes = images.map((image) => `${image.width}x${image.height}`);
+    const key = `${width}x${height}, ${steps}, ${S}, ${memory}, ${sizes}`;
     if (!this.#rehearsed.has(key)) {
       const allocator = new Allocator(null, this.#device.limits.maxStorageBufferBindingSize);
       const ops = new Ops({ device: null, kernels: this.#kernels, choice: this.#choice,
         allocator });
       const files = new TensorFiles(this.#manifest, ZEROS);
       const tokens = { ids: new Int32Array(S), count: 1 };
+      const parts = { g: ops, stages: this.#openStages(ops, files, memory), files,
+        manifest: this.#manifest };
+      // What encodes images never stays, so with them the second picture, for which all else is
+      // there already, may need more than the first.
+      const turns = images.length ? 2 : 1;
       try {
-        await this.#family.draw({ g: ops, stages: this.#openStages(ops, files, memory), files,
-          manifest: this.#manifest }, tokens, { seed: 0, width, height, steps },
-        { onProgress: () => {}, observe: () => {} });
+        for (let turn = 0; turn < turns; turn++) {
+          await this.#family.draw(parts, tokens, { seed: 0, width, height, steps, images },
+            { onProgress: () => {}, observe: () => {} });
+          ops.reset();
+        }
       } catch (error) {
         if (!(error instanceof ShapeError)) throw error;
-        throw new InputError(`${width}x${height} is too large for this GPU: ${error.message}. `
-          + 'Draw smaller.', { cause: error });
+        const [from, or] = images.length
+          ? [` from images of ${sizes.join(' and ')}`, ', or from smaller images'] : ['', ''];
+        throw new InputError(`${width}x${height}${from} is too large for this GPU: `
+          + `${error.message}. Draw smaller${or}.`, { cause: error });
       }
       this.#rehearsed.set(key, { peakBytes: allocator.peakBytes, variants: ops.variants });
     }
@@ -347,11 +373,12 @@ class Pipeline {
 }
 
 /**
- * How much of a picture is done, not counting a download: a tenth for text, a seventh for the
- * decoder, steps between.
+ * How much of a picture is done, not counting a download: a tenth for text and images, a seventh
+ * for the decoder, steps between.
  */
 function fractionOf({ stage, step, steps }) {
-  return { download: 0, encode: 0, denoise: 0.1 + 0.75 * step / steps, decode: 0.85 }[stage];
+  const denoise = 0.1 + 0.75 * step / steps;
+  return { download: 0, encode: 0, reference: 0.05, denoise, decode: 0.85 }[stage];
 }
 
 /** Bytes of all shards that a first picture needs. */

@@ -1,4 +1,4 @@
-"""AutoencoderKLFlux2: configuration and tensors of the decoder half.
+"""AutoencoderKLFlux2: configuration and tensors of the decoder half and, if asked, the encoder.
 
 Names, defaults and shapes are diffusers'; convolutions are [Cout, Cin, kh, kw] at the source.
 """
@@ -17,6 +17,17 @@ MAX_ATTENTION_WIDTH = 512
 
 
 @dataclass(frozen=True)
+class EncoderConfig:
+    block_out_channels: tuple[int, ...]
+    use_quant_conv: bool
+
+    def largest_map_bytes(self, width, height):
+        """f32 bytes of the largest activation: each stage but the last halves the sides."""
+        return 4 * max(channels * width * height // 4**i
+                       for i, channels in enumerate(self.block_out_channels))  # fmt: skip
+
+
+@dataclass(frozen=True)
 class AutoencoderConfig:
     latent_channels: int
     block_out_channels: tuple[int, ...]  # of the decoder
@@ -26,6 +37,7 @@ class AutoencoderConfig:
     out_channels: int
     mid_block_add_attention: bool
     use_post_quant_conv: bool
+    encoder: EncoderConfig | None = None  # for reference images
 
     @property
     def patch(self):
@@ -43,10 +55,10 @@ class AutoencoderConfig:
         return 4 * max(maps)
 
     def manifest(self):
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
-def read_config(config):
+def read_config(config, with_encoder=False):
     """Configuration -> AutoencoderConfig. Raises ExportError where the values do not fit."""
     config.only("_class_name", (CLASS,), CLASS)
     config.only("act_fn", ("silu", "swish"), "silu")
@@ -70,39 +82,80 @@ def read_config(config):
         out_channels=config.integer("out_channels", 3),
         mid_block_add_attention=config.flag("mid_block_add_attention", True),
         use_post_quant_conv=config.flag("use_post_quant_conv", True),
+        encoder=read_encoder(config, channels) if with_encoder else None,
     )
     check_config(config, autoencoder)
     return autoencoder
 
 
-def check_config(config, c):
-    for channels in c.block_out_channels:
-        if channels % c.norm_num_groups:
-            config.fail(
-                f"a decoder stage has {channels} channels, expected a multiple of "
-                f"norm_num_groups {c.norm_num_groups}"
-            )
-    middle = c.block_out_channels[-1]
-    if c.mid_block_add_attention and (middle % 4 or middle > MAX_ATTENTION_WIDTH):
+def read_encoder(config, channels):
+    kinds = config.get("down_block_types", ["DownEncoderBlock2D"] * len(channels))
+    if kinds != ["DownEncoderBlock2D"] * len(channels):
         config.fail(
-            f"the decoder's attention is {middle} wide, expected a multiple of 4 up to "
-            f"{MAX_ATTENTION_WIDTH}"
+            f"down_block_types is {kinds!r}, expected {len(channels)} x DownEncoderBlock2D"
         )
+    config.only("in_channels", (3,), 3)
+    config.integer("layers_per_block", 2, most=100)
+    return EncoderConfig(channels, config.flag("use_quant_conv", True))
+
+
+def check_config(config, c):
+    check_half(config, c, "decoder", c.block_out_channels)
+    if c.encoder:
+        check_half(config, c, "encoder", c.encoder.block_out_channels)
+        for channels in c.encoder.block_out_channels[:-1]:
+            if channels % 4:  # of the downsampling kernel
+                config.fail(
+                    f"a stage of the encoder has {channels} channels, expected a multiple of 4 "
+                    "for reference images"
+                )
     if c.out_channels != 3:
         config.fail(f"out_channels is {c.out_channels}, expected 3 (red, green, blue)")
 
 
+def check_half(config, c, half, stages):
+    for channels in stages:
+        if channels % c.norm_num_groups:
+            config.fail(
+                f"a stage of the {half} has {channels} channels, expected a multiple of "
+                f"norm_num_groups {c.norm_num_groups}"
+            )
+    middle = stages[-1]
+    if c.mid_block_add_attention and (middle % 4 or middle > MAX_ATTENTION_WIDTH):
+        config.fail(
+            f"the {half}'s attention is {middle} wide, expected a multiple of 4 up to "
+            f"{MAX_ATTENTION_WIDTH}"
+        )
+
+
+def encoder_spec(c):
+    """name -> Spec of what only encoding needs, in the order of use."""
+    latent, stages = c.latent_channels, c.encoder.block_out_channels
+    spec = conv("encoder.conv_in", 3, stages[0], 3)
+    before = stages[0]
+    for i, channels in enumerate(stages):
+        stage = f"encoder.down_blocks.{i}"
+        for j in range(c.layers_per_block):
+            spec |= resnet(f"{stage}.resnets.{j}", before, channels)
+            before = channels
+        if i < len(stages) - 1:
+            spec |= conv(f"{stage}.downsamplers.0.conv", channels, channels, 3)
+    spec |= mid_block("encoder", before, c.mid_block_add_attention)
+    spec |= affine("encoder.conv_norm_out", before)
+    spec |= conv("encoder.conv_out", before, 2 * latent, 3)
+    if c.encoder.use_quant_conv:
+        spec |= conv("quant_conv", 2 * latent, 2 * latent, 1)
+    return spec
+
+
 def autoencoder_spec(c):
-    """name -> Spec, in the order of use."""
+    """name -> Spec of what drawing needs, in the order of use."""
     latent, middle = c.latent_channels, c.block_out_channels[-1]
     spec = {"bn.running_mean": Spec((4 * latent,)), "bn.running_var": Spec((4 * latent,))}
     if c.use_post_quant_conv:
         spec |= conv("post_quant_conv", latent, latent, 1)
     spec |= conv("decoder.conv_in", latent, middle, 3)
-    spec |= resnet("decoder.mid_block.resnets.0", middle, middle)
-    if c.mid_block_add_attention:
-        spec |= attention("decoder.mid_block.attentions.0", middle)
-    spec |= resnet("decoder.mid_block.resnets.1", middle, middle)
+    spec |= mid_block("decoder", middle, c.mid_block_add_attention)
     before = middle
     stages = c.block_out_channels[::-1]
     for i, channels in enumerate(stages):
@@ -131,6 +184,13 @@ def resnet(name, cin, cout):
     spec = affine(f"{name}.norm1", cin) | conv(f"{name}.conv1", cin, cout, 3)
     spec |= affine(f"{name}.norm2", cout) | conv(f"{name}.conv2", cout, cout, 3)
     return spec | (conv(f"{name}.conv_shortcut", cin, cout, 1) if cin != cout else {})
+
+
+def mid_block(half, channels, with_attention):
+    spec = resnet(f"{half}.mid_block.resnets.0", channels, channels)
+    if with_attention:
+        spec |= attention(f"{half}.mid_block.attentions.0", channels)
+    return spec | resnet(f"{half}.mid_block.resnets.1", channels, channels)
 
 
 def attention(name, channels):

@@ -206,14 +206,16 @@ def single_block(width, mlp, head):
     }
 
 
-def peak_gpu_bytes(resident, c, encoder, autoencoder, pixels_per_token, size, text_tokens):
+def peak_gpu_bytes(resident, c, encoder, autoencoder, pixels_per_token, size, text_tokens,
+                   images=()):  # fmt: skip
     """About the most GPU memory at one size: weights that stay, and the largest stage.
 
     Counts the buffers that web/models/ holds at once in its widest moment; the browser's own
-    pipe.plan() counts exactly. resident: component -> bytes of weights; size: (width, height).
+    pipe.plan() counts exactly. resident: component -> bytes of weights, where there are reference
+    images "image_input" too; size and each of `images`: (width, height).
     """
     width, height = size
-    image_tokens = width * height // pixels_per_token**2
+    image_tokens = sum(w * h // pixels_per_token**2 for w, h in (size, *images))
     tokens = text_tokens + image_tokens
     heads = encoder.head_dim * (3 * encoder.num_attention_heads + 3 * encoder.num_key_value_heads)
     encode = 4 * text_tokens * (2 * encoder.hidden_size + c.joint_attention_dim + heads)
@@ -225,6 +227,9 @@ def peak_gpu_bytes(resident, c, encoder, autoencoder, pixels_per_token, size, te
         "transformer": denoise,
         "autoencoder": widest + min(3 * widest, 5 * STRIP_BYTES),
     }
+    if images:
+        widest = max(autoencoder.encoder.largest_map_bytes(*image) for image in images)
+        activations["image_input"] = 2 * widest + min(2 * widest, 5 * STRIP_BYTES)
     together = sum(resident.values())
     if together <= MEMORY_BUDGET:
         return together + max(activations.values())

@@ -9,6 +9,8 @@ async (url) => {
   const trefoil = await import(new URL('trefoil.js', url));
   const encode = ({ buffer, byteOffset, byteLength }) =>
     new Uint8Array(buffer, byteOffset, byteLength).toBase64();
+  const withPixels = ({ images, ...request }) => ({ ...request, images: images?.map((image) => (
+    { ...image, rgba: new Uint8ClampedArray(Uint8Array.fromBase64(image.rgba)) })) });
   const outcome = async (work) => {
     try {
       return { value: await work() };
@@ -46,7 +48,7 @@ async (url) => {
       const onPreview = ({ rgba, ...rest }) => previewed.push({ ...rest, rgba: encode(rgba) });
       const hooks = { signal: abort.signal, onProgress, ...(tensors && { onTensor, blocks }),
         ...(previews && { onPreview }) };
-      const { rgba, ...rest } = await pipe.generate(request, hooks);
+      const { rgba, ...rest } = await pipe.generate(withPixels(request), hooks);
       return { ...rest, rgba: encode(rgba), seen, progress, previews: previewed };
     }),
   };
@@ -114,7 +116,10 @@ class Library:
 
     def generate(self, tensors=False, blocks=False, previews=False, cancel_at=None, **request):
         """Draws. rgba is u8 [H, W, 4]; with tensors, `seen` maps names to arrays, with blocks
-        also those after every block; `previews` holds one a step if asked for."""
+        also those after every block; `previews` holds one a step if asked for. images: u8
+        [H, W, 3] each."""
+        if "images" in request:
+            request["images"] = [image_of(pixels) for pixels in request["images"]]
         hooks = {"tensors": tensors, "blocks": blocks, "previews": previews}
         hooks |= {"cancelAt": cancel_at} if cancel_at else {}
         drawn = self.call("([request, hooks]) => library.generate(request, hooks)",
@@ -130,6 +135,13 @@ class Library:
         if "error" in outcome:
             raise LibraryError(**outcome["error"])
         return outcome["value"]
+
+
+def image_of(pixels):
+    """u8 [H, W, 3] as the page is given it, opaque."""
+    rgba = np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
+    height, width, _ = pixels.shape
+    return {"width": width, "height": height, "rgba": base64.b64encode(rgba.tobytes()).decode()}
 
 
 def array_of(tensor):

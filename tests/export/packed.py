@@ -12,10 +12,10 @@ NUMPY = {"bf16": "<u2", "f16": "<f2", "f32": "<f4"}
 
 
 class PackedSite:
-    """A site folder: `manifest`, and any tensor by its manifest name."""
+    """A site folder, or the folder of its weights: `manifest`, and any tensor by its name there."""
 
     def __init__(self, folder):
-        self.folder = folder / "model"
+        self.folder = folder / "model" if (folder / "model").is_dir() else folder
         self.manifest = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
         self.shards = [(self.folder / s["file"]).read_bytes() for s in self.manifest["shards"]]
 

@@ -134,14 +134,6 @@ def test_the_site_is_complete(build, mlx, tmp_path):
     assert total >= sum(c["packed_bytes"] for c in manifest["components"].values())
 
 
-def test_weights_url(build, mlx, tmp_path):
-    url = "https://weights.example/a/b"
-    assert build("--model", mlx, "--out", tmp_path / "site", "--weights-url", url).status == 0
-    assert PackedSite(tmp_path / "site").manifest["weights_url"] == url + "/"
-    page = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
-    assert "connect-src 'self' https://weights.example;" in page
-
-
 def test_the_embedded_model_builds(build, tmp_path):
     result = build("--out", tmp_path / "site")
     assert result.status == 0, result.stderr

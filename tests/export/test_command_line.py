@@ -24,7 +24,7 @@ def test_places_that_can(build, mlx, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [
-    ["--nonsense"], ["--onnx"], ["--text-encoder-bits", "5"], ["--shard-mib", "0"],
+    ["--nonsense"], ["--onnx-only", "--serve"], ["--text-encoder-bits", "5"], ["--shard-mib", "0"],
     ["--shard-mib", "30", "--host", "cloudflare-pages"], ["--host", "geocities"],
     ["--weights-url", "ftp://x"], ["--serve", "70000"], ["--dry-run", "--serve"],
 ])  # fmt: skip
@@ -35,7 +35,8 @@ def test_usage(build, arguments):
 
 def test_help_tells_the_options(build):
     result = build("--help")
-    assert result.status == 0 and "onnx" not in result.stdout
+    assert result.status == 0
     for option in ("--model", "--out", "--dry-run", "--text-encoder-bits", "--shard-mib", "--host",
-                   "--weights-url", "--serve"):  # fmt: skip
+                   "--weights-url", "--publish", "--weights-repo", "--private", "--serve", "--onnx",
+                   "--onnx-only"):  # fmt: skip
         assert option in result.stdout

@@ -184,7 +184,7 @@ REFUSALS = {
     "output channels": (config(f"{PACKED}/config.json", out_channels=8),
                         "out_channels is 8, expected in_channels 16"),
     "norm groups": (config("vae/config.json", norm_num_groups=5),
-                    "a decoder stage has 8 channels, expected a multiple of norm_num_groups 5"),
+                    "of the decoder has 8 channels, expected a multiple of norm_num_groups 5"),
     "decoder stages": (config("vae/config.json", decoder_block_out_channels=[8, 8, 8]),
                        "decoder_block_out_channels has 3 stages, block_out_channels 2"),
     "patch": (config("vae/config.json", patch_size=[1, 1]), "patch_size is [1, 1]"),

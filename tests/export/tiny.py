@@ -190,17 +190,18 @@ class Tiny:
             if cin != cout:
                 conv(f"{name}.conv_shortcut", cin, cout, 1)
 
-        conv("encoder.conv_in", 3, 8, 3)
-        conv("quant_conv", 8, 8, 1)
+        def middle(name):
+            resnet(f"{name}.resnets.0", 12, 12)
+            norm(f"{name}.attentions.0.group_norm", 12)
+            for linear in ("to_q", "to_k", "to_v", "to_out.0"):
+                linear = f"{name}.attentions.0.{linear}"
+                tensors[f"{linear}.weight"], tensors[f"{linear}.bias"] = (
+                    self.floats(12, 12), self.floats(12))  # fmt: skip
+            resnet(f"{name}.resnets.1", 12, 12)
+
         conv("post_quant_conv", 4, 4, 1)
         conv("decoder.conv_in", 4, 12, 3)
-        resnet("decoder.mid_block.resnets.0", 12, 12)
-        norm("decoder.mid_block.attentions.0.group_norm", 12)
-        for name in ("to_q", "to_k", "to_v", "to_out.0"):
-            linear = f"decoder.mid_block.attentions.0.{name}"
-            tensors[f"{linear}.weight"], tensors[f"{linear}.bias"] = (
-                self.floats(12, 12), self.floats(12))  # fmt: skip
-        resnet("decoder.mid_block.resnets.1", 12, 12)
+        middle("decoder.mid_block")
         for j in range(2):
             resnet(f"decoder.up_blocks.0.resnets.{j}", 12, 12)
         conv("decoder.up_blocks.0.upsamplers.0.conv", 12, 12, 3)
@@ -208,6 +209,15 @@ class Tiny:
         resnet("decoder.up_blocks.1.resnets.1", 8, 8)
         norm("decoder.conv_norm_out", 8)
         conv("decoder.conv_out", 8, 3, 3)
+
+        conv("encoder.conv_in", 3, 8, 3)
+        resnet("encoder.down_blocks.0.resnets.0", 8, 8)
+        conv("encoder.down_blocks.0.downsamplers.0.conv", 8, 8, 3)
+        resnet("encoder.down_blocks.1.resnets.0", 8, 12)
+        middle("encoder.mid_block")
+        norm("encoder.conv_norm_out", 12)
+        conv("encoder.conv_out", 12, 8, 3)
+        conv("quant_conv", 8, 8, 1)
         return tensors
 
     @property

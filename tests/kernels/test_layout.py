@@ -26,6 +26,27 @@ def test_unpatchify_order():
     assert got[..., 1].tolist() == [[4, 5, 12, 13], [6, 7, 14, 15]]
 
 
+@pytest.mark.parametrize("case, h, w, c, cz", [
+    ("smallest", 1, 1, 1, 1), ("ragged", 3, 5, 7, 9), ("real", 16, 24, 32, 64)])
+def test_patchify(case, h, w, c, cz):
+    z, mean = normal(1, 2 * h, 2 * w, cz), normal(2, 4 * c)
+    deviation = np.exp(normal(3, 4 * c))
+    stored = {"z": z, "mean": mean, "deviation": deviation, "tokens": (h * w, 4 * c)}
+    got = gpu.run("patchify", {"h": h, "w": w, "C": c, "Cz": cz}, stored, most_groups=2)
+    assert_close("patchify", case, got, oracles.patchify(z, mean, deviation))
+
+
+def test_patchify_order():
+    """h = 1, w = 2, C = 2 of 3: what unpatchify makes of 0..15 becomes 0..15 again."""
+    z = np.zeros((2, 4, 3), np.float32)
+    z[..., 0] = [[0, 1, 8, 9], [2, 3, 10, 11]]
+    z[..., 1] = [[4, 5, 12, 13], [6, 7, 14, 15]]
+    stored = {"z": z, "mean": np.zeros(8, np.float32), "deviation": np.ones(8, np.float32),
+              "tokens": (2, 8)}
+    got = gpu.run("patchify", {"h": 1, "w": 2, "C": 2, "Cz": 3}, stored)
+    assert got.tolist() == np.arange(16).reshape(2, 8).tolist()
+
+
 @pytest.mark.parametrize("case, pixels", [("smallest", 1), ("ragged", 1000), ("real", 128 * 128)])
 def test_to_rgba(case, pixels):
     x = normal(1, pixels, 3)

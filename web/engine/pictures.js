@@ -21,7 +21,7 @@ const STATS_PIXELS = 1024;
 /**
  * weight [Cout, k, k, Cin] or [Cout, Cin], bias [Cout].
  * @typedef {{ weight: import('./weights.js').Weight, bias: Tensor, norm?: GroupNorm, up?: 1 | 2,
- *   into?: Picture, add?: boolean }} Convolution
+ *   down?: 1 | 2, into?: Picture, add?: boolean }} Convolution
  */
 
 /**
@@ -33,12 +33,12 @@ const STATS_PIXELS = 1024;
 export class PictureOps extends Recorder {
   /**
    * Convolution with zero padding, stride 1, of x [H, W, Cin], normalised first if asked, then
-   * enlarged (nearest).
+   * enlarged (nearest). With down: 2 instead 3x3 with stride 2, of x with zeros below and right.
    * @param {Picture} x
    * @param {Convolution} parts
    * @param {{ last?: boolean }} options last: x is needed no more, its strips are released once
    *   they are read
-   * @returns {Strips} [up * H, up * W, Cout]
+   * @returns {Strips} [up * H / down, up * W / down, Cout]
    */
   conv2d(x, parts, { last = false } = {}) {
     return this.#convolutions(Strips.of(x), [parts], last)[0];
@@ -76,6 +76,21 @@ export class PictureOps extends Recorder {
     return z;
   }
 
+  /**
+   * Pixels z [2 h, 2 w, Cz] -> tokens [h * w, 4 C] of its first C channels, each less its mean and
+   * divided by its std ([4 C]).
+   */
+  patchify(z, { mean, std }) {
+    const [H, W, Cz] = z.shape;
+    const [h, w, C] = [H / 2, W / 2, mean.count / 4];
+    expectShape('patchify', std, [4 * C]);
+    const tokens = this.empty([h * w, 4 * C], 'latents of a picture');
+    this.dispatch('patchify', {
+      dims: { h, w, C, Cz }, tensors: [z, mean, std, tokens], cost: 2 * tokens.count,
+    });
+    return tokens;
+  }
+
   /** [H, W, 3] in -1..1 -> u32 [H, W], bytes r g b a. */
   toRgba(x) {
     const [H, W] = x.shape;
@@ -87,9 +102,10 @@ export class PictureOps extends Recorder {
 
   #convolutions(x, list, last) {
     const branches = list.map((parts) => this.#branch(x, parts));
-    const [{ y: { height, shape: [H] }, up }] = branches;
+    const [{ y: { height, shape: [H] }, up, down }] = branches;
+    const most = Math.max(1, Math.floor(up * x.height / down));
     for (let row = 0, end; row < H; row = end) {
-      end = Math.min(H, (Math.floor(row / height) + 1) * height, row + up * x.height);
+      end = Math.min(H, (Math.floor(row / height) + 1) * height, row + most);
       for (const branch of branches) this.#convolveRows(x, branch, row, end);
       if (last) this.#releaseAbove(x, Math.min(...branches.map((one) => firstRow(one, end))));
     }
@@ -99,34 +115,37 @@ export class PictureOps extends Recorder {
   }
 
   /** Checks shapes, gathers statistics, and gives the output its place. */
-  #branch(x, { weight, bias, norm, up = 1, into, add = false }) {
+  #branch(x, { weight, bias, norm, up = 1, down = 1, into, add = false }) {
     const [H, W, Cin] = x.shape;
     const Cout = weight.shape[0];
     const KS = weight.shape.length === 4 ? weight.shape[1] : 1;
-    if (weight.count !== Cout * KS * KS * Cin) {
+    const fits = down === 1 || (KS === 3 && H % 2 === 0 && W % 2 === 0 && Cin % 4 === 0);
+    if (!fits || weight.count !== Cout * KS * KS * Cin) {
       throw new ShapeError(`conv2d ${weight.label}: [${weight.shape}] does not fit `
         + `an input of [${x.shape}]`);
     }
-    const shape = [up * H, up * W, Cout];
+    const shape = [up * H / down, up * W / down, Cout];
     const y = into ? Strips.of(into) : new Strips(shape, this.#stripHeight(shape));
     expectShape(`conv2d ${weight.label}`, y, shape);
-    const constants = { KS, UP: up, FORMAT: FORMAT[weight.storage], ...(add && { ADD: 1 }) };
-    return { y, weight, bias, norm, up, halo: KS >> 1, constants,
+    const format = { FORMAT: FORMAT[weight.storage] };
+    const constants = down > 1 ? format : { KS, UP: up, ...format, ...(add && { ADD: 1 }) };
+    const [above, below] = down > 1 ? [0, KS - 1] : [KS >> 1, KS >> 1];
+    return { y, weight, bias, norm, up, down, above, below, constants,
       stats: norm && this.#statistics(x, norm) };
   }
 
   /** Rows row .. end - 1 of a branch, which lie in one strip of its output. */
   #convolveRows(x, branch, row, end) {
-    const { y, norm, stats, up, halo } = branch;
+    const { y, norm, stats, up, down, below } = branch;
     const first = firstRow(branch, row);
-    const past = Math.min(x.shape[0], Math.floor((end - 1 + halo) / up) + 1);
+    const past = Math.min(x.shape[0], Math.floor((down * (end - 1) + below) / up) + 1);
     const index = Math.floor(row / y.height);
     y.tensors[index] ??= this.#strip(y, index, branch.weight.label);
     this.scope(() => {
       const source = norm ? this.#normalised(x, first, past, { ...norm, stats })
         : this.#joined(x, first, past);
       this.#convolve(source.tensor, y.tensors[index], { ...branch,
-        row0: row - up * source.row, y0: row % y.height, rows: end - row });
+        row0: down * row - up * source.row, y0: row % y.height, rows: end - row });
     });
   }
 
@@ -197,21 +216,28 @@ export class PictureOps extends Recorder {
     });
   }
 
-  /** Rows row0 .. row0 + rows - 1 of the convolution of x become rows y0 and on of y. */
-  #convolve(x, y, { constants, weight, bias, row0, y0, rows }) {
+  /** Which kernel computes M pixels of N channels. */
+  #convolution({ KS, UP, FORMAT: format }, { down, M, N, Cin }) {
+    if (down > 1) return { name: 'conv2d_down', constants: {} };
+    if (Cin % 4) return { name: 'conv2d_ragged', constants: {} };
+    return this.choice.pick('conv2d', { KS, UP, FORMAT: format }, { M, N, K: KS * KS * Cin });
+  }
+
+  /**
+   * `rows` rows of the convolution of x become rows y0 and on of y. The first is that of row row0
+   * of x, enlarged.
+   */
+  #convolve(x, y, { constants, weight, bias, down, row0, y0, rows }) {
     const [H, W, Cin] = x.shape;
     const [, width, Cout] = y.shape;
     const rowCost = 2 * width * weight.count;
     const step = Math.max(1, Math.floor(this.dispatchCost / rowCost));
-    const { KS, UP, FORMAT: format } = constants;
-    const kernel = Cin % 4 ? { name: 'conv2d_ragged', constants: {} }
-      : this.choice.pick('conv2d', { KS, UP, FORMAT: format },
-        { M: rows * width, N: Cout, K: weight.count / Cout });
+    const kernel = this.#convolution(constants, { down, M: rows * width, N: Cout, Cin });
     for (let done = 0; done < rows; done += step) {
       const count = Math.min(step, rows - done);
       this.dispatch(kernel.name, {
         constants: { ...constants, ...kernel.constants },
-        dims: { H, W, Cin, Cout, row0: row0 + done, rows: count, y0: y0 + done },
+        dims: { H, W, Cin, Cout, row0: row0 + down * done, rows: count, y0: y0 + done },
         tensors: [x, weight.data, bias, y], cost: count * rowCost,
       });
     }
@@ -219,8 +245,8 @@ export class PictureOps extends Recorder {
 }
 
 /** The first row of its input that row `row` of a branch's output is made of. */
-function firstRow({ halo, up }, row) {
-  return Math.max(0, Math.floor((row - halo) / up));
+function firstRow({ above, up, down }, row) {
+  return Math.max(0, Math.floor((down * row - above) / up));
 }
 
 /** The largest divisor of n that is not above `most`. */

@@ -124,6 +124,24 @@ const convCase = (Cin) => (o) => {
     start, expected };
 };
 
+/** Of a 4 x 6 picture. */
+function convDownCase(o) {
+  const [H, W, Cin, Cout] = [4, 6, 4, 6];
+  const x = wave(H * W * Cin, 0);
+  const w = stored(Cout * 9 * Cin, o.FORMAT, 1);
+  const bias = wave(Cout, 2);
+  const expected = table(H * W / 4 * Cout, (i) => {
+    const [row, column, c] = [Math.floor(i / Cout / 3), Math.floor(i / Cout) % 3, i % Cout];
+    return bias[c] + sum(9 * Cin, (t) => {
+      const y = 2 * row + Math.floor(t / Cin / 3);
+      const xx = 2 * column + Math.floor(t / Cin) % 3;
+      return y < H && xx < W ? w.at(c * 9 * Cin + t) * x[(y * W + xx) * Cin + t % Cin] : 0;
+    });
+  });
+  return { dims: { H, W, Cin, Cout, row0: 0, rows: 2, y0: 0 }, reads: [x, w.words, bias],
+    start: zeros(expected.length), expected };
+}
+
 /** Mean and variance of a list. */
 function moments(values) {
   const mean = sum(values.length, (i) => values[i]) / values.length;
@@ -221,6 +239,7 @@ export const CASES = {
   conv2d: convCase(4),
   conv2d_tiled: convCase(4),
   conv2d_ragged: convCase(3),
+  conv2d_down: convDownCase,
   layer_norm_modulate: layerNormCase,
   rms_norm: rmsNormCase,
   rms_norm_rope: rmsNormRopeCase,
@@ -257,6 +276,17 @@ export const CASES = {
       const channel = 4 * c + 2 * (row % 2) + column % 2;
       const token = (row >> 1) * w + (column >> 1);
       return tokens[token * 4 * C + channel] * std[channel] + mean[channel];
+    });
+  },
+  patchify() {
+    const [h, w, C, Cz] = [2, 3, 4, 5];
+    const [z, mean] = [wave(4 * h * w * Cz, 0), wave(4 * C, 1)];
+    const deviation = table(4 * C, (i) => 1 + i / 8);
+    return elementwise([z, mean, deviation], zeros(h * w * 4 * C), { h, w, C, Cz }, (_, i) => {
+      const [token, c4] = [Math.floor(i / (4 * C)), i % (4 * C)];
+      const row = 2 * Math.floor(token / w) + (c4 >> 1) % 2;
+      const column = 2 * (token % w) + c4 % 2;
+      return (z[(row * 2 * w + column) * Cz + (c4 >> 2)] - mean[c4]) / deviation[c4];
     });
   },
   to_rgba() {

@@ -1,8 +1,8 @@
 /**
  * The FLUX.2 denoiser: velocity of a noisy latent picture, given text.
- * Reference: diffusers' Flux2Transformer2DModel. S text and L image tokens share one buffer
- * x [S + L, D], text first; D width, H heads of width Dh, F MLP width, C latent channels of a
- * token.
+ * Reference: diffusers' Flux2Transformer2DModel. S text and I image tokens share one buffer
+ * x [S + I, D], text first; of the I image tokens the first L are the picture's, the others those
+ * of reference images. D width, H heads of width Dh, F MLP width, C latent channels of a token.
  */
 
 /**
@@ -14,6 +14,9 @@ const MLP = { shift: 3, scale: 4, gate: 5 };
 
 /** How the names of tensors begin that come block by block where the weights are streamed. */
 export const LAYERS = ['transformer_blocks.', 'single_transformer_blocks.'];
+
+/** Between one image and the next, the picture being the first, along the axis t. */
+const REFERENCE_DISTANCE = 10;
 
 /** norm_out's linear gives scale before shift. */
 const FINAL = { scale: 0, shift: 1 };
@@ -39,21 +42,25 @@ export class Flux2 {
   /**
    * What stays the same over the steps of one picture.
    * @param {import('../engine/memory.js').Tensor[]} taps encoder rows, a [S, Dt] each
-   * @param {{ height: number, width: number }} grid of image tokens
+   * @param {{ height: number, width: number }} grid of the picture's tokens
+   * @param {{ tokens: import('../engine/memory.js').Tensor, height: number,
+   *   width: number }[]} references of reference images, [height * width, C] each
    */
-  prepare(taps, grid) {
+  prepare(taps, grid, references = []) {
     const g = this.#g;
     const embedder = this.#weights.get('context_embedder');                     // [D, taps * Dt]
     const [S, Dt] = taps[0].shape;
-    const L = grid.height * grid.width;
+    const [L, ...others] = [grid, ...references].map(({ height, width }) => height * width);
+    const I = others.reduce((sum, count) => sum + count, L);
     const text = g.empty([S, this.#width], 'context');
     taps.forEach((tap, i) => {
       g.linear(tap, embedder, { columns: [i * Dt, Dt], into: text, add: i > 0 });
     });
-    const x = g.empty([S + L, this.#width], 'tokens');
+    const x = g.empty([S + I, this.#width], 'tokens');
     const Dh = this.#config.attention_head_dim;
-    const angles = g.upload(rotaryAngles(S, grid, this.#config), [S + L, Dh / 2, 2], 'angles');
-    return { text, x, angles, S, L };
+    const positions = rotaryAngles(S, [grid, ...references], this.#config);
+    const angles = g.upload(positions, [S + I, Dh / 2, 2], 'angles');
+    return { text, x, angles, references: references.map(({ tokens }) => tokens), S, L, I };
   }
 
   /**
@@ -66,16 +73,21 @@ export class Flux2 {
    * @returns {Promise<import('../engine/memory.js').Tensor>} velocity [L, C], its last ops
    *   recorded, not yet run
    */
-  async velocity(latents, modulations, { text, x, angles, S, L }, { signal, observe }) {
+  async velocity(latents, modulations, state, { signal, observe }) {
+    const { text, x, angles, references, S, L, I } = state;
     const g = this.#g;
     const { num_layers: doubles, num_single_layers: singles, eps } = this.#config;
     const w = (name) => this.#weights.get(name);
     const image = x.rows(S, L);
     g.clone(text, x.rows(0, S));
-    g.linear(latents, w('x_embedder'), { into: image });
+    let row = S;
+    for (const tokens of [latents, ...references]) {
+      g.linear(tokens, w('x_embedder'), { into: x.rows(row, tokens.shape[0]) });
+      row += tokens.shape[0];
+    }
     const [modImage, modText, modSingle, modFinal] = modulations;
     await this.#weights.layers(blocks('transformer_blocks', doubles), (i) => {
-      this.#doubleBlock(i, { x, angles, S, L, modImage, modText });
+      this.#doubleBlock(i, { x, angles, S, I, modImage, modText });
       return observe(`double.${i}`, x.shape, x);
     }, { signal });
     await g.drain({ signal }); // buffers as long as one stream have no use from here on
@@ -89,18 +101,18 @@ export class Flux2 {
   }
 
   /** In place on x: attention over both streams with weights of their own, then their MLPs. */
-  #doubleBlock(i, { x, angles, S, L, modImage, modText }) {
+  #doubleBlock(i, { x, angles, S, I, modImage, modText }) {
     const g = this.#g;
     const { eps, mlp_hidden: F } = this.#config;
     const w = (name) => this.#weights.get(`transformer_blocks.${i}.${name}`);
     const streams = [
       { rows: [0, S], mod: modText, q: 'add_q_proj', k: 'add_k_proj', v: 'add_v_proj',
         normQ: 'norm_added_q', normK: 'norm_added_k', out: 'to_add_out', mlp: 'ff_context' },
-      { rows: [S, L], mod: modImage, q: 'to_q', k: 'to_k', v: 'to_v',
+      { rows: [S, I], mod: modImage, q: 'to_q', k: 'to_k', v: 'to_v',
         normQ: 'norm_q', normK: 'norm_k', out: 'to_out.0', mlp: 'ff' },
     ];
     g.scope(() => {
-      const [q, k, v] = ['q', 'k', 'v'].map((name) => g.empty(x.shape, name));  // [S + L, D]
+      const [q, k, v] = ['q', 'k', 'v'].map((name) => g.empty(x.shape, name));  // [S + I, D]
       for (const stream of streams) {
         g.scope(() => {
           const h = g.layerNormModulate(x.rows(...stream.rows), stream.mod, ATTENTION, eps);
@@ -112,7 +124,7 @@ export class Flux2 {
           g.linear(h, w(`attn.${stream.v}`), { into: v.rows(...stream.rows) });
         });
       }
-      const a = this.#attend(q, k, v);                                          // [S + L, D]
+      const a = this.#attend(q, k, v);                                          // [S + I, D]
       for (const { rows, mod, out } of streams) {
         g.linear(a.rows(...rows), w(`attn.${out}`),
           { into: x.rows(...rows), gate: [mod, ATTENTION.gate] });
@@ -161,7 +173,7 @@ export class Flux2 {
     return y;
   }
 
-  /** Attention over q, k and v [S + L, D], which are released. */
+  /** Attention over q, k and v [S + I, D], which are released. */
   #attend(q, k, v) {
     const g = this.#g;
     const a = g.attention(q, k, v, { headWidth: this.#config.attention_head_dim });
@@ -176,14 +188,15 @@ function blocks(kind, count) {
 }
 
 /**
- * (cos, sin) for every token and frequency: positions (0, 0, 0, l) for text, (0, y, x, 0) for image
- * tokens, each axis with its own share of the head's pairs.
- * @returns {Float32Array} [S + L, Dh / 2, 2]
+ * (cos, sin) for every token and frequency: positions (0, 0, 0, l) for text, (10 n, y, x, 0) for
+ * the tokens of grid n, each axis with its own share of the head's pairs.
+ * @returns {Float32Array} [S + I, Dh / 2, 2]
  */
-function rotaryAngles(S, { height, width }, { axes_dims_rope: axes, rope_theta: theta }) {
+function rotaryAngles(S, grids, { axes_dims_rope: axes, rope_theta: theta }) {
   const frequencies = axes.map((dims) => Array.from({ length: dims / 2 },
     (_, i) => theta ** (-2 * i / dims)));
-  const angles = new Float32Array((S + height * width) * 2 * frequencies.flat().length);
+  const I = grids.reduce((sum, { height, width }) => sum + height * width, 0);
+  const angles = new Float32Array((S + I) * 2 * frequencies.flat().length);
   let at = 0;
   const put = (position) => frequencies.forEach((axis, n) => axis.forEach((frequency) => {
     const angle = position[n] * frequency;
@@ -191,6 +204,10 @@ function rotaryAngles(S, { height, width }, { axes_dims_rope: axes, rope_theta: 
     angles[at++] = Math.sin(angle);
   }));
   for (let l = 0; l < S; l++) put([0, 0, 0, l]);
-  for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) put([0, y, x, 0]);
+  grids.forEach(({ height, width }, n) => {
+    for (let y = 0; y < height; y++) {
+      for (let x = 0; x < width; x++) put([REFERENCE_DISTANCE * n, y, x, 0]);
+    }
+  });
   return angles;
 }

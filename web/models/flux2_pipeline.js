@@ -8,20 +8,24 @@ import { modulate, modulationTensors } from './modulations.js';
 import { noiseTokens } from './noise.js';
 import { previewOf } from './preview.js';
 import { encodeText, LAYERS } from './qwen3.js';
+import { encodeReferences, imageTensors } from './references.js';
 import { schedule, timestepOf } from './schedule.js';
 
 /** Its rows are looked up on the CPU. */
 const EMBEDDINGS = 'text_encoder.embed_tokens.weight';
 
 /** Tensors that no stage loads: what is read by the row, and what one pass uses up. */
-export function apartTensors({ components: { transformer: { folding } } }) {
-  return [EMBEDDINGS, ...folding.projections, ...folding.tables];
+export function apartTensors(manifest) {
+  const { folding } = manifest.components.transformer;
+  return [EMBEDDINGS, ...folding.projections, ...folding.tables, ...imageTensors(manifest)];
 }
 
 /** Tensors that this picture needs and others may not: they may not have been fetched. */
 export function requestTensors(manifest, request) {
   const { folding } = manifest.components.transformer;
-  return modulationTensors(folding, imageTokens(manifest, request), request.steps);
+  const { steps, images = [] } = request;
+  return [...modulationTensors(folding, imageTokens(manifest, request), steps),
+    ...(images.length ? imageTensors(manifest) : [])];
 }
 
 /**
@@ -32,8 +36,8 @@ export function requestTensors(manifest, request) {
  * @param {import('../loader/tensors.js').TensorFiles} parts.files
  * @param {object} parts.manifest
  * @param {{ ids: Int32Array, count: number }} tokens ids [S], padding from `count` on
- * @param {{ seed: number, width: number, height: number, steps: number }} request pixels; checked
- *   by the caller
+ * @param {{ seed: number, width: number, height: number, steps: number,
+ *   images?: import('./reference_image.js').Image[] }} request pixels; checked by the caller
  * @param {{ signal?: AbortSignal, onProgress: Function, observe: Function, onPreview?: Function }}
  *   hooks `observe(name, shape, tensorOrArray)` sees every stage's result
  * @returns {Promise<{ rgba: Uint8ClampedArray, timings: object }>}
@@ -45,10 +49,8 @@ export async function draw({ g, stages, files, manifest }, tokens, request, hook
     .map((name) => components[name].config);
   const grid = { height: request.height / patch, width: request.width / patch };
   const [L, C] = [imageTokens(manifest, request), transformer.in_channels];
-  const { steps } = request;
+  const { steps, images = [] } = request;
   const clock = stopwatch();
-  const running = (name) => files.floats(`autoencoder.bn.running_${name}`);
-  const [mean, variance] = await Promise.all(['mean', 'var'].map(running)); // of the latents
 
   // 1 prompt -> encoder rows, a [S, Dt] per tap
   onProgress({ stage: 'encode', step: 0, steps });
@@ -60,13 +62,19 @@ export async function draw({ g, stages, files, manifest }, tokens, request, hook
   await observe('encoder_rows', [rows[0].shape[0], taps.length * rows[0].width], rows);
   const encodeMs = clock();
 
-  // 2 noise -> latents [L, C]
+  // 2 reference images -> tokens [height * width, C] each
+  if (images.length) onProgress({ stage: 'reference', step: 0, steps });
+  const statistics = await latentStatistics(files);
+  const references = await encodeReferences({ g, stages, manifest }, images, statistics, hooks);
+  const referenceMs = clock();
+
+  // 3 noise -> latents [L, C]
   const noise = g.rehearsal ? new Float32Array(L * C)
     : noiseTokens(request.seed, { channels: C, ...grid });
   const latents = g.upload(noise, [L, C], 'latents');
   await observe('noise', [L, C], noise);
 
-  // 3 denoise
+  // 4 denoise
   const sigmas = schedule(steps, L, manifest.scheduler);                        // [steps + 1]
   await observe('sigmas', [steps + 1], sigmas);
   const { folding } = components.transformer;
@@ -76,7 +84,7 @@ export async function draw({ g, stages, files, manifest }, tokens, request, hook
   const streaming = { signal, layers: BLOCKS, repeated: true };
   await stages.use('transformer', streaming, async (weights) => {
     const denoiser = new Flux2(g, weights, transformer);
-    const state = denoiser.prepare(rows, grid);
+    const state = denoiser.prepare(rows, grid, references);
     g.release(...rows);
     await g.drain({ signal }); // every step finds the same, an empty pool
     for (let step = 0; step < (g.rehearsal ? 1 : steps); step++) {
@@ -87,29 +95,38 @@ export async function draw({ g, stages, files, manifest }, tokens, request, hook
       await observe(`velocity.${step}`, [L, C], velocity);
       g.addScaled(latents, velocity, Math.fround(sigmas[step + 1] - sigmas[step]));
       if (onPreview && preview) {
-        const [now, v] = [await g.read(latents, { signal }), await g.read(velocity, { signal })]
-          .map((bytes) => new Float32Array(bytes));
-        onPreview({ step, steps, ...previewOf({ latents: now, velocity: v, sigma: sigmas[step + 1] },
-          grid, { mean, variance, eps: autoencoder.batch_norm_eps }, preview) });
+        const read = async (tensor) => new Float32Array(await g.read(tensor, { signal }));
+        const drawn = { latents: await read(latents), velocity: await read(velocity),
+          sigma: sigmas[step + 1] };
+        const norm = { ...statistics, eps: autoencoder.batch_norm_eps };
+        onPreview({ step, steps, ...previewOf(drawn, grid, norm, preview) });
       }
       g.release(velocity);
       await g.drain({ signal });
       stepMs.push(clock());
     }
-    g.release(state.text, state.x, state.angles, ...modulations.tensors);
+    g.release(state.text, state.x, state.angles, ...state.references, ...modulations.tensors);
   });
   await observe('latents', [L, C], latents);
 
-  // 4 decode
+  // 5 decode
   onProgress({ stage: 'decode', step: steps, steps });
   await g.drain({ signal });
   const rgba = await stages.use('autoencoder', { signal }, async (weights) => {
     const picture = await decode(g, weights, autoencoder, latents,
-      { ...grid, mean, variance, signal });
+      { ...grid, ...statistics, signal });
     await observe('decoded', [request.height, request.width, 3], picture);
     return g.read(g.toRgba(picture), { signal });
   });
-  return { rgba: new Uint8ClampedArray(rgba), timings: { encodeMs, stepMs, decodeMs: clock() } };
+  return { rgba: new Uint8ClampedArray(rgba),
+    timings: { encodeMs, referenceMs, stepMs, decodeMs: clock() } };
+}
+
+/** The running statistics of the autoencoder's batch norm, [C] each. */
+async function latentStatistics(files) {
+  const [mean, variance] = await Promise.all(['mean', 'var']
+    .map((name) => files.floats(`autoencoder.bn.running_${name}`)));
+  return { mean, variance };
 }
 
 function imageTokens({ patch }, { width, height }) {

@@ -1,9 +1,11 @@
 /**
- * The decoder of AutoencoderKLFlux2: batch-normalised latents to pixels, channels last.
- * Reference: diffusers' autoencoder_kl_flux2.py and vae.py (Decoder).
+ * AutoencoderKLFlux2: batch-normalised latents to pixels and back, channels last.
+ * Reference: diffusers' autoencoder_kl_flux2.py and vae.py (Decoder, Encoder).
  */
+import { KlBlocks } from './kl_blocks.js';
 
-const EPS = 1e-6; // of every group norm in diffusers' decoder
+/** How the names of tensors begin, after the component's, that only encoding needs. */
+export const ENCODER = ['encoder.', 'quant_conv.'];
 
 /**
  * @param {import('../engine/ops.js').Ops} g
@@ -17,64 +19,74 @@ const EPS = 1e-6; // of every group norm in diffusers' decoder
  *   recorded, not yet run
  */
 export async function decode(g, weights, config, tokens, picture) {
-  const { height, width, mean, variance, signal } = picture;
-  const {
-    block_out_channels: channels, layers_per_block: layers, norm_num_groups: groups,
-  } = config;
-  const conv = (name, options) => ({ weight: weights.get(`${name}.weight`),
-    bias: weights.vector(`${name}.bias`), ...options });
-  const norm = (name, silu = true) => ({ weight: weights.vector(`${name}.weight`),
-    bias: weights.vector(`${name}.bias`), groups, eps: EPS, silu });
+  const { height, width, signal } = picture;
+  const { block_out_channels: channels, layers_per_block: layers } = config;
+  const blocks = new KlBlocks(g, weights, config);
+  const conv = (name, options) => blocks.conv(name, options);
   const last = true;
 
-  /**
-   * x + conv2(silu(norm2(conv1(silu(norm1(x)))))),
-   * x through a 1x1 convolution where the width changes. x is gone afterwards.
-   */
-  const resnet = (x, name) => {
-    const conv1 = conv(`${name}.conv1`, { norm: norm(`${name}.norm1`) });
-    const [h, y] = weights.has(`${name}.conv_shortcut.weight`)
-      ? g.fork(x, [conv1, conv(`${name}.conv_shortcut`)]) : [g.conv2d(x, conv1), x];
-    const conv2 = conv(`${name}.conv2`, { norm: norm(`${name}.norm2`), into: y, add: true });
-    return g.conv2d(h, conv2, { last });
-  };
-
-  /**
-   * In place: one attention head as wide as the picture has channels, over all pixels. Queries,
-   * keys and values are whole: at 2048 x 2048 a latent of 512 channels is what every device binds.
-   */
-  const attention = (x, name) => g.scope(() => {
-    const [H, W, C] = x.shape;
-    const h = g.groupNorm(x, norm(`${name}.group_norm`, false));
-    const pixels = (part) => {
-      const y = g.empty([H, W, C], part);
-      g.conv2d(h, conv(`${name}.${part}`, { into: y }));
-      return y.reshape(H * W, C);
-    };
-    const a = g.attention(pixels('to_q'), pixels('to_k'), pixels('to_v'), { headWidth: C });
-    g.conv2d(a.reshape(H, W, C), conv(`${name}.to_out.0`, { into: x, add: true }));
-  });
-
-  const std = variance.map((v) => Math.sqrt(v + config.batch_norm_eps));
-  let x = g.scope(() => g.unpatchify(tokens, {
-    height, width, mean: g.upload(mean, [mean.length], 'latent mean'),
-    std: g.upload(std, [std.length], 'latent std'),
-  }));
+  let x = g.scope(() => g.unpatchify(tokens, { height, width, ...statistics(g, config, picture) }));
   if (config.use_post_quant_conv) x = g.conv2d(x, conv('post_quant_conv'), { last });
   x = g.conv2d(x, conv('decoder.conv_in'), { last });
-  x = resnet(x, 'decoder.mid_block.resnets.0');
-  if (config.mid_block_add_attention) attention(x, 'decoder.mid_block.attentions.0');
-  x = resnet(x, 'decoder.mid_block.resnets.1');
+  x = blocks.middle(x, 'decoder');
   for (const i of channels.keys()) {
     const block = `decoder.up_blocks.${i}`;
-    for (let j = 0; j <= layers; j++) x = resnet(x, `${block}.resnets.${j}`);
+    for (let j = 0; j <= layers; j++) x = blocks.resnet(x, `${block}.resnets.${j}`);
     await g.drain({ signal });
     if (i === channels.length - 1) break;
     x = g.conv2d(x, conv(`${block}.upsamplers.0.conv`, { up: 2 }), { last });
   }
   const [H, W] = x.shape;
   const pixels = g.empty([H, W, 3], 'pixels');
-  const out = conv('decoder.conv_out', { norm: norm('decoder.conv_norm_out'), into: pixels });
-  g.conv2d(x, out, { last });
+  const norm = blocks.norm('decoder.conv_norm_out');
+  g.conv2d(x, conv('decoder.conv_out', { norm, into: pixels }), { last });
   return pixels;
+}
+
+/**
+ * The encoder half: the mean of the latents' distribution, normalised.
+ * @param {import('../engine/ops.js').Ops} g
+ * @param {import('../engine/weights.js').Weights} weights
+ * @param {object} config the manifest's autoencoder configuration, with `encoder`
+ * @param {import('../engine/memory.js').Tensor} pixels [H, W, 3] in -1..1; released
+ * @param {{ mean: Float32Array, variance: Float32Array, signal?: AbortSignal }} picture as `decode`
+ *   takes it
+ * @returns {Promise<import('../engine/memory.js').Tensor>} tokens [height * width, 4 C], its last
+ *   ops recorded, not yet run
+ */
+export async function encode(g, weights, config, pixels, picture) {
+  const { layers_per_block: layers, latent_channels: C } = config;
+  const { block_out_channels: channels, use_quant_conv: quantConv } = config.encoder;
+  const blocks = new KlBlocks(g, weights, config);
+  const conv = (name, options) => blocks.conv(name, options);
+  const last = true;
+  let x = g.conv2d(pixels, conv('encoder.conv_in'), { last });
+  for (const i of channels.keys()) {
+    const block = `encoder.down_blocks.${i}`;
+    for (let j = 0; j < layers; j++) x = blocks.resnet(x, `${block}.resnets.${j}`);
+    await g.drain({ signal: picture.signal });
+    if (i === channels.length - 1) break;
+    x = g.conv2d(x, conv(`${block}.downsamplers.0.conv`, { down: 2 }), { last });
+  }
+  x = blocks.middle(x, 'encoder');
+  const [H, W] = x.shape;
+  const moments = () => g.empty([H, W, 2 * C], 'moments'); // means, then logarithms of variances
+  let z = moments();
+  const norm = blocks.norm('encoder.conv_norm_out');
+  g.conv2d(x, conv('encoder.conv_out', { norm, into: z }), { last });
+  if (quantConv) {
+    const into = moments();
+    g.conv2d(z, conv('quant_conv', { into }), { last });
+    z = into;
+  }
+  const tokens = g.scope(() => g.patchify(z, statistics(g, config, picture)));
+  g.release(z);
+  return tokens;
+}
+
+/** The batch norm's mean and deviation, on the GPU: [4 C] each. */
+function statistics(g, { batch_norm_eps: eps }, { mean, variance }) {
+  const std = variance.map((v) => Math.sqrt(v + eps));
+  return { mean: g.upload(mean, [mean.length], 'latent mean'),
+    std: g.upload(std, [std.length], 'latent std') };
 }

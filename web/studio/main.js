@@ -8,6 +8,7 @@ import { startGallery } from './gallery/main.js';
 import { listenToImages } from './images.js';
 import { deleteModel, keepStored, load, loadAsked, loadCancelled, loadProgress, loadSays,
   pauseOrResume } from './load.js';
+import { keepShell } from './offline.js';
 import { savePng } from './picture.js';
 import { UNASKED_BYTES, fail, follow, set, state } from './state.js';
 import { deleteQuestion, say, unfinishedText } from './strings.js';
@@ -56,6 +57,7 @@ const workerSays = {
   loaded(message) {
     loadSays.loaded(message);
     drawIfAsked();
+    keepShell();
   },
 
   cancelled(message) {

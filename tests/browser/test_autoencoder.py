@@ -1,4 +1,5 @@
-"""The decoder in strips: the same picture as in one piece, in no buffer larger than is allowed."""
+"""Both halves of the autoencoder in strips: the same as in one piece, in no buffer larger than is
+allowed."""
 
 import base64
 import json
@@ -7,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKLFlux2
+from diffusers import AutoencoderKLFlux2, Flux2KleinPipeline
 
 from tests.browser.library import Library
 from tests.checkpoints import make_checkpoint
@@ -32,14 +33,17 @@ async (url) => {
   const { Ops } = await load('engine/ops.js');
   const { Weights } = await load('engine/weights.js');
   const { TensorFiles } = await load('loader/tensors.js');
-  const { decode } = await load('models/kl.js');
+  const halves = await load('models/kl.js');
   const never = { check() {}, lost: new Promise(() => {}) };
   const device = await (await navigator.gpu.requestAdapter()).requestDevice();
   const shards = new Map();
 
-  /** Decodes latents, or rehearses it without them. */
-  globalThis.decodePicture = async ({ manifest, height, width, latents, limit }) => {
-    const gpu = latents ? device : null;
+  /**
+   * Decodes latents or encodes pixels, or rehearses it without them.
+   * half is 'decode' or 'encode', shape that of the input.
+   */
+  globalThis.passHalf = async ({ half, manifest, height, width, shape, input, limit }) => {
+    const gpu = input ? device : null;
     const kernels = new Kernels(gpu, new URL('wgsl/', url));
     await kernels.load(KERNELS);
     const allocator = new Allocator(gpu, limit);
@@ -59,18 +63,16 @@ async (url) => {
     const g = new Ops({ device: gpu, kernels, allocator, watch: never });
     const [mean, variance] = await Promise.all(['mean', 'var']
       .map((name) => files.floats(`autoencoder.bn.running_${name}`)));
-    const C = mean.length;
-    const values = latents && new Float32Array(Uint8Array.fromBase64(latents).buffer);
-    const tokens = gpu ? g.upload(values, [height * width, C], 'latents')
-      : g.empty([height * width, C], 'latents');
+    const values = input && new Float32Array(Uint8Array.fromBase64(input).buffer);
+    const given = gpu ? g.upload(values, shape, 'input') : g.empty(shape, 'input');
     const weights = await new Weights(g, files, 'autoencoder').load();
     const { config } = manifest.components.autoencoder;
-    const picture = await decode(g, weights, config, tokens, { height, width, mean, variance });
-    const data = new Uint8Array(await g.read(picture));
+    const made = await halves[half](g, weights, config, given, { height, width, mean, variance });
+    const data = new Uint8Array(await g.read(made));
     const { peakBytes } = allocator;
     weights.free();
     g.reset();
-    return { peakBytes, largest, leaked: allocator.liveBytes, shape: picture.shape,
+    return { peakBytes, largest, leaked: allocator.liveBytes, shape: made.shape,
       data: gpu ? data.toBase64() : '' };
   };
 }
@@ -85,7 +87,7 @@ def model(tmp_path_factory, site):
     def make(shape):
         if shape not in made:
             folder = make_checkpoint(tmp_path_factory.mktemp("checkpoint") / shape, shape)
-            dist = site(folder)
+            dist = site(folder, with_image_input=True)
             manifest = json.loads((dist / "model" / "manifest.json").read_text(encoding="utf-8"))
             made[shape] = folder, dist, manifest
         return made[shape]
@@ -94,78 +96,96 @@ def model(tmp_path_factory, site):
 
 
 @pytest.fixture
-def decoder(server, browser):
-    """decoder(dist, **call) -> the outcome, `picture` f32 [H, W, 3] of it"""
+def passed(server, browser):
+    """passed(half, dist, input, limit, ...) -> the outcome; `made`, f32, is its result.
+
+    input is an array, or for a rehearsal only its shape; height and width are in tokens."""
     with_page = []
 
-    def decode(dist, **call):
+    def run(half, dist, manifest, height, width, input, limit):
         if not with_page:
             url = server(dist)
             with_page.append(Library(browser, url))
             with_page[0].page.evaluate(SETUP, url)
-        outcome = with_page[0].page.evaluate("(call) => decodePicture(call)", call)
-        if call.get("latents"):
+        real = isinstance(input, np.ndarray)
+        call = {"half": half, "manifest": manifest, "height": height, "width": width,
+                "limit": limit, "shape": input.shape if real else input,
+                "input": base64.b64encode(input.tobytes()).decode() if real else None}
+        outcome = with_page[0].page.evaluate("(call) => passHalf(call)", call)
+        if real:
             data = np.frombuffer(base64.b64decode(outcome["data"]), "<f4")
-            outcome["picture"] = data.reshape(outcome["shape"])
+            outcome["made"] = data.reshape(outcome["shape"])
         assert outcome["leaked"] == 0
         assert not with_page[0].complaints
         return outcome
 
-    yield decode
+    yield run
     for library in with_page:
         library.context.close()
 
 
+@pytest.mark.parametrize("half", ["decode", "encode"])
 @pytest.mark.parametrize("case", CASES)
-def test_strips_make_the_same_picture(case, model, decoder):
+def test_strips_make_the_same(case, half, model, passed):
     shape, height, width, limit = CASES[case]
     folder, dist, manifest = model(shape)
     autoencoder = load_autoencoder(folder / "vae")
-    channels = 4 * autoencoder.config.latent_channels
-    latents = np.random.default_rng(1).standard_normal((height * width, channels), np.float32)
+    patch = manifest["patch"]
+    tokens = (height * width, 4 * autoencoder.config.latent_channels)
+    pixels = (patch * height, patch * width, 3)
+    given = np.random.default_rng(1).standard_normal(tokens if half == "decode" else pixels,
+                                                     np.float32)
     call = {"manifest": manifest, "height": height, "width": width}
-    drawing = call | {"latents": base64.b64encode(latents.tobytes()).decode()}
 
-    whole = decoder(dist, limit=BINDING, **drawing)
-    strips = decoder(dist, limit=limit, **drawing)
+    whole = passed(half, dist, input=given, limit=BINDING, **call)
+    strips = passed(half, dist, input=given, limit=limit, **call)
     assert strips["largest"] <= limit < whole["largest"]
-    assert psnr(strips["picture"], whole["picture"]) >= 120
-    assert psnr(strips["picture"], decoded(autoencoder, latents, height, width)) >= 90
-    planned = decoder(dist, limit=limit, **call)
+    assert psnr(strips["made"], whole["made"]) >= 120
+    want = (decoded(autoencoder, given, height, width) if half == "decode"
+            else encoded(autoencoder, given))
+    assert psnr(strips["made"], want) >= 90
+    planned = passed(half, dist, input=given.shape, limit=limit, **call)
     assert planned["peakBytes"] == strips["peakBytes"]
     assert planned["largest"] == strips["largest"]
 
 
-@pytest.mark.parametrize(("width", "height", "most"), [
-    (512, 512, 0.6e9), (768, 768, 1.0e9), (1024, 1024, 1.5e9), (1408, 704, 1.5e9),
-    (2032, 2032, 5e9), (2048, 2048, 5e9),
+@pytest.mark.parametrize(("half", "width", "height", "most"), [
+    ("decode", 512, 512, 0.6e9), ("decode", 768, 768, 1.0e9), ("decode", 1024, 1024, 1.5e9),
+    ("decode", 1408, 704, 1.5e9), ("decode", 2032, 2032, 5e9), ("decode", 2048, 2048, 5e9),
+    ("encode", 512, 512, 0.6e9), ("encode", 1024, 1024, 1.5e9), ("encode", 2896, 352, 1.5e9),
 ])  # fmt: skip
-def test_memory_at_the_size_of_flux2(width, height, most, model, decoder):
+def test_memory_at_the_size_of_flux2(half, width, height, most, model, passed):
     _, dist, _ = model("shallow")
-    planned = decoder(dist, manifest=flux2_manifest(), height=height // 16, width=width // 16,
-                      limit=BINDING)
-    assert planned["shape"] == [height, width, 3]
+    tokens, pixels = [height * width // 256, 128], [height, width, 3]
+    given, made = (tokens, pixels) if half == "decode" else (pixels, tokens)
+    planned = passed(half, dist, manifest=flux2_manifest(half), height=height // 16,
+                     width=width // 16, input=given, limit=BINDING)
+    print(f"{half} {width} x {height}: {planned['peakBytes']:,}")
+    assert planned["shape"] == made
     assert planned["largest"] <= BINDING
     assert planned["peakBytes"] <= most
 
 
-def flux2_manifest():
-    """What the exporter writes of the decoder of FLUX.2's autoencoder, without shards."""
+def flux2_manifest(half):
+    """What the exporter writes of one half of FLUX.2's autoencoder, without shards."""
     stages = len(FLUX2["block_out_channels"])
     with torch.device("meta"):
         autoencoder = AutoencoderKLFlux2(
             down_block_types=("DownEncoderBlock2D",) * stages,
             up_block_types=("UpDecoderBlock2D",) * stages, **FLUX2,
         )  # fmt: skip
+    kept = {"decode": ("decoder.", "post_quant_conv.", "bn.running"),
+            "encode": ("encoder.", "quant_conv.", "bn.running")}[half]  # fmt: skip
     tensors = {}
     for name, tensor in autoencoder.state_dict().items():
-        if not name.startswith(("decoder.", "post_quant_conv.", "bn.running")):
+        if not name.startswith(kept):
             continue
         shape = list(tensor.shape)
         shape = [shape[0], *shape[2:], shape[1]] if len(shape) == 4 else shape
         tensors[f"autoencoder.{name}"] = {
             "shape": shape, "storage": "bf16", "data": [[0, 0, 2 * math.prod(shape)]]}
     config = dict(autoencoder.config) | {"mid_block_add_attention": True}
+    config["encoder"] = {key: config[key] for key in ("block_out_channels", "use_quant_conv")}
     return {"tensors": tensors, "components": {"autoencoder": {"config": config}}}
 
 
@@ -178,6 +198,16 @@ def decoded(autoencoder, tokens, height, width):
     z = z.reshape(height, width, -1, 2, 2).permute(2, 0, 3, 1, 4)
     z = z.reshape(1, -1, 2 * height, 2 * width)
     return autoencoder.decode(z).sample[0].permute(1, 2, 0).numpy()
+
+
+@torch.no_grad()
+def encoded(autoencoder, pixels):
+    """diffusers' normalised tokens [h * w, 4C] of pixels f32 [H, W, 3]."""
+    norm = autoencoder.bn
+    deviation = torch.sqrt(norm.running_var + autoencoder.config.batch_norm_eps)
+    z = autoencoder.encode(torch.from_numpy(pixels).permute(2, 0, 1)[None]).latent_dist.mode()
+    z = Flux2KleinPipeline._patchify_latents(z)[0].flatten(1).T
+    return ((z - norm.running_mean) / deviation).numpy()
 
 
 def psnr(got, want):
