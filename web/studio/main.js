@@ -10,7 +10,7 @@ import { deleteModel, keepStored, load, loadAsked, loadCancelled, loadProgress, 
   pauseOrResume } from './load.js';
 import { keepShell } from './offline.js';
 import { savePng } from './picture.js';
-import { UNASKED_BYTES, fail, follow, set, state } from './state.js';
+import { UNASKED_BYTES, canDelete, fail, follow, set, state } from './state.js';
 import { deleteQuestion, say, unfinishedText } from './strings.js';
 import { findUnfinished, noteWork } from './unfinished.js';
 import { announce, render } from './view.js';
@@ -79,7 +79,7 @@ const workerSays = {
 
 /** Deleting gigabytes is asked once more. */
 function confirmDelete() {
-  if (byId('delete').ariaDisabled === 'true') return;
+  if (!canDelete(state)) return;
   write('confirm-text', deleteQuestion(state));
   byId('confirm').showModal();
 }
