@@ -1,7 +1,7 @@
 /** Drawing what the form says: one picture after another, never two at once. */
 
 import { send } from './client.js';
-import { load, loadAsked, cancelLoad, askNeeds } from './load.js';
+import { askNeeds, cancelLoad, loadAsked } from './load.js';
 import { encodePng } from './picture.js';
 import { readRequest, rollSeed } from './request.js';
 import { pushPrompt, prompts } from './settings.js';
@@ -31,7 +31,7 @@ export function draw() {
     const images = state.images.map(({ width, height, rgba }) => ({ width, height, rgba }));
     const first = { ...request, textTokens, ...(images.length ? { images } : {}) };
     set({ batch: { first, count, index: 0, stopped: false }, usedSeed: state.form.seed,
-      prompts: prompts(), drawNext: false });
+      prompts: prompts() });
     begin();
     document.getElementById('figure').scrollIntoView({ block: 'nearest' });
   }
@@ -103,6 +103,8 @@ export const drawCancelled = stand;
 
 /** What was asked for while the model was on its way. */
 export function drawIfAsked() {
-  if (state.drawNext) draw();
-  else askNeeds();
+  const { drawNext } = state;
+  set({ drawNext: false });
+  if (drawNext) draw();
+  askNeeds();
 }

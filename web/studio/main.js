@@ -10,7 +10,7 @@ import { deleteModel, keepStored, load, loadAsked, loadCancelled, loadProgress, 
   pauseOrResume } from './load.js';
 import { keepShell } from './offline.js';
 import { savePng } from './picture.js';
-import { UNASKED_BYTES, fail, follow, set, state } from './state.js';
+import { UNASKED_BYTES, canDelete, fail, follow, set, state } from './state.js';
 import { deleteQuestion, say, unfinishedText } from './strings.js';
 import { findUnfinished, noteWork } from './unfinished.js';
 import { announce, render } from './view.js';
@@ -68,9 +68,10 @@ const workerSays = {
   error(failure) {
     const broken = !HARMLESS.includes(failure.name);
     const error = { message: say.failed(failure), reload: broken };
-    const before = failure.job === 'generate' ? 'ready' : 'idle';
-    const loadedWith = failure.job === 'generate' ? state.loadedWith : null;
-    fail(error, { phase: broken ? 'lost' : before, drawNext: false, preview: null, loadedWith });
+    const drawing = failure.job === 'generate';
+    const before = drawing ? 'ready' : state.device?.ok ? 'idle' : 'unsupported';
+    fail(error, { phase: broken ? 'lost' : before, drawNext: false, preview: null,
+      loadedWith: drawing ? state.loadedWith : null });
   },
 };
 
@@ -78,7 +79,7 @@ const workerSays = {
 
 /** Deleting gigabytes is asked once more. */
 function confirmDelete() {
-  if (byId('delete').ariaDisabled === 'true') return;
+  if (!canDelete(state)) return;
   write('confirm-text', deleteQuestion(state));
   byId('confirm').showModal();
 }

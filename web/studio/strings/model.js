@@ -95,9 +95,9 @@ function featuresText({ features }) {
   return found.map((name) => names[name]).join(', ') || 'the standard ones';
 }
 
-function memoryText({ form: { width, height }, peaks, needs, options }) {
+function memoryText({ form: { width, height }, peaks, needs, options, info }) {
   const peak = needs?.peakBytes ?? (options.memory === 'auto' && peaks[`${width}x${height}`]);
-  if (!peak) return 'told once the model is loaded';
+  if (!peak) return info ? 'not known for this size' : 'told once the model is loaded';
   return `about ${bytes(peak)} for ${times(width, height)}`;
 }
 
