@@ -53,10 +53,10 @@ def write(out, beside, model, options, shard_bytes, places):
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(staging(out))
         apart = [stack.enter_context(staging(path)) for path in beside]
-        if not options.onnx_only:
-            write_site(folder, apart, model, options, shard_bytes, places)
         if options.onnx or options.onnx_only:
             write_onnx(folder / "onnx", model)
+        if not options.onnx_only:
+            write_site(folder, apart, model, options, shard_bytes, places)
         hosts.check(options.host, site.list_files(folder))
 
 
@@ -67,6 +67,8 @@ def write_site(folder, apart, model, options, shard_bytes, places):
     shards = apart[0] if apart else folder / "model"
     shards.mkdir(exist_ok=True)
     manifest = write_shards(shards, model, shard_bytes)
+    if options.onnx:
+        manifest |= onnx_entry(folder / "onnx")
     if apart:
         site.write_weights(apart[0], model, manifest, places)
     site.write_site(folder, model, manifest, places)
@@ -130,6 +132,14 @@ def write_onnx(folder, model):
 
     with progress(model, "writing ONNX") as done:
         write_bundle(folder, model, done)
+
+
+def onnx_entry(folder):
+    """What the manifest says of the graphs, if a page can draw from them."""
+    from export.onnx.page import page_entry
+
+    entry = page_entry(folder)
+    return {"onnx": entry} if entry else {}
 
 
 def progress(model, verb):

@@ -27,7 +27,7 @@ def write_site(folder, model, manifest, places):
     (folder / "wgsl").mkdir(exist_ok=True)
     for kernel in sorted((ROOT / "wgsl").glob("*.wgsl")):
         shutil.copyfile(kernel, folder / "wgsl" / kernel.name)
-    render_pages(ROOT / "web" / "pages", folder, page_values(model, places.weights_url))
+    render_pages(ROOT / "web" / "pages", folder, page_values(model, manifest, places.weights_url))
     (folder / "model").mkdir(exist_ok=True)
     own = {"weights_url": places.weights_url} if places.weights_url else {}
     write_model(folder / "model", model, manifest | own)
@@ -86,7 +86,8 @@ def copy_web(web, folder):
         shutil.copyfile(path, target)
 
 
-def page_values(model, weights_url):
+def page_values(model, manifest, weights_url):
+    onnx = manifest.get("onnx", {"shards": []})  # its runtime is WebAssembly
     return {
         "title": cards.title_of(model.name),
         "name": model.name,
@@ -102,7 +103,8 @@ def page_values(model, weights_url):
         "patch": model.patch,
         "modules": studio_modules(ROOT / "web"),
         "version": version(),
-        "policy": headers.policy(weights_url),
+        "onnx_bytes": sum(shard["bytes"] for shard in onnx["shards"]),
+        "policy": headers.policy(weights_url, wasm=bool(onnx["shards"])),
         "wasm_policy": headers.policy(weights_url, wasm=True),
     }
 

@@ -7,7 +7,7 @@
 Prints a table: for every row the engine's kernels and onnxruntime's, milliseconds, and how long the
 engine takes for each that onnxruntime takes, by its f32 kernel and by its fastest one (below 1: the
 engine is faster). Brings what it needs: the `test` and `bench` extras of pyproject.toml, and with
-npm the pinned onnxruntime-web into .bench/, which git ignores.
+npm the pinned onnxruntime-web into .npm/, which git ignores.
 """
 
 import argparse
@@ -47,12 +47,16 @@ def main(arguments):
     from export import environment
 
     environment.ensure(["-m", "tests.bench", *arguments], extras=("test", "bench"))
+    from export.errors import ExportError
     from tests.bench import page, table
 
     environ = os.environ | (LAVAPIPE if options.lavapipe_env else {})
     with tempfile.TemporaryDirectory() as folder:
         dist = page.build(options.model, Path(folder) / "dist")
-        results, complaints = page.run(dist, options, environ, None if options.alone else CACHE)
+        try:
+            results, complaints = page.run(dist, options, environ)
+        except ExportError as error:
+            environment.fail(f"{error}; or compare with nothing: python -m tests.bench --alone")
     print(table.format_results(results))
     for complaint in complaints:
         print(f"console: {complaint}", file=sys.stderr)

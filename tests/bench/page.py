@@ -12,8 +12,9 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from export import environment
+from export.onnx import web_runtime
 from export.serve import Handler
-from tests.bench import graphs, runtime
+from tests.bench import graphs
 from tests.conftest import launch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,11 +70,11 @@ def served(dist):
         httpd.server_close()
 
 
-def run(dist, options, environ, cache):
-    """The page's results and what the console said; onnxruntime-web is put into dist/ort from
-    `cache`, unless that is None."""
-    if cache:
-        runtime.copy_to(cache, dist / "ort")
+def run(dist, options, environ):
+    """The page's results and what the console said; onnxruntime-web is put into dist/ort unless the
+    engine is to be timed alone."""
+    if not options.alone:
+        web_runtime.copy_to(dist / "ort", web_runtime.BENCH_FILES)
     with served(dist) as url, sync_playwright() as playwright:
         browser = launch(playwright, path=options.chromium, env=environ)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
@@ -85,7 +86,7 @@ def run(dist, options, environ, cache):
         query = f"run&rows={','.join(options.rows)}&samples={options.samples}"
         if options.precisions:
             query += f"&precisions={','.join(options.precisions)}"
-        if cache:
+        if not options.alone:
             wanted = page.evaluate(WANTED_ROWS, options.rows)
             graphs.write(dist / "ort", wanted["rows"], "shader-f16" in wanted["features"])
             query += "&ort=./ort/"

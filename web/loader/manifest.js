@@ -78,3 +78,12 @@ function checkExtents(manifest, name, tensor) {
     }
   }
 }
+
+/** Bytes of all shards that a first picture needs. */
+export function firstBytes({ shards }) {
+  return sumBytes(shards.filter(({ onDemand }) => !onDemand));
+}
+
+export function sumBytes(shards) {
+  return shards.reduce((sum, { bytes }) => sum + bytes, 0);
+}

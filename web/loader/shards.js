@@ -26,7 +26,8 @@ const WEAKEST_FIRST = ['memory', 'cache', 'opfs'];
 
 /**
  * Looks up what is kept; downloads nothing.
- * @param {object[]} shards all of the manifest's: { file, bytes, sha256, onDemand? }
+ * @param {object[]} shards all of the manifest's: { file, bytes, sha256, onDemand?, path? }; where
+ *   there is a path, it is fetched from there
  * @param {URL} base folder of the files
  * @param {'auto' | 'opfs' | 'cache' | 'memory'} [storage]
  * @returns {Promise<ShardStore>}
@@ -166,7 +167,7 @@ export class ShardStore {
 
   /** Into the first storage that takes it; what one that fails has of it already, the next gets. */
   async #fetchOne(shard, job, progress) {
-    const url = new URL(shard.file, this.#base);
+    const url = new URL(shard.path ?? shard.file, this.#base);
     let counted = this.#parts.get(shard.file) ?? 0;
     const advance = (bytes) => {
       counted += bytes;

@@ -58,8 +58,9 @@ function busy(cause) {
 
 async function filter(manifestUrl) {
   if (manifestUrl === undefined) return () => true;
-  const { shards } = await fetchManifest(resolve(manifestUrl));
-  const names = new Set(shards.flatMap(({ file }) => [file, partOf(file)]));
+  const { shards, onnx } = await fetchManifest(resolve(manifestUrl));
+  const all = [...shards, ...(onnx?.shards ?? [])];
+  const names = new Set(all.flatMap(({ file }) => [file, partOf(file)]));
   return ({ name }) => names.has(name);
 }
 

@@ -1,6 +1,7 @@
 /** What may be asked of a pipeline; everything else is an InputError that says what may. */
 import { InputError } from '../engine/errors.js';
 
+export const MEMORY = ['auto', 'small'];
 export const TEXT_TOKENS = ['padded', 'trimmed'];
 export const MAX_STEPS = 50;
 
@@ -46,4 +47,13 @@ export function checkChoice(name, value, choices) {
     throw new InputError(`${name} is ${JSON.stringify(value)}, `
       + `expected one of ${choices.join(', ')}`);
   }
+}
+
+/**
+ * How much of a picture is done, not counting a download: a tenth for text and images, a seventh
+ * for the decoder, steps between.
+ */
+export function fractionOf({ stage, step, steps }) {
+  const denoise = 0.1 + 0.75 * step / steps;
+  return { download: 0, encode: 0, reference: 0.05, denoise, decode: 0.85 }[stage];
 }

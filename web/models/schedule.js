@@ -51,10 +51,12 @@ export function schedule(steps, tokens, config) {
   return sigmas;
 }
 
-/**
- * The time that the denoiser is told for a sigma:
- * diffusers hands over 1000 sigma / 1000, in float32.
- */
+/** What diffusers hands to its denoiser for a sigma: 1000 sigma / 1000, in float32. */
+export function handedOver(sigma) {
+  return f32(f32(1000 * sigma) / 1000);
+}
+
+/** The time that the denoiser makes of it. */
 export function timestepOf(sigma) {
-  return f32(f32(f32(1000 * sigma) / 1000) * 1000);
+  return f32(handedOver(sigma) * 1000);
 }

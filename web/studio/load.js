@@ -1,7 +1,7 @@
 /** Getting the model: what the visitor does about it, and what the worker says of it. */
 
 import { send } from './client.js';
-import { UNASKED_BYTES, canDelete, fail, isStale, set, state } from './state.js';
+import { UNASKED_BYTES, canDelete, fail, isStale, isUsable, set, state } from './state.js';
 import { inspectStorage, persistStorage } from './storage.js';
 import { say } from './strings.js';
 import { announce } from './view.js';
@@ -69,6 +69,8 @@ export const loadSays = {
   device({ device, stored }) {
     lookIntoStorage();
     if (device.ok) return set({ device, stored, phase: 'idle' });
+    const { onnxBytes } = state;
+    if (onnxBytes) return set({ device, stored, phase: 'idle', modelBytes: onnxBytes });
     const { reason: message, remedy } = device;
     return fail({ message, remedy }, { device, stored, phase: 'unsupported' });
   },
@@ -86,7 +88,7 @@ export const loadSays = {
 
   deleted({ stored }) {
     lookIntoStorage();
-    set({ stored, phase: state.device.ok ? 'idle' : 'unsupported', download: null });
+    set({ stored, phase: isUsable(state) ? 'idle' : 'unsupported', download: null });
     announce(say.deleted);
   },
 };

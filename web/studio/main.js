@@ -10,7 +10,7 @@ import { deleteModel, keepStored, load, loadAsked, loadCancelled, loadProgress, 
   pauseOrResume } from './load.js';
 import { keepShell } from './offline.js';
 import { savePng } from './picture.js';
-import { UNASKED_BYTES, canDelete, fail, follow, set, state } from './state.js';
+import { UNASKED_BYTES, canDelete, fail, follow, isUsable, set, state } from './state.js';
 import { deleteQuestion, say, unfinishedText } from './strings.js';
 import { findUnfinished, noteWork } from './unfinished.js';
 import { announce, render } from './view.js';
@@ -69,7 +69,7 @@ const workerSays = {
     const broken = !HARMLESS.includes(failure.name);
     const error = { message: say.failed(failure), reload: broken };
     const drawing = failure.job === 'generate';
-    const before = drawing ? 'ready' : state.device?.ok ? 'idle' : 'unsupported';
+    const before = drawing ? 'ready' : isUsable(state) ? 'idle' : 'unsupported';
     fail(error, { phase: broken ? 'lost' : before, drawNext: false, preview: null,
       loadedWith: drawing ? state.loadedWith : null });
   },

@@ -9,6 +9,7 @@ export const state = {
   phase: 'checking',
   name: document.body.dataset.name,
   modelBytes: Number(document.body.dataset.bytes),
+  onnxBytes: Number(document.body.dataset.onnx), // of the graphs that draw without WebGPU, or 0
   mostImages: Number(document.body.dataset.images), // that the model takes as reference
   form: { prompt: '', seed: '', width: '', height: '', steps: '', count: '' },
   seedLocked: false, // Generate draws the seed that is shown again, instead of a new one
@@ -60,6 +61,11 @@ export function set(patch) {
 /** The first error stays until the visitor acts. */
 export function fail(error, patch = {}) {
   set({ ...patch, error: state.error ?? error });
+}
+
+/** @returns {boolean} something here draws: the graphics card, or the processor */
+export function isUsable({ device, onnxBytes }) {
+  return Boolean(device?.ok || onnxBytes);
 }
 
 /** @returns {boolean} the loaded pipeline was loaded with other options than the form has now */

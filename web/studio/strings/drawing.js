@@ -62,7 +62,7 @@ export function timingRows({ timings, peakBytes }) {
     ['Steps', `${stepMs.length} × ${duration(mean)}`],
     ['Decode', duration(decodeMs)],
     ['Total', duration(totalMs)],
-    ['Peak GPU memory', bytes(peakBytes)],
+    ...(peakBytes ? [['Peak GPU memory', bytes(peakBytes)]] : []),
   ];
 }
 

@@ -7,6 +7,7 @@ const KEPT = 'It is downloaded once and kept on this device.';
 const NOT_KEPT = 'This browser refuses storage here, so it is downloaded at each visit.';
 const QUEUED = 'Your picture starts when the model is here.';
 const SLOW = 'This browser draws in software here, which is slow.';
+const NO_WEBGPU = 'Without WebGPU this browser draws on the processor, which is slow.';
 
 export const loadButton = (modelBytes) => `Load model (${bytes(modelBytes)})`;
 export const pauseButton = ({ phase }) => (phase === 'paused' ? 'Resume' : 'Pause');
@@ -26,11 +27,16 @@ export function hint({ phase, name, modelBytes, drawNext, device, storage }) {
     case 'idle': return `${name} is ${bytes(modelBytes)}. ${storage?.refused ? NOT_KEPT : KEPT}`;
     case 'loading': return drawNext ? QUEUED : 'The model is on its way.';
     case 'paused': return 'Paused. What is here already stays.';
-    case 'ready': return device.adapter.fallback ? `${INVITATION} ${SLOW}` : INVITATION;
+    case 'ready': return `${INVITATION} ${speedNote(device)}`.trim();
     case 'deleting': return 'Deleting the model…';
     case 'lost': return 'The drawing engine has stopped.';
     default: return '';
   }
+}
+
+function speedNote({ ok, adapter }) {
+  if (!ok) return NO_WEBGPU;
+  return adapter.fallback ? SLOW : '';
 }
 
 /** The text beside the model's bar. */
@@ -48,7 +54,7 @@ export function modelText({ phase, download, modelBytes }) {
 function downloadText(download) {
   if (!download) return 'Starting';
   if (download.phase === 'wait') return 'Waiting for another tab that loads it';
-  if (download.phase === 'check') return 'Checking the GPU';
+  if (download.phase === 'check') return 'Checking the device';
   const { retryInMs } = download;
   const next = retryInMs ? ` · trying again in ${roughly(retryInMs / 1000)}` : pace(download);
   return shareText(download) + next;

@@ -1,0 +1,73 @@
+"""Pictures from the ONNX graphs in the page, where the browser has no WebGPU."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.browser.library import Library, LibraryError
+from tests.reference import reference
+
+GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
+REQUEST = {"prompt": "a red maple bonsai in a round blue pot", "seed": 7, "width": 96, "height": 64,
+           "steps": 2}
+LEAST_PSNR = 45.0  # dB, of diffusers in float32
+
+
+@pytest.fixture(scope="module")
+def dist(site):
+    return site(GARDEN, onnx=True)
+
+
+@pytest.fixture(scope="module")
+def url(dist, server):
+    return server(dist)
+
+
+def test_library_draws_the_same_picture_and_stages(open_browser, url):
+    with Library(open_browser(flags=[]), url) as library:
+        info = library.load(storage="memory")
+        drawn = library.generate(tensors=True, **REQUEST)
+        again = library.generate(**REQUEST)
+        assert set(library.complaints) == {"No available adapters."}  # Chromium's own word
+        with pytest.raises(LibraryError, match="Reference images need WebGPU"):
+            library.generate(images=[np.zeros((64, 64, 3), np.uint8)], **REQUEST)
+        with pytest.raises(LibraryError, match="AbortError"):
+            library.generate(cancel_at={"stage": "denoise", "step": 1}, **REQUEST | {"steps": 50})
+        with pytest.raises(LibraryError, match="expected a multiple of 16"):
+            library.generate(**REQUEST | {"width": 50})
+        assert library.plan(width=64, height=64, steps=2) == {"peakBytes": 0}
+    assert info["engine"] == "onnxruntime" and info["device"]["architecture"] == "wasm"
+    assert np.array_equal(drawn["rgba"], again["rgba"])
+    want = reference(GARDEN, **REQUEST)
+    assert psnr(drawn["rgba"][..., :3], want["picture"]) >= LEAST_PSNR
+    for name in ("encoder_rows", "latents", "decoded"):
+        got = drawn["seen"][name]
+        assert relative(got.reshape(want[name].shape), want[name]) <= 1e-4, name
+    stages = [event["stage"] for event in drawn["progress"]]
+    assert stages == ["encode", "denoise", "denoise", "decode", "decode"]
+    assert drawn["progress"][-1]["fraction"] == 1 and len(drawn["timings"]["stepMs"]) == 2
+
+
+def test_both_engines_draw_one_picture(browser, url):
+    with Library(browser, url) as library:
+        assert library.load(storage="memory", engine="onnxruntime")["engine"] == "onnxruntime"
+        one = library.generate(**REQUEST)["rgba"]
+        assert library.load(storage="memory")["engine"] == "webgpu"
+        other = library.generate(**REQUEST)["rgba"]
+    assert psnr(one, other) >= LEAST_PSNR
+
+
+def test_a_site_without_graphs_says_so(browser, site, server):
+    with Library(browser, server(site(GARDEN))) as library:
+        with pytest.raises(LibraryError, match="build it with --onnx"):
+            library.load(engine="onnxruntime")
+
+
+def psnr(got, want):
+    error = np.square(got.astype(np.float64) - want).mean()
+    return 10 * np.log10(255**2 / error) if error else np.inf
+
+
+def relative(got, want):
+    return np.linalg.norm(got - want) / np.linalg.norm(want)

@@ -1,0 +1,85 @@
+/** The graphs in onnxruntime-web: opened when they run, kept when all fit the budget. */
+import { ModelError, UnsupportedError } from '../engine/errors.js';
+import { sumBytes } from '../loader/manifest.js';
+
+export class Sessions {
+  #onnx;
+  #store;
+  #ort;
+  #keep;
+  #open = new Map();
+
+  /**
+   * @param {object} onnx the manifest's: runtime, shards, and the graphs' files
+   * @param {import('../loader/shards.js').ShardStore} store with all of them
+   * @param {URL} base the manifest's folder
+   * @param {number} budget bytes of weights that may stay in memory between runs
+   * @throws {UnsupportedError} the browser does not run it
+   */
+  static async open(onnx, store, base, budget) {
+    try {
+      const ort = await import(new URL(onnx.module, base));
+      ort.env.wasm.wasmPaths = { wasm: new URL(onnx.wasm, base).href };
+      const isolated = globalThis.crossOriginIsolated;
+      ort.env.wasm.numThreads = isolated ? navigator.hardwareConcurrency : 1;
+      return new Sessions(onnx, store, ort, sumBytes(onnx.shards) <= budget);
+    } catch (cause) {
+      throw new UnsupportedError(`onnxruntime-web did not start: ${cause.message}. Reload the page, `
+        + 'or use a current browser.', { cause });
+    }
+  }
+
+  constructor(onnx, store, ort, keep) {
+    this.#onnx = onnx;
+    this.#store = store;
+    this.#ort = ort;
+    this.#keep = keep;
+  }
+
+  get threads() {
+    return this.#ort.env.wasm.numThreads;
+  }
+
+  /**
+   * @param {string} part a graph's folder
+   * @param {Record<string, { type: string, data: object, dims: number[] }>} feed by input
+   * @returns {Promise<{ type: string, data: object, dims: number[] }>} the one output
+   */
+  async run(part, feed) {
+    const session = await this.#session(part);
+    const inputs = Object.fromEntries(Object.entries(feed).map(([name, { type, data, dims }]) => (
+      [name, new this.#ort.Tensor(type, data, dims)])));
+    const { [session.outputNames[0]]: output } = await session.run(inputs);
+    return output;
+  }
+
+  free() {
+    for (const session of this.#open.values()) session.release();
+    this.#open.clear();
+  }
+
+  async #session(part) {
+    if (!this.#open.has(part)) {
+      if (!this.#keep) this.free();
+      this.#open.set(part, await this.#create(part));
+    }
+    return this.#open.get(part);
+  }
+
+  async #create(part) {
+    const files = await Promise.all(Object.entries(this.#onnx.graphs[part])
+      .map(async ([path, index]) => ({ path, data: await this.#read(index) })));
+    const [graph, ...externalData] = files;
+    try {
+      return await this.#ort.InferenceSession.create(graph.data,
+        { externalData, executionProviders: ['wasm'] });
+    } catch (cause) {
+      throw new ModelError(`${part}: onnxruntime-web does not open the graph: ${cause.message}`,
+        { cause });
+    }
+  }
+
+  #read(index) {
+    return this.#store.read(index, 0, this.#onnx.shards[index].bytes);
+  }
+}

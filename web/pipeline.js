@@ -1,0 +1,325 @@
+/** A model that draws with the engine's kernels on a WebGPU device. */
+import { abilitiesOf } from './engine/candidates.js';
+import { Choice } from './engine/choice.js';
+import { openDevice, watchDevice } from './engine/device.js';
+import { InputError, ShapeError, throwIfAborted } from './engine/errors.js';
+import { Kernels } from './engine/kernels.js';
+import { Allocator } from './engine/memory.js';
+import { Ops } from './engine/ops.js';
+import { KERNELS, selfCheck } from './engine/selfcheck.js';
+import { Stages } from './engine/stages.js';
+import { openWinners } from './engine/winners.js';
+import { firstBytes, sumBytes } from './loader/manifest.js';
+import { openShards } from './loader/shards.js';
+import { TensorFiles } from './loader/tensors.js';
+import { checkImages, defaultSize } from './models/reference_image.js';
+import { MAX_STEPS, MEMORY, TEXT_TOKENS, checkChoice, checkRequest, checkSize, checkSteps,
+  fractionOf } from './models/request.js';
+import { PromptTokenizer } from './models/tokenizer.js';
+
+/** Shards for a rehearsal: nothing is downloaded yet, and no value matters. */
+const ZEROS = { read: async (shard, offset, bytes) => new Uint8Array(bytes) };
+
+/** A loaded model. Made by `open`. */
+export class Pipeline {
+  #manifest;
+  #family;
+  #device;
+  #adapter;
+  #kernels;
+  #precision;
+  #choice;
+  #ops;
+  #budget;
+  #defaults;
+  #store;
+  #files;
+  #stages;
+  #tokenizer;
+  #busy = false;
+  #rehearsed = new Map();
+
+  /**
+   * Checks the device, then downloads the model.
+   * @param {object} manifest
+   * @param {URL} url the manifest's
+   * @param {object} family
+   * @param {object} settings `loadPipeline`'s options, complete
+   */
+  static async open(manifest, url, family, settings) {
+    const { signal, onProgress, storage, memory, textTokens, memoryBudget, precision } = settings;
+    const base = new URL(manifest.weights_url ?? '.', url);
+    const store = await openShards(manifest.shards, base, storage);
+    const cachedBytes = store.keptBytes(store.first);
+    onProgress({ phase: 'check', loadedBytes: cachedBytes, totalBytes: firstBytes(manifest),
+      cachedBytes });
+    const { device, adapter } = await openDevice();
+    const defaults = { memory, textTokens };
+    const pipeline = new Pipeline({ manifest, family, device, adapter, memoryBudget, defaults,
+      precision });
+    try {
+      await pipeline.check();
+      throwIfAborted(signal);
+      await pipeline.download(store, url, { signal, onProgress });
+      return pipeline;
+    } catch (error) {
+      pipeline.destroy();
+      store.leave();
+      throw error;
+    }
+  }
+
+  constructor({ manifest, family, device, adapter, memoryBudget, defaults, precision }) {
+    this.#manifest = manifest;
+    this.#family = family;
+    this.#device = device;
+    this.#adapter = adapter;
+    this.#budget = memoryBudget;
+    this.#defaults = defaults;
+    this.#precision = precision;
+    this.#kernels = new Kernels(device, new URL('./wgsl/', import.meta.url));
+    this.#choice = new Choice(abilitiesOf(device, adapter), precision);
+    this.#ops = new Ops({ device, kernels: this.#kernels, choice: this.#choice,
+      watch: watchDevice(device),
+      allocator: new Allocator(device, device.limits.maxStorageBufferBindingSize) });
+  }
+
+  /**
+   * Compiles the kernels that this model uses, chooses among those that could, and lets each
+   * compute a known answer.
+   */
+  async check() {
+    await this.#kernels.load(KERNELS);
+    // The picture of the model's own size shows which calls are dear; the smallest one, in steps
+    // that no table holds, needs all kernels that any other does.
+    const { patch, pipeline: { width, height, image_input: imageInput } } = this.#manifest;
+    const S = this.#textLength;
+    const images = imageInput ? [{ width: 64, height: 64 }] : [];
+    const smallest = { width: patch, height: patch, steps: MAX_STEPS, S, images };
+    await this.#rehearse({ width, height, steps: this.#defaultSteps, S });
+    await this.#rehearse(smallest);
+    const { vendor, architecture, description } = this.#adapter;
+    const winners = await openWinners([vendor, architecture, description, this.#precision,
+      await this.#kernels.fingerprint()].join(' | '));
+    await this.#choice.decide(this.#ops, winners);
+    await winners.save();
+    this.#rehearsed.clear();
+    const { variants } = await this.#rehearse(smallest);
+    await selfCheck(this.#ops, variants.values());
+  }
+
+  /** Fetches the tokenizer, which lies beside the manifest, and the shards. */
+  async download(store, manifestUrl, { signal, onProgress }) {
+    this.#tokenizer = await PromptTokenizer.load(this.#manifest, manifestUrl, signal);
+    await store.fetch(store.first, { signal, onProgress });
+    this.#store = store;
+    this.#files = new TensorFiles(this.#manifest, store);
+    this.#stages = this.#openStages(this.#ops, this.#files, this.#defaults.memory);
+  }
+
+  /** What a page needs to know of the model and the device. */
+  get info() {
+    const { name, family, variant, pipeline, patch } = this.#manifest;
+    const { vendor, architecture, description } = this.#adapter;
+    return {
+      engine: 'webgpu', name, family, variant, pipeline, patch, precision: this.#precision,
+      bytes: firstBytes(this.#manifest),
+      storage: this.#store.kind,
+      device: { vendor, architecture, description },
+      kernels: this.#choice.table,
+    };
+  }
+
+  /**
+   * GPU memory that a picture needs, without drawing it.
+   * @param {{ width?: number, height?: number, steps?: number, memory?: 'auto' | 'small',
+   *   textTokens?: 'padded' | 'trimmed', prompt?: string,
+   *   images?: { width: number, height: number }[] }} request defaults as loaded, and as `generate`
+   *   has them; trimmed without a prompt: the most that any prompt needs; with reference images, if
+   *   weights stay, what every picture but the first needs
+   * @returns {Promise<{ peakBytes: number }>}
+   * @throws {InputError} the size cannot be drawn
+   */
+  async plan(request) {
+    const { width, height, steps, images, prompt, ...choices } = this.#complete(request);
+    const { memory, textTokens } = { ...this.#defaults, ...choices };
+    checkSize(this.#manifest, width, height);
+    checkSteps(steps);
+    checkChoice('memory', memory, MEMORY);
+    checkChoice('textTokens', textTokens, TEXT_TOKENS);
+    const S = prompt === undefined ? this.#textLength : this.#tokens(prompt, textTokens).ids.length;
+    const { peakBytes } = await this.#rehearse({ width, height, steps, S, images, memory });
+    return { peakBytes };
+  }
+
+  /**
+   * Bytes that `generate` would download before it draws: 0 for the model's own size and steps,
+   * otherwise what the schedule needs besides, unless it is here already; little for the offered
+   * sizes in 1 to 8 steps. Reference images need the encoder of the autoencoder.
+   * @param {{ width?: number, height?: number, steps?: number,
+   *   images?: { width: number, height: number }[] }} request defaults as `generate` has them
+   * @throws {InputError} the request cannot be drawn
+   */
+  async extraBytes(request) {
+    const { width, height, steps, images } = this.#complete(request);
+    checkSize(this.#manifest, width, height);
+    checkSteps(steps);
+    return sumBytes(await this.#missing({ width, height, steps, images }));
+  }
+
+  /**
+   * Draws one picture. What its schedule needs and is not here yet is downloaded first.
+   * @param {{ prompt: string, seed?: number, width?: number, height?: number, steps?: number,
+   *   textTokens?: 'padded' | 'trimmed',
+   *   images?: import('./models/reference_image.js').Image[] }} request seed 0 .. 2^53 - 1, default
+   *   0; size and steps default to the model's own, size to that of the first of reference images
+   *   if there are any, textTokens to what was loaded
+   * @param {{ signal?: AbortSignal, onProgress?: Function, onPreview?: Function,
+   *   onTensor?: Function, blocks?: boolean }} hooks onProgress receives
+   *   { stage, step, steps, fraction }, and { loadedBytes, totalBytes } too while stage is
+   *   'download'; onPreview after every step { step, steps, width, height, rgba }, what the picture
+   *   is going to be, an eighth as wide and high;
+   *   onTensor(name, { shape, data }) receives every stage's result, and with `blocks` the tokens
+   *   after every block of the denoiser; it slows drawing
+   * @returns {Promise<object>} { width, height, rgba, seed, timings, peakBytes,
+   *   tokens: { count, limit, dropped } }
+   * @throws {InputError | DownloadError | DeviceError | DOMException} the last one named AbortError
+   */
+  async generate(request, hooks = {}) {
+    const { signal, onProgress = () => {}, onPreview, onTensor, blocks = false } = hooks;
+    const limit = this.#textLength;
+    const { width, height, steps, images } = this.#complete(request, { pixels: true });
+    const { prompt, seed = 0, textTokens = this.#defaults.textTokens } = request;
+    checkRequest(this.#manifest, { prompt, seed, width, height, steps, textTokens });
+    throwIfAborted(signal);
+    if (this.#busy) {
+      throw new InputError('A picture is being drawn already; wait for it or cancel it.');
+    }
+    this.#busy = true;
+    const tell = (p) => onProgress({ ...p, fraction: fractionOf(p) });
+    try {
+      const tokens = this.#tokens(prompt, textTokens);
+      await this.#rehearse({ width, height, steps, S: tokens.ids.length, images });
+      await this.#fetchMissing({ width, height, steps, images }, { signal, onProgress: tell });
+      const started = performance.now();
+      this.#ops.allocator.resetPeak();
+      const { rgba, timings } = await this.#family.draw(
+        { g: this.#ops, stages: this.#stages, files: this.#files, manifest: this.#manifest },
+        tokens, { seed, width, height, steps, images },
+        { signal, onProgress: tell, onPreview, observe: this.#observer(onTensor, blocks) },
+      );
+      onProgress({ stage: 'decode', step: steps, steps, fraction: 1 });
+      return {
+        width, height, rgba, seed, timings: { ...timings, totalMs: performance.now() - started },
+        peakBytes: this.#ops.allocator.peakBytes,
+        tokens: { count: tokens.count, limit, dropped: tokens.dropped },
+      };
+    } finally {
+      this.#ops.reset();
+      this.#busy = false;
+    }
+  }
+
+  /** Frees the GPU. The pipeline cannot be used afterwards. */
+  destroy() {
+    this.#stages?.free();
+    this.#ops.reset();
+    this.#device.destroy();
+  }
+
+  /** A request with what it leaves open. @throws {InputError} its images cannot be read */
+  #complete({ images = [], ...request }, { pixels = false } = {}) {
+    checkImages(this.#manifest, images, { pixels });
+    const size = defaultSize(this.#manifest, images);
+    const { width = size.width, height = size.height, steps = this.#defaultSteps } = request;
+    return { ...request, width, height, steps, images };
+  }
+
+  /** Shards on demand that a picture needs and that are not here. */
+  #missing(request) {
+    return this.#files.missing(this.#family.requestTensors(this.#manifest, request));
+  }
+
+  async #fetchMissing(request, { signal, onProgress }) {
+    const missing = await this.#missing(request);
+    const { steps } = request;
+    await this.#files.fetch(missing.map(({ index }) => index), { signal,
+      onProgress: ({ loadedBytes, totalBytes }) => {
+        onProgress({ stage: 'download', step: 0, steps, loadedBytes, totalBytes });
+      } });
+  }
+
+  /** A dry run of one step: peak bytes, kernel variants, and an error if a buffer is too large. */
+  async #rehearse({ width, height, steps, S, images = [], memory = this.#defaults.memory }) {
+    const sizes = images.map((image) => `${image.width}x${image.height}`);
+    const key = `${width}x${height}, ${steps}, ${S}, ${memory}, ${sizes}`;
+    if (!this.#rehearsed.has(key)) {
+      const allocator = new Allocator(null, this.#device.limits.maxStorageBufferBindingSize);
+      const ops = new Ops({ device: null, kernels: this.#kernels, choice: this.#choice,
+        allocator });
+      const files = new TensorFiles(this.#manifest, ZEROS);
+      const tokens = { ids: new Int32Array(S), count: 1 };
+      const parts = { g: ops, stages: this.#openStages(ops, files, memory), files,
+        manifest: this.#manifest };
+      // What encodes images never stays, so with them the second picture, for which all else is
+      // there already, may need more than the first.
+      const turns = images.length ? 2 : 1;
+      try {
+        for (let turn = 0; turn < turns; turn++) {
+          await this.#family.draw(parts, tokens, { seed: 0, width, height, steps, images },
+            { onProgress: () => {}, observe: () => {} });
+          ops.reset();
+        }
+      } catch (error) {
+        if (!(error instanceof ShapeError)) throw error;
+        const [from, or] = images.length
+          ? [` from images of ${sizes.join(' and ')}`, ', or from smaller images'] : ['', ''];
+        throw new InputError(`${width}x${height}${from} is too large for this GPU: `
+          + `${error.message}. Draw smaller${or}.`, { cause: error });
+      }
+      this.#rehearsed.set(key, { peakBytes: allocator.peakBytes, variants: ops.variants });
+    }
+    return this.#rehearsed.get(key);
+  }
+
+  #openStages(ops, files, memory) {
+    const { components } = this.#manifest;
+    return new Stages(ops, files, { components, budget: this.#budget, memory,
+      except: this.#family.apartTensors(this.#manifest) });
+  }
+
+  get #defaultSteps() {
+    return this.#manifest.pipeline.num_inference_steps;
+  }
+
+  /** Rows of text of a padded prompt. */
+  get #textLength() {
+    return this.#manifest.pipeline.max_sequence_length;
+  }
+
+  /** The prompt's tokens, without their padding if trimmed. */
+  #tokens(prompt, textTokens) {
+    const { ids, ...rest } = this.#tokenizer.encode(prompt);
+    return { ids: textTokens === 'trimmed' ? ids.slice(0, rest.count) : ids, ...rest };
+  }
+
+  /** Reads results back for `onTensor`; several tensors are joined along their last dimension. */
+  #observer(onTensor, blocks) {
+    if (!onTensor) return async () => {};
+    const read = async (tensor) => new Float32Array(await this.#ops.read(tensor));
+    return async (name, shape, result) => {
+      if (name.startsWith('block.') && !blocks) return undefined;
+      if (ArrayBuffer.isView(result)) return onTensor(name, { shape, data: result.slice() });
+      if (!Array.isArray(result)) return onTensor(name, { shape, data: await read(result) });
+      const data = new Float32Array(shape[0] * shape[1]);
+      const width = shape[1] / result.length;
+      for (const [i, tensor] of result.entries()) {
+        const part = await read(tensor);
+        for (let row = 0; row < shape[0]; row++) {
+          data.set(part.subarray(row * width, (row + 1) * width), row * shape[1] + i * width);
+        }
+      }
+      return onTensor(name, { shape, data });
+    };
+  }
+}
