@@ -1,5 +1,6 @@
 /** Reference images: chosen, dropped or pasted, decoded here, sent with the request. */
 
+import { askNeeds } from './load.js';
 import { set, state } from './state.js';
 import { say } from './strings.js';
 import { byId } from './view/document.js';
@@ -22,6 +23,11 @@ async function decode(file) {
   return { width, height, rgba: context.getImageData(0, 0, width, height).data };
 }
 
+function use(images) {
+  set({ images });
+  askNeeds();
+}
+
 async function addImages(files) {
   for (const file of files) {
     if (state.images.length >= state.mostImages) {
@@ -30,7 +36,7 @@ async function addImages(files) {
     try {
       const image = await decode(file);
       const { name } = file;
-      set({ images: [...state.images, { ...image, name, url: URL.createObjectURL(file) }] });
+      use([...state.images, { ...image, name, url: URL.createObjectURL(file) }]);
     } catch {
       return set({ error: { message: say.imageUnreadable(file.name) } });
     }
@@ -39,7 +45,7 @@ async function addImages(files) {
 
 function removeImage(index) {
   URL.revokeObjectURL(state.images[index].url);
-  set({ images: state.images.filter((_, i) => i !== index) });
+  use(state.images.filter((_, i) => i !== index));
   byId('choose-images').focus();
 }
 

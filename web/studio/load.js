@@ -52,14 +52,18 @@ export function deleteModel() {
   send('delete');
 }
 
-/** What size and steps of the form need of network and GPU, asked of the loaded model. */
+/** What size, steps and images need of network and GPU, asked of the loaded model. */
 export function askNeeds() {
-  if (state.phase === 'ready' && state.info) send('needs', { request: drawnShape(state.form) });
+  if (state.phase === 'ready' && state.info) send('needs', { request: drawnShape(state) });
 }
 
-function drawnShape({ width, height, steps }) {
-  return { width: Number(width), height: Number(height), steps: Number(steps) };
+function drawnShape({ form: { width, height, steps }, images }) {
+  const shape = { width: Number(width), height: Number(height), steps: Number(steps) };
+  if (images.length) shape.images = images.map(sides);
+  return shape;
 }
+
+const sides = ({ width, height }) => ({ width, height });
 
 async function lookIntoStorage() {
   set({ storage: { ...state.storage, ...await inspectStorage() } });
@@ -82,7 +86,7 @@ export const loadSays = {
   },
 
   needs({ request, extraBytes, peakBytes }) {
-    const asked = JSON.stringify(request) === JSON.stringify(drawnShape(state.form));
+    const asked = JSON.stringify(request) === JSON.stringify(drawnShape(state));
     if (asked) set({ needs: { extraBytes, peakBytes } });
   },
 

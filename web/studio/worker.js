@@ -6,7 +6,7 @@
  *   { type: 'load', manifestUrl, options } options: { memory, precision, textTokens }
  *   { type: 'generate', request }          request: { prompt, seed, width, height, steps,
  *                                          textTokens, images? }
- *   { type: 'needs', request }             request: { width, height, steps }
+ *   { type: 'needs', request }             request: { width, height, steps, images? }: sides only
  *   { type: 'delete' }                     unloads the model and deletes it from this device
  *   { type: 'cancel' }                     stops the running load or generate
  *

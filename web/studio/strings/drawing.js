@@ -4,7 +4,8 @@ import { bytes, duration, times } from './numbers.js';
 
 const STAGES = {
   download: 'Downloading more of the model',
-  encode: 'Reading the prompt', denoise: 'Drawing', decode: 'Developing the picture',
+  encode: 'Reading the prompt', reference: 'Looking at the reference images',
+  denoise: 'Drawing', decode: 'Developing the picture',
 };
 
 /** The text beside the drawing's bar. */

@@ -33,8 +33,8 @@ export const say = {
   },
   dropped: ({ count, limit, dropped }) => `The prompt has ${count} tokens and the model reads `
     + `${limit}: the last ${dropped} were left out.`,
-  extra: (count) => `This size and number of steps need ${bytes(count)} more of the model, which `
-    + 'Generate downloads first.',
+  extra: (count, withImages) => `This size and number of steps${withImages ? ', or images,' : ''} `
+    + `need ${bytes(count)} more of the model, which Generate downloads first.`,
   stale: 'The model is prepared anew with the next picture.',
   persisted: 'This browser keeps the model until you delete it.',
   notPersisted: 'This browser made no promise: it may clear the model when space runs out.',

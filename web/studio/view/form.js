@@ -87,7 +87,7 @@ function renderNotes(state) {
   const extraBytes = state.phase === 'ready' ? state.needs?.extraBytes ?? 0 : 0;
   const extra = extraBytes > UNASKED_BYTES;
   show('extra', extra);
-  write('extra', extra ? say.extra(extraBytes) : '');
+  write('extra', extra ? say.extra(extraBytes, state.images.length > 0) : '');
   const stale = isStale(state) && state.phase !== 'loading';
   show('stale', stale);
   write('stale', stale ? say.stale : '');
