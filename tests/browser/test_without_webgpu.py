@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.library import Library, LibraryError
+from tests.browser.studio import Visit
 from tests.reference import reference
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
@@ -71,3 +73,16 @@ def psnr(got, want):
 
 def relative(got, want):
     return np.linalg.norm(got - want) / np.linalg.norm(want)
+
+
+def test_studio_draws_and_says_that_it_is_slow(open_browser, url):
+    studio = Visit(open_browser(flags=[]), f"{url}?prompt=a+pine&seed=7&width=64&height=64&steps=1")
+    studio.loaded()
+    expect(studio.page.locator("#hint")).to_contain_text("draws on the processor")
+    expect(studio.page.get_by_role("alert")).to_be_hidden()
+    studio.button("Generate").click()
+    expect(studio.picture()).to_have_attribute("alt", "a pine")
+    assert "Peak GPU memory" not in studio.page.locator("#timings").inner_text()
+    fetched = [made for made in studio.requested if made.endswith((".bin", ".onnx_data"))]
+    assert fetched and all("/onnx/" in made for made in fetched)
+    assert set(studio.logged) <= {"No available adapters."}

@@ -173,6 +173,8 @@ export class OnnxPipeline {
     const planes = await run('vae_decoder', {
       latent_sample: floats(transposed(latents, L, C), [1, C, grid.height, grid.width]),
     });
+    onTensor('decoded', { shape: [height, width, 3],
+      data: transposed(planes.data, 3, width * height) });
     tell({ stage: 'decode', step: steps, steps, fraction: 1 });
     const timings = { encodeMs, referenceMs: 0, stepMs, decodeMs: clock() };
     return {
