@@ -21,8 +21,8 @@ PAGE_MODULE = "ort.wasm.bundle.min.mjs"
 PAGE_WASM = "ort-wasm-simd-threaded.wasm"
 PAGE_FILES = (PAGE_MODULE, PAGE_WASM)
 BENCH_MODULE = "ort.webgpu.bundle.min.mjs"
-BENCH_FILES = (BENCH_MODULE, "ort-wasm-simd-threaded.asyncify.mjs",
-               "ort-wasm-simd-threaded.asyncify.wasm")  # fmt: skip
+BENCH_WASM = "ort-wasm-simd-threaded.asyncify.wasm"
+BENCH_FILES = (BENCH_MODULE, "ort-wasm-simd-threaded.asyncify.mjs", BENCH_WASM)
 
 
 def copy_to(folder, files):

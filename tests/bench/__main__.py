@@ -52,7 +52,7 @@ def main(arguments):
 
     environ = os.environ | (LAVAPIPE if options.lavapipe_env else {})
     with tempfile.TemporaryDirectory() as folder:
-        dist = page.build(options.model, Path(folder) / "dist")
+        dist = page.build(options.model, Path(folder) / "dist", options.alone)
         try:
             results, complaints = page.run(dist, options, environ)
         except ExportError as error:

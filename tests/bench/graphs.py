@@ -8,7 +8,7 @@ import json
 
 from onnx import TensorProto, helper, save
 
-from export.onnx.web_runtime import BENCH_MODULE, VERSION
+from export.onnx.web_runtime import BENCH_MODULE, BENCH_WASM, VERSION
 
 FLOAT = {"f32": TensorProto.FLOAT, "f16": TensorProto.FLOAT16}
 OPSETS = [("", 21), ("com.microsoft", 1)]
@@ -24,7 +24,7 @@ def write(folder, rows, f16):
             name = f"{row['id']}.{index}.onnx".replace("=", "")
             save(graph, folder / name)
             lines.append(line | {"row": row["id"], "model": name})
-    described = {"version": VERSION, "runtime": BENCH_MODULE, "lines": lines}
+    described = {"version": VERSION, "runtime": BENCH_MODULE, "wasm": BENCH_WASM, "lines": lines}
     (folder / "theirs.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
 
 

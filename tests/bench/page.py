@@ -50,8 +50,9 @@ class Isolated(Handler):
         super().end_headers()
 
 
-def build(model, dist):
+def build(model, dist, alone):
     command = [sys.executable, ROOT / "build.py", "--model", model, "--out", dist]
+    command += [] if alone else ["--onnx"]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     if done.returncode:
         environment.fail(f"build.py could not build {model}:\n{done.stderr}")

@@ -14,11 +14,12 @@ def format_results(results):
         lines += [*aligned([(f"{row['id']}: {row['label']}{calls}", *HEADER[1:]), *cells]), ""]
     for picture in results["pictures"]:
         if "failed" in picture:
-            lines += [f"pictures, {picture['precision']}: failed: {picture['failed']}", ""]
+            lines += [f"pictures, {picture['by']}: failed: {picture['failed']}", ""]
             continue
         title = (f"{picture['model']}, {picture['width']}x{picture['height']}, "
-                 f"{picture['steps']} steps, {picture['precision']}: "
-                 f"peak {picture['peakBytes'] / 1e6:.1f} MB")
+                 f"{picture['steps']} steps, {picture['by']}: "
+                 f"peak {picture['peakBytes'] / 1e6:.1f} MB, WebAssembly's "
+                 f"{picture['wasmBytes'] / 1e6:.1f} MB")
         cells = [(f"  {line['name']}", *timing_of(line["timing"])) for line in picture["lines"]]
         lines += [*aligned([(title, *HEADER[1:4]), *cells]), ""]
     return "\n".join(lines)

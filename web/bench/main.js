@@ -6,7 +6,9 @@
 import { PRECISIONS, abilitiesOf } from '../engine/candidates.js';
 import { inspectDevice } from '../engine/device.js';
 import { fetchManifest } from '../loader/manifest.js';
+import { loadPipeline } from '../trefoil.js';
 import { openEngine } from './engine.js';
+import { watchMemory } from './memory.js';
 import { modelRows } from './model_rows.js';
 import { timePipeline } from './pipeline.js';
 import { timeRow } from './rows.js';
@@ -46,6 +48,7 @@ async function start() {
     boxes[section].checked = named ? named.includes(section)
       : section !== 'bonsai' || !software || query.has('full');
   }
+  watchMemory();
   phase('ready', say.ready);
   if (query.has('run')) run();
 }
@@ -67,7 +70,7 @@ async function run() {
       ...(theirs && { ort: theirs.version, threads: theirs.threads }), rows: [], pictures: [],
     };
     show();
-    const jobs = await wantedJobs(engine);
+    const jobs = await wantedJobs(engine, theirs);
     for (const [i, { label, work, fail }] of jobs.entries()) {
       signal.throwIfAborted();
       phase('running', say.timing(label, i + 1, jobs.length));
@@ -93,7 +96,7 @@ async function run() {
 }
 
 /** What to time, in the order of the sections. */
-async function wantedJobs(engine) {
+async function wantedJobs(engine, theirs) {
   const wants = ({ section, id }) => boxes[section].checked || named?.includes(id);
   const rows = { headline: fixedRows('headline'), bonsai: fixedRows('bonsai'), model: [] };
   const ids = named?.filter((name) => !SECTIONS.includes(name)) ?? [];
@@ -103,8 +106,9 @@ async function wantedJobs(engine) {
   const known = Object.values(rows).flat().map(({ id }) => id);
   const unknown = ids.filter((id) => !known.includes(id));
   if (unknown.length) throw new Error(say.unknown(unknown.join(', ')));
+  const pictures = await pictureJobs(engine, theirs);
   const jobs = SECTIONS.flatMap((section) => (section === 'pipeline'
-    ? pictureJobs(engine) : rows[section].filter(wants).map(rowJob)));
+    ? pictures : rows[section].filter(wants).map(rowJob)));
   if (!jobs.length) throw new Error(say.nothing);
   return jobs;
 }
@@ -117,19 +121,35 @@ function rowJob(row) {
   };
 }
 
-/** Precisions that the device has kernels for. */
-function pictureJobs({ abilities: { f16, dot } }) {
+/** In the precisions that the device has kernels for, and by onnxruntime from the site's graphs. */
+async function pictureJobs({ abilities: { f16, dot } }, theirs) {
   if (!boxes.pipeline.checked) return [];
   const able = { f32: true, f16, int8: dot };
   const precisions = query.get('precisions')?.split(',') ?? PRECISIONS.filter((one) => able[one]);
-  const manifestUrl = new URL(MANIFEST, location.href).href;
-  return precisions.map((precision) => ({
-    label: `picture, ${precision}`,
+  const url = new URL(MANIFEST, location.href);
+  const ours = precisions.map((precision) => (
+    pictureJob(precision, ({ signal }) => loadPipeline(url, { precision, signal }))));
+  const manifest = await fetchManifest(url);
+  const runtimes = manifest.onnx ? [manifest.onnx, ...(theirs?.runtimes ?? [])] : [];
+  return [...ours, ...runtimes.map((runtime) => pictureJob(
+    `onnxruntime, ${runtime.provider ?? 'wasm'}`,
+    ({ signal }) => openOnnx({ ...manifest, onnx: { ...manifest.onnx, ...runtime } }, url, signal)))];
+}
+
+function pictureJob(by, open) {
+  return {
+    label: `picture, ${by}`,
     async work(engine, options) {
-      results.pictures.push(await timePipeline(manifestUrl, { ...options, precision }));
+      results.pictures.push(await timePipeline(() => open(options), { ...options, by }));
     },
-    fail(failed) { results.pictures.push({ precision, failed }); },
-  }));
+    fail(failed) { results.pictures.push({ by, failed }); },
+  };
+}
+
+async function openOnnx(manifest, url, signal) {
+  const { OnnxPipeline } = await import('../onnx/pipeline.js');
+  return OnnxPipeline.open(manifest, url, { signal, onProgress: () => {}, storage: 'memory',
+    memoryBudget: Infinity, textTokens: 'padded' });
 }
 
 function show() {

@@ -1,6 +1,6 @@
 /** Times whole pictures, by stage, as a visitor gets them. */
-import { loadPipeline } from '../trefoil.js';
 import { summary } from './measure.js';
+import { peakMemory, resetPeak } from './memory.js';
 
 /** Pictures that take as long are drawn fewer times. */
 const SLOW_MS = 2000;
@@ -9,17 +9,19 @@ const SLOW_SAMPLES = 3;
 const PROMPT = 'a red maple bonsai in a round blue pot';
 
 /**
- * @param {string} manifestUrl
- * @param {{ precision: string, samples: number, signal?: AbortSignal }} options
- * @returns {Promise<object>} { precision, kernels, model, width, height, steps, peakBytes, loadMs,
- *   lines }, a line being { name, timing }
+ * @param {() => Promise<object>} open gives the pipeline
+ * @param {{ by: string, samples: number, signal?: AbortSignal }} options by: what draws
+ * @returns {Promise<object>} { by, kernels, model, width, height, steps, peakBytes, wasmBytes,
+ *   loadMs, lines }, a line being { name, timing }; peakBytes of GPU memory, counted by the pipeline
+ *   or, if it does not, by what the page allocated; wasmBytes of WebAssembly's, if it uses that
  */
-export async function timePipeline(manifestUrl, { precision, samples, signal }) {
+export async function timePipeline(open, { by, samples, signal }) {
   const started = performance.now();
-  const pipe = await loadPipeline(manifestUrl, { precision, signal });
+  resetPeak();
+  const pipe = await open();
   const loadMs = performance.now() - started;
   try {
-    const { pipeline: { prompts: [prompt = PROMPT] = [] }, kernels, name } = pipe.info;
+    const { pipeline: { prompts: [prompt = PROMPT] = [] }, kernels, name, engine } = pipe.info;
     const draw = () => pipe.generate({ prompt, seed: 7 }, { signal });
     const pictures = [];
     if (samples > 1) await draw(); // the first one compiles and uploads
@@ -35,8 +37,11 @@ export async function timePipeline(manifestUrl, { precision, samples, signal }) 
       decode: pictures.map(({ timings }) => timings.decodeMs),
       picture: pictures.map(({ timings }) => timings.totalMs),
     };
-    return { precision, kernels, model: name, width, height, steps: stepMs.length, loadMs,
-      peakBytes: Math.max(...pictures.map(({ peakBytes }) => peakBytes)),
+    const { gpuBytes, wasmBytes } = peakMemory();
+    const apart = engine === 'webgpu' ? { wasmBytes: 0,
+      peakBytes: Math.max(...pictures.map(({ peakBytes }) => peakBytes)) }
+      : { wasmBytes, peakBytes: gpuBytes };
+    return { by, kernels, model: name, width, height, steps: stepMs.length, loadMs, ...apart,
       lines: Object.entries(stages).map(([stage, times]) => (
         { name: stage, timing: { ...summary(times), runs: 1 } })) };
   } finally {

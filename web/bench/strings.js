@@ -25,9 +25,10 @@ export const say = {
   calls: (count) => `${count}x a picture`,
   wrong: (size) => `wrong: ${size}`,
   few: (samples) => `${samples} samples only`,
-  peak: (count) => `at most ${bytes(count)} of GPU memory`,
-  pictures: ({ model, width, height, steps, precision }) => (
-    `${model}, ${width}x${height}, ${steps} steps, ${precision}`),
+  peak: ({ peakBytes, wasmBytes }) => `at most ${bytes(peakBytes)} of GPU memory${
+    wasmBytes ? `, ${bytes(wasmBytes)} of WebAssembly's` : ''}`,
+  pictures: ({ model, width, height, steps, by }) => (
+    `${model}, ${width}x${height}, ${steps} steps, ${by}`),
 };
 
 /** @returns {string} "0.413 ms", "41.3 ms", "4.13 s" */

@@ -56,7 +56,7 @@ const LAYOUTS = {
 };
 
 /**
- * @param {URL} base folder with theirs.json: { version, runtime, lines: [{ row, name, type,
+ * @param {URL} base folder with theirs.json: { version, runtime, wasm, lines: [{ row, name, type,
  *   provider, model, files: [{ path, layout, type, ... }], options }] }
  */
 export async function openTheirs(base) {
@@ -65,12 +65,15 @@ export async function openTheirs(base) {
     throw new Error(`${response.url}: the server answered ${response.status}; expected what `
       + 'python -m tests.bench puts there. Open the page without ?ort=.');
   }
-  const { version, runtime, lines } = await response.json();
+  const { version, runtime, wasm, lines } = await response.json();
   const ort = await import(new URL(runtime, base));
   ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? navigator.hardwareConcurrency : 1;
   return {
     version,
     threads: ort.env.wasm.numThreads,
+    /** For whole pictures, as the manifest's `onnx` names a runtime. */
+    runtimes: [{ provider: 'webgpu', module: new URL(runtime, base).href,
+      wasm: new URL(wasm, base).href }],
     /** Runners for a row, as measure.js wants them. */
     async open(row, numbers) {
       const wanted = lines.filter((line) => line.row === row.id);

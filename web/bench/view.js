@@ -31,13 +31,13 @@ export function drawRows(table, rows) {
 export function drawPictures(table, pictures) {
   replaceBodies(table, pictures.map((picture) => {
     const body = element('tbody');
-    const { lines, failed, precision } = picture;
+    const { lines, failed, by } = picture;
     if (failed) {
-      body.append(element('tr', {}, element('th', { scope: 'row' }, precision),
+      body.append(element('tr', {}, element('th', { scope: 'row' }, by),
         element('td', { colspan: 3, class: 'failed' }, failed)));
       return body;
     }
-    const heading = `${say.pictures(picture)}; ${say.peak(picture.peakBytes)}`;
+    const heading = `${say.pictures(picture)}; ${say.peak(picture)}`;
     body.append(element('tr', { class: 'group' },
       element('th', { scope: 'rowgroup', colspan: 4 }, heading)));
     for (const { name, timing } of lines) {

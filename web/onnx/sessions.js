@@ -10,7 +10,8 @@ export class Sessions {
   #open = new Map();
 
   /**
-   * @param {object} onnx the manifest's: runtime, shards, and the graphs' files
+   * @param {object} onnx the manifest's: runtime, shards, and the graphs' files; with a provider, it
+   *   computes in place of the processor
    * @param {import('../loader/shards.js').ShardStore} store with all of them
    * @param {URL} base the manifest's folder
    * @param {number} budget bytes of weights that may stay in memory between runs
@@ -72,7 +73,7 @@ export class Sessions {
     const [graph, ...externalData] = files;
     try {
       return await this.#ort.InferenceSession.create(graph.data,
-        { externalData, executionProviders: ['wasm'] });
+        { externalData, executionProviders: [this.#onnx.provider ?? 'wasm'] });
     } catch (cause) {
       throw new ModelError(`${part}: onnxruntime-web does not open the graph: ${cause.message}`,
         { cause });
