@@ -4,8 +4,8 @@
 
 The studio with Garden, on a throttled server on this machine, in a profile on disk. Each time the
 browser's processes get SIGKILL and a new one opens the page again; the last one is let finish, its
-page's resident memory sampled, and another visit must find all there. --extra-mib appends shards of random bytes to the manifest,
-64 MiB each, for the sizes of a large model.
+page's resident memory sampled, and another visit must find all there. --extra-mib appends shards of
+random bytes to the manifest, 64 MiB each, for the sizes of a large model.
 """
 
 import argparse
