@@ -3,9 +3,9 @@
     python -m tests.resume [--kills 20] [--shard-mib 1] [--extra-mib 0] [--mb-a-second 1] [--seed 0]
 
 The studio with Garden, on a throttled server on this machine, in a profile on disk. Each time the
-browser's processes get SIGKILL and a new one opens the page again; the last one is let finish, and
-its page's resident memory is sampled. --extra-mib appends shards of random bytes to the manifest,
-64 MiB each, for the sizes of a large model.
+browser's processes get SIGKILL and a new one opens the page again; the last one is let finish, its
+page's resident memory sampled, and another visit must find all there. --extra-mib appends shards of
+random bytes to the manifest, 64 MiB each, for the sizes of a large model.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,6 +33,7 @@ MIB = 1 << 20
 EXTRA_BYTES = 64 * MIB
 FILES = Path("Default") / "File System"  # where Chromium's profile has OPFS
 PATIENCE = 300  # seconds
+SETTLE = 5
 
 
 def main():
@@ -51,7 +53,8 @@ def main():
         with FlakyServer(dist, rate=options.mb_a_second * 1e6) as host:
             print(f"model of {size:,} bytes in {len(list((dist / 'model').glob('*.bin')))} files")
             kill(host, profile, size, options.kills, random.Random(options.seed))
-            finish(host, profile)
+            complete(host, profile, size)
+            check(host, profile)
             report(host, size, options.kills)
 
 
@@ -83,47 +86,68 @@ def sent(host):
 
 def kill(host, profile, size, kills, generator):
     """Each time after a random share of what is left, on average an equal one."""
-    start = command(WEBGPU)
     for count in range(kills):
         share = max(size - on_disk(profile), 0) / (kills - count + 1)
-        moment = sent(host) + generator.uniform(0, 2 * share)
-        browser = subprocess.Popen(
-            [start["executable_path"], "--headless=new", f"--user-data-dir={profile}",
-             *start["args"], host.url], start_new_session=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + PATIENCE
-        before = sent(host)
-        while sent(host) < moment or sent(host) == before:
-            if time.monotonic() > deadline:
-                sys.exit(f"kill {count + 1}: the page fetched {sent(host) - before:,} bytes in "
-                         f"{PATIENCE} s, expected {moment - before:,.0f}")
-            time.sleep(0.005)
-        with host.turn:  # what a dead browser is sent would count, too
-            os.killpg(browser.pid, signal.SIGKILL)
-            browser.wait()
-            time.sleep(1)  # until the kernel has ended all of them
+        with browser(host, profile):
+            wait(host, sent(host) + max(generator.uniform(0, 2 * share), 1))
         print(f"kill {count + 1:3}: {sent(host):>13,} bytes sent so far, "
               f"{on_disk(profile):>13,} on disk", flush=True)
+
+
+@contextmanager
+def browser(host, profile):
+    """One that shows the page, killed in the end. It has no debugger, which would keep a hundred
+    megabytes of what is fetched."""
+    settings = command(WEBGPU)
+    process = subprocess.Popen(
+        [settings["executable_path"], "--headless=new", f"--user-data-dir={profile}",
+         *settings["args"], host.url], start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        with host.turn:  # what a dead browser is sent would count, too
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            time.sleep(1)  # until the kernel has ended all of them
+
+
+def wait(host, count):
+    """Until so many bytes were sent in all."""
+    deadline = time.monotonic() + PATIENCE
+    while sent(host) < count:
+        if time.monotonic() > deadline:
+            sys.exit(f"{sent(host):,} bytes sent after {PATIENCE} s, expected {count:,.0f}")
+        time.sleep(0.005)
+
+
+def complete(host, profile, size):
+    """Downloads the rest, and watches the page's memory."""
+    goal = sent(host) + size - on_disk(profile)
+    with Residents() as residents, browser(host, profile):
+        wait(host, sent(host) + 1)
+        residents.begin("while it downloads")
+        wait(host, goal)
+        time.sleep(SETTLE)
+        residents.begin("afterwards")
+        time.sleep(SETTLE)
+    for stage, peaks in residents.peaks.items():
+        print(f"page's resident memory at most, {stage}: {peaks['renderer'] / 1e6:,.0f} MB")
+
+
+def check(host, profile):
+    """The page is ready from what is kept."""
+    with sync_playwright() as playwright:
+        context = launch_profile(playwright, profile)
+        page = context.new_page()
+        page.goto(host.url)
+        expect(page.get_by_text("Ready ·")).to_be_visible(timeout=1000 * PATIENCE)
+        context.close()
 
 
 def on_disk(profile):
     """Bytes of all files in OPFS, its own books of a few kilobytes included."""
     return sum(path.stat().st_size for path in (profile / FILES).rglob("*") if path.is_file())
-
-
-def finish(host, profile):
-    with sync_playwright() as playwright, Residents() as residents:
-        context = launch_profile(playwright, profile)
-        page = context.new_page()
-        page.on("request", lambda made: made.url.endswith(".bin") and residents.begin("download"))
-        page.goto(host.url)
-        ready = page.get_by_text("Ready ·")
-        expect(ready).to_be_visible(timeout=1000 * PATIENCE)
-        residents.begin("ready")
-        time.sleep(2)
-        context.close()
-    for stage, peaks in residents.peaks.items():
-        print(f"page's resident memory at most, {stage}: {peaks.get('renderer', 0) / 1e6:,.0f} MB")
 
 
 def report(host, size, kills):

@@ -80,7 +80,6 @@ async function attempt(shard, url, draft, { signal, cache, advance }) {
       if (draft.received + value.length > shard.bytes) return draft.received + value.length;
       await storing(() => draft.write(value));
       advance(value.length);
-      value.buffer.transfer?.(0); // freed at once; as garbage 64 MB of them lay about
     }
   } finally {
     await reader.cancel().catch(() => {}); // nothing more of it is wanted
