@@ -49,3 +49,34 @@ def test_every_precision_is_as_close_to_diffusers_as_it_should_be(name, site, tm
         print(f"{name}, {precision}: {ratio:.1f} dB")
         assert ratio >= least, f"{precision}: PSNR {ratio:.1f} dB, at least {least} expected"
         assert precision in {row["precision"] for row in drawn[precision]["kernels"]}
+
+
+STUDIO = """async (url) => {
+  const frame = document.createElement('iframe');
+  frame.width = 1000;
+  frame.height = 900;
+  frame.src = new URL('index.html?prompt=a+pine&seed=7&width=64&height=48&steps=1&run', url);
+  document.body.append(frame);
+  const until = async (find) => {
+    for (let found = null; ; await new Promise((resolve) => setTimeout(resolve, 200))) {
+      found = frame.contentDocument && find(frame.contentDocument);
+      if (found) return found;
+    }
+  };
+  const picture = await until((page) => page.querySelector('#picture:not([hidden])'));
+  await picture.decode();
+  await until((page) => page.querySelector('#gallery button img[src^="blob:"]'));
+  const { naturalWidth: width, naturalHeight: height, alt } = picture;
+  const text = (id) => frame.contentDocument.getElementById(id).textContent;
+  const { storedBytes } = await import(new URL('trefoil.js', url));
+  return { alt, width, height, facts: text('facts'), alert: text('alert-text'),
+    stored: await storedBytes(), lost: frame.contentDocument.body.dataset.phase };
+}"""
+
+
+def test_studio_draws_keeps_the_picture_and_the_model(site, tmp_path):
+    seen = firefox.run(site(GARDEN), STUDIO, tmp_path)
+    assert seen["alt"] == "a pine" and [seen["width"], seen["height"]] == [64, 48]
+    assert seen["facts"] == "Seed 7 · 64 × 48 · 1 step"
+    assert seen["alert"] == "" and seen["lost"] == "ready"
+    assert seen["stored"]["kind"] == "opfs" and seen["stored"]["bytes"] > 4e6
