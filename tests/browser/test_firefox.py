@@ -58,14 +58,16 @@ STUDIO = """async (url) => {
   frame.src = new URL('index.html?prompt=a+pine&seed=7&width=64&height=48&steps=1&run', url);
   document.body.append(frame);
   const until = async (find) => {
-    for (let found = null; ; await new Promise((resolve) => setTimeout(resolve, 200))) {
-      found = frame.contentDocument && find(frame.contentDocument);
+    for (let tries = 0; tries < 600; tries++) {
+      const found = find(frame.contentDocument);
       if (found) return found;
+      await new Promise((resolve) => setTimeout(resolve, 200));
     }
+    throw new Error(`after two minutes the page says: ${frame.contentDocument.body.innerText}`);
   };
   const picture = await until((page) => page.querySelector('#picture:not([hidden])'));
   await picture.decode();
-  await until((page) => page.querySelector('#gallery button img[src^="blob:"]'));
+  await until((page) => page.getElementById('gallery-count').textContent === '1 picture');
   const { naturalWidth: width, naturalHeight: height, alt } = picture;
   const text = (id) => frame.contentDocument.getElementById(id).textContent;
   const { storedBytes } = await import(new URL('trefoil.js', url));
