@@ -242,6 +242,7 @@ export class Pipeline {
 
   async #fetchMissing(request, { signal, onProgress }) {
     const missing = await this.#missing(request);
+    if (!missing.length) return;
     const { steps } = request;
     await this.#files.fetch(missing.map(({ index }) => index), { signal,
       onProgress: ({ loadedBytes, totalBytes }) => {

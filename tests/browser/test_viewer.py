@@ -44,6 +44,7 @@ def test_the_viewer_reuses_compares_and_fills_the_screen(visit):
     expect(page.get_by_role("button", name="Use these settings")).to_be_hidden()
     press(page, "f")
     page.wait_for_function("document.fullscreenElement === null")
+    expect(page.get_by_role("button", name="Full screen", exact=True)).to_be_visible()
     page.evaluate("Object.defineProperty(document, 'fullscreenEnabled', { value: false })")
     press(page, "f")
     expect(page.get_by_role("button", name="Leave full screen")).to_be_visible()
@@ -145,8 +146,8 @@ def test_inside_a_space_nothing_is_kept_which_is_said_and_the_hubs_page_is_share
       const { readSettings, saveSettings } = await import('./studio/settings.js');
       try { localStorage.length; return 'storage is not refused here'; } catch { }
       saveSettings({ theme: 'dark' });
-      return readSettings();
-    }""") == {"theme": "dark"}
+      return readSettings().theme;
+    }""") == "dark"
     assert frame.evaluate("""async () => {
       const { openGallery } = await import('./studio/gallery/store.js');
       const store = await openGallery();

@@ -106,7 +106,10 @@ function renderViewer(state) {
   enable('compare-with', rest.length > 0);
   show('link-field', link);
   byId('viewer-link').value = link;
-  if (!viewer.open) viewer.showModal();
+  if (!viewer.open) {
+    viewer.showModal();
+    byId('viewer-close').focus();
+  }
 }
 
 function renderPicture({ open, entries }) {
