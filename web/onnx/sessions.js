@@ -2,6 +2,9 @@
 import { ModelError, UnsupportedError } from '../engine/errors.js';
 import { sumBytes } from '../loader/manifest.js';
 
+/** onnxruntime's number for what it logs: errors, and nothing less. */
+const ERRORS = 3;
+
 export class Sessions {
   #onnx;
   #store;
@@ -73,7 +76,8 @@ export class Sessions {
     const [graph, ...externalData] = files;
     try {
       return await this.#ort.InferenceSession.create(graph.data,
-        { externalData, executionProviders: [this.#onnx.provider ?? 'wasm'] });
+        { externalData, executionProviders: [this.#onnx.provider ?? 'wasm'],
+          logSeverityLevel: ERRORS });
     } catch (cause) {
       throw new ModelError(`${part}: onnxruntime-web does not open the graph: ${cause.message}`,
         { cause });
