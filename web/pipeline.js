@@ -131,7 +131,8 @@ export class Pipeline {
   }
 
   /**
-   * GPU memory that a picture needs, without drawing it.
+   * GPU memory that a picture needs, without drawing it; previews, which read the latents back, may
+   * take as much more as those have (2 MB at 1024 x 1024).
    * @param {{ width?: number, height?: number, steps?: number, memory?: 'auto' | 'small',
    *   textTokens?: 'padded' | 'trimmed', prompt?: string,
    *   images?: { width: number, height: number }[] }} request defaults as loaded, and as `generate`
@@ -182,7 +183,8 @@ export class Pipeline {
    *   onTensor(name, { shape, data }) receives every stage's result, and with `blocks` the tokens
    *   after every block of the denoiser; it slows drawing
    * @returns {Promise<object>} { width, height, rgba, seed, timings, peakBytes,
-   *   tokens: { count, limit, dropped } }
+   *   stageBytes: { encode, reference, denoise, decode }, tokens: { count, limit, dropped } };
+   *   bytes of GPU memory, at most
    * @throws {InputError | DownloadError | DeviceError | DOMException} the last one named AbortError
    */
   async generate(request, hooks = {}) {
@@ -203,7 +205,7 @@ export class Pipeline {
       await this.#fetchMissing({ width, height, steps, images }, { signal, onProgress: tell });
       const started = performance.now();
       this.#ops.allocator.resetPeak();
-      const { rgba, timings } = await this.#family.draw(
+      const { rgba, timings, stageBytes } = await this.#family.draw(
         { g: this.#ops, stages: this.#stages, files: this.#files, manifest: this.#manifest },
         tokens, { seed, width, height, steps, images },
         { signal, onProgress: tell, onPreview, observe: this.#observer(onTensor, blocks) },
@@ -211,7 +213,7 @@ export class Pipeline {
       onProgress({ stage: 'decode', step: steps, steps, fraction: 1 });
       return {
         width, height, rgba, seed, timings: { ...timings, totalMs: performance.now() - started },
-        peakBytes: this.#ops.allocator.peakBytes,
+        peakBytes: this.#ops.allocator.peakBytes, stageBytes,
         tokens: { count: tokens.count, limit, dropped: tokens.dropped },
       };
     } finally {

@@ -125,6 +125,13 @@ def test_memory_returns_to_where_it_was(library):
     assert peaks[2] > peaks[0]
 
 
+def test_memory_is_told_by_stage(library):
+    drawn = library.generate(**REQUEST)
+    stages = drawn["stageBytes"]
+    assert stages.keys() == {"encode", "reference", "denoise", "decode"}
+    assert min(stages.values()) > 0 and max(stages.values()) == drawn["peakBytes"]
+
+
 def test_progress_rises_to_one(library):
     progress = library.generate(**REQUEST)["progress"]
     fractions = [event["fraction"] for event in progress]

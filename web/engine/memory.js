@@ -77,6 +77,7 @@ export class Allocator {
   liveBytes = 0;
   /** The most that liveBytes was since the last `resetPeak`. */
   peakBytes = 0;
+  #stagePeakBytes = 0;
 
   /**
    * @param {GPUDevice | null} device null: count only, create nothing
@@ -89,6 +90,14 @@ export class Allocator {
 
   resetPeak() {
     this.peakBytes = this.liveBytes;
+    this.#stagePeakBytes = this.liveBytes;
+  }
+
+  /** The most that liveBytes was since the last call, or the last `resetPeak`. */
+  takeStagePeak() {
+    const bytes = this.#stagePeakBytes;
+    this.#stagePeakBytes = this.liveBytes;
+    return bytes;
   }
 
   /**
@@ -117,6 +126,7 @@ export class Allocator {
     const gpu = this.#device?.createBuffer({ label, size: bytes, usage }) ?? null;
     this.liveBytes += bytes;
     this.peakBytes = Math.max(this.peakBytes, this.liveBytes);
+    this.#stagePeakBytes = Math.max(this.#stagePeakBytes, this.liveBytes);
     return { gpu, bytes, free: false };
   }
 

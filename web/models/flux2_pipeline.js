@@ -40,7 +40,8 @@ export function requestTensors(manifest, request) {
  *   images?: import('./reference_image.js').Image[] }} request pixels; checked by the caller
  * @param {{ signal?: AbortSignal, onProgress: Function, observe: Function, onPreview?: Function }}
  *   hooks `observe(name, shape, tensorOrArray)` sees every stage's result
- * @returns {Promise<{ rgba: Uint8ClampedArray, timings: object }>}
+ * @returns {Promise<{ rgba: Uint8ClampedArray, timings: object, stageBytes: object }>} stageBytes:
+ *   the most GPU memory in each stage
  */
 export async function draw({ g, stages, files, manifest }, tokens, request, hooks) {
   const { signal, onProgress, observe, onPreview } = hooks;
@@ -51,6 +52,7 @@ export async function draw({ g, stages, files, manifest }, tokens, request, hook
   const [L, C] = [imageTokens(manifest, request), transformer.in_channels];
   const { steps, images = [] } = request;
   const clock = stopwatch();
+  const stageBytes = {};
 
   // 1 prompt -> encoder rows, a [S, Dt] per tap
   onProgress({ stage: 'encode', step: 0, steps });
@@ -61,12 +63,14 @@ export async function draw({ g, stages, files, manifest }, tokens, request, hook
   });
   await observe('encoder_rows', [rows[0].shape[0], taps.length * rows[0].width], rows);
   const encodeMs = clock();
+  stageBytes.encode = g.allocator.takeStagePeak();
 
   // 2 reference images -> tokens [height * width, C] each
   if (images.length) onProgress({ stage: 'reference', step: 0, steps });
   const statistics = await latentStatistics(files);
   const references = await encodeReferences({ g, stages, manifest }, images, statistics, hooks);
   const referenceMs = clock();
+  stageBytes.reference = g.allocator.takeStagePeak();
 
   // 3 noise -> latents [L, C]
   const noise = g.rehearsal ? new Float32Array(L * C)
@@ -108,6 +112,7 @@ export async function draw({ g, stages, files, manifest }, tokens, request, hook
     g.release(state.text, state.x, state.angles, ...state.references, ...modulations.tensors);
   });
   await observe('latents', [L, C], latents);
+  stageBytes.denoise = g.allocator.takeStagePeak();
 
   // 5 decode
   onProgress({ stage: 'decode', step: steps, steps });
@@ -118,7 +123,8 @@ export async function draw({ g, stages, files, manifest }, tokens, request, hook
     await observe('decoded', [request.height, request.width, 3], picture);
     return g.read(g.toRgba(picture), { signal });
   });
-  return { rgba: new Uint8ClampedArray(rgba),
+  stageBytes.decode = g.allocator.takeStagePeak();
+  return { rgba: new Uint8ClampedArray(rgba), stageBytes,
     timings: { encodeMs, referenceMs, stepMs, decodeMs: clock() } };
 }
 

@@ -55,13 +55,15 @@ export function facts({ seed, width, height, steps }) {
 }
 
 /** @returns {[string, string][]} name and value */
-export function timingRows({ timings, peakBytes }) {
+export function timingRows({ timings, peakBytes, stageBytes = {} }) {
   const { encodeMs, stepMs, decodeMs, totalMs } = timings;
   const mean = stepMs.reduce((sum, ms) => sum + ms, 0) / stepMs.length;
+  const row = (name, time, stage) => (
+    [name, stageBytes[stage] ? `${time} · ${bytes(stageBytes[stage])}` : time]);
   return [
-    ['Encode', duration(encodeMs)],
-    ['Steps', `${stepMs.length} × ${duration(mean)}`],
-    ['Decode', duration(decodeMs)],
+    row('Encode', duration(encodeMs), 'encode'),
+    row('Steps', `${stepMs.length} × ${duration(mean)}`, 'denoise'),
+    row('Decode', duration(decodeMs), 'decode'),
     ['Total', duration(totalMs)],
     ...(peakBytes ? [['Peak GPU memory', bytes(peakBytes)]] : []),
   ];
