@@ -26,9 +26,10 @@ def write_configs(folder, model):
     call = {"format": FORMAT, "name": model.name, "patch": model.patch}
     write_json(folder / "trefoil.json", call | model.pipeline.manifest())
     (folder / "tokenizer").mkdir()
-    for name in TOKENIZER_FILES:
-        if (model.tokenizer.folder / name).exists():
-            shutil.copyfile(model.tokenizer.folder / name, folder / "tokenizer" / name)
+    for place in (folder / "tokenizer", folder):  # optimum looks there, transformers.js here
+        for name in TOKENIZER_FILES:
+            if (model.tokenizer.folder / name).exists():
+                shutil.copyfile(model.tokenizer.folder / name, place / name)
     site.copy_licences(model.source.folder, folder)
 
 

@@ -86,6 +86,8 @@ def test_names_and_metadata(built):
     bundle = built / "onnx"
     assert sorted(path.name for path in built.iterdir()) == ["onnx"]
     assert json.loads((bundle / "model_index.json").read_text())["transformer"]
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        assert (bundle / file).read_bytes() == (bundle / "tokenizer" / file).read_bytes()
     for part in ("text_encoder", "transformer", "vae_decoder"):
         config = json.loads((bundle / part / "config.json").read_text())
         declared = config["transformers.js_config"]["use_external_data_format"]
