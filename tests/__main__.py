@@ -1,7 +1,8 @@
 """python -m tests [pytest arguments]: everything that must hold before a commit.
 
 Brings what it needs first: the Python packages of pyproject.toml's `test` and `onnx` extras into
-.venv, and, as root on Debian, two browsers and a software Vulkan driver. Then lints, then tests.
+.venv, and, as root on Debian, two browsers, a software Vulkan driver, and npm for
+onnxruntime-web. Then lints, then tests.
 """
 
 import ctypes.util
@@ -22,6 +23,7 @@ def missing_debian_packages():
     """Debian packages whose programs this machine lacks."""
     found = {
         "chromium": shutil.which("chromium"),
+        "npm": shutil.which("npm"),
         "firefox-esr": shutil.which("firefox-esr") or shutil.which("firefox"),
         "mesa-vulkan-drivers": list(VULKAN_DRIVERS.glob("lvp_icd*.json")),
         "libvulkan1": ctypes.util.find_library("vulkan"),
@@ -35,7 +37,7 @@ def ensure_debian_packages():
         return
     command = f"apt-get install {' '.join(packages)}"
     if not (environment.is_root() and shutil.which("apt-get")):
-        environment.fail("the tests draw with Chromium, Firefox and a software Vulkan; run: "
+        environment.fail("the tests draw with Chromium, Firefox, a software Vulkan and what npm brings; run: "
                          + command)
     environment.tell(f"installing the Debian packages {', '.join(packages)}")
     if not environment.install_debian(packages):
