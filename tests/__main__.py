@@ -37,7 +37,7 @@ def ensure_debian_packages():
         return
     command = f"apt-get install {' '.join(packages)}"
     if not (environment.is_root() and shutil.which("apt-get")):
-        environment.fail("the tests draw with Chromium, Firefox, a software Vulkan and what npm brings; run: "
+        environment.fail("the tests need Chromium, Firefox, a software Vulkan and npm; run: "
                          + command)
     environment.tell(f"installing the Debian packages {', '.join(packages)}")
     if not environment.install_debian(packages):
