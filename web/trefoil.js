@@ -51,7 +51,7 @@ const MEMORY_BUDGET = 2 ** 30;
  *   There only `signal`, `onProgress`, `storage`, `memoryBudget` (of weights in memory) and
  *   `textTokens` mean something
  * @returns {Promise<import('./pipeline.js').Pipeline |
- *   import('./onnx/pipeline.js').OnnxPipeline>}
+ *   import('./onnxruntime/pipeline.js').OnnxPipeline>}
  * @throws {UnsupportedError | DownloadError | ModelError | DOMException} the last one named
  *   AbortError
  */
@@ -73,7 +73,7 @@ export async function loadPipeline(manifestUrl, options = {}) {
   }
   const settings = { signal, onProgress, precision, storage, memoryBudget, memory, textTokens };
   if (!await takesOnnx(engine, manifest)) return Pipeline.open(manifest, url, family, settings);
-  const { OnnxPipeline } = await import('./onnx/pipeline.js');
+  const { OnnxPipeline } = await import('./onnxruntime/pipeline.js');
   return OnnxPipeline.open(manifest, url, settings);
 }
 

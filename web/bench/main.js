@@ -147,7 +147,7 @@ function pictureJob(by, open) {
 }
 
 async function openOnnx(manifest, url, signal) {
-  const { OnnxPipeline } = await import('../onnx/pipeline.js');
+  const { OnnxPipeline } = await import('../onnxruntime/pipeline.js');
   return OnnxPipeline.open(manifest, url, { signal, onProgress: () => {}, storage: 'memory',
     memoryBudget: Infinity, textTokens: 'padded' });
 }
