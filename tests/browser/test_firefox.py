@@ -9,6 +9,7 @@ import pytest
 
 from tests.browser import firefox
 from tests.checkpoints import make_checkpoint
+from tests.closeness import psnr
 from tests.reference import reference
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
@@ -40,12 +41,11 @@ def test_every_precision_is_as_close_to_diffusers_as_it_should_be(name, site, tm
     request = REQUESTS[name]
     script = DRAW % (json.dumps([*LEAST_PSNR]), json.dumps(request))
     drawn = firefox.run(site(folder), script, tmp_path)
-    want = reference(folder, **request)["picture"].astype(np.float64)
+    want = reference(folder, **request)["picture"]
     for precision, least in LEAST_PSNR.items():
         rgba = np.frombuffer(base64.b64decode(drawn[precision]["rgba"]), np.uint8)
         got = rgba.reshape(request["height"], request["width"], 4)[..., :3]
-        error = np.square(got - want).mean()
-        ratio = 10 * np.log10(255**2 / error) if error else np.inf
+        ratio = psnr(got, want)
         print(f"{name}, {precision}: {ratio:.1f} dB")
         assert ratio >= least, f"{precision}: PSNR {ratio:.1f} dB, at least {least} expected"
         assert precision in {row["precision"] for row in drawn[precision]["kernels"]}

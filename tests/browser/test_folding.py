@@ -9,8 +9,8 @@ import torch
 
 from export.schedule import timesteps
 from tests.browser.library import Library, LibraryError
-from tests.browser.test_parity import psnr
 from tests.checkpoints import make_checkpoint
+from tests.closeness import psnr
 from tests.export.packed import PackedSite
 from tests.reference import load_pipeline
 

@@ -9,8 +9,9 @@ from diffusers.pipelines.flux2.image_processor import Flux2ImageProcessor
 from PIL import Image
 
 from tests.browser.library import Library, LibraryError, image_of
-from tests.browser.test_parity import MODELS, check, check_stages, psnr
+from tests.browser.test_parity import MODELS, check, check_stages
 from tests.checkpoints import make_checkpoint
+from tests.closeness import psnr
 from tests.reference import reference
 
 CASES = {  # shape, sizes of the images, width and height, steps

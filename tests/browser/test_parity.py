@@ -13,6 +13,7 @@ import pytest
 
 from tests.browser.library import Library
 from tests.checkpoints import make_checkpoint
+from tests.closeness import psnr
 from tests.reference import encode_prompt, reference, site_text_encoder
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -154,8 +155,3 @@ def check(stage, got, want, limit):
         f"{stage}: relative error {error:.1e} > {limit:.0e}; worst at {list(at)}: "
         f"got {got[at]:.6g}, want {want[at]:.6g}")
     return error
-
-
-def psnr(got, want):
-    error = np.square(got.astype(np.float64) - want).mean()
-    return np.inf if error == 0 else 10 * np.log10(255**2 / error)

@@ -8,6 +8,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from tests.browser.library import Library
+from tests.closeness import psnr
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 REQUEST = {"prompt": "a red maple bonsai in a round blue pot", "seed": 7, "steps": 2}
@@ -54,16 +55,11 @@ def scale_residual(name, tensor, factor=2.0**12):
     return parts.flatten(0, 2).to(tensor.dtype)
 
 
-def psnr(a, b):
-    error = np.square(a["rgba"].astype(np.float64) - b["rgba"]).mean()
-    return 10 * np.log10(255**2 / error) if error else np.inf
-
-
 def test_bytes_draw_garden_too(draw):
     exact, _ = draw(GARDEN, "f32")
     coarse, info = draw(GARDEN, "int8")
     assert "linear_packed_int8" in {row["kernel"] for row in info["kernels"]}
-    assert LEAST_PSNR["int8"] <= psnr(coarse, exact) < np.inf
+    assert LEAST_PSNR["int8"] <= psnr(coarse["rgba"], exact["rgba"]) < np.inf
 
 
 @pytest.mark.parametrize("precision", LEAST_PSNR)
@@ -71,7 +67,7 @@ def test_residuals_of_forty_thousand(draw, loud, precision):
     picture, _ = draw(loud, precision)
     largest = max(np.abs(x).max() for name, x in picture["seen"].items() if "block." in name)
     assert largest > RESIDUAL
-    assert psnr(picture, draw(GARDEN, precision)[0]) >= LEAST_PSNR[precision]
+    assert psnr(picture["rgba"], draw(GARDEN, precision)[0]["rgba"]) >= LEAST_PSNR[precision]
 
 
 def test_every_op_says_why_its_kernel_was_chosen(draw):

@@ -15,8 +15,9 @@ from export.pack import Storage
 from export.spec import LOWBIT
 from export.text_encoders import qwen3
 from tests.browser.library import Library, LibraryError
-from tests.browser.test_parity import LEAST_PSNR, LIMITS, check, psnr
+from tests.browser.test_parity import LEAST_PSNR, LIMITS, check
 from tests.checkpoints import make_checkpoint
+from tests.closeness import psnr
 from tests.reference import reference
 from tests.streamed import load_streamed
 

@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 
 from tests.browser.library import Library, LibraryError
 from tests.browser.studio import Visit
+from tests.closeness import psnr, relative_error
 from tests.reference import reference
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
@@ -45,7 +46,7 @@ def test_library_draws_the_same_picture_and_stages(open_browser, url):
     assert psnr(drawn["rgba"][..., :3], want["picture"]) >= LEAST_PSNR
     for name in ("encoder_rows", "latents", "decoded"):
         got = drawn["seen"][name]
-        assert relative(got.reshape(want[name].shape), want[name]) <= 1e-4, name
+        assert relative_error(got.reshape(want[name].shape), want[name]) <= 1e-4, name
     stages = [event["stage"] for event in drawn["progress"]]
     assert stages == ["encode", "denoise", "denoise", "decode", "decode"]
     assert drawn["progress"][-1]["fraction"] == 1 and len(drawn["timings"]["stepMs"]) == 2
@@ -64,15 +65,6 @@ def test_a_site_without_graphs_says_so(browser, site, server):
     with Library(browser, server(site(GARDEN))) as library:
         with pytest.raises(LibraryError, match="build it with --onnx"):
             library.load(engine="onnxruntime")
-
-
-def psnr(got, want):
-    error = np.square(got.astype(np.float64) - want).mean()
-    return 10 * np.log10(255**2 / error) if error else np.inf
-
-
-def relative(got, want):
-    return np.linalg.norm(got - want) / np.linalg.norm(want)
 
 
 def test_studio_draws_and_says_that_it_is_slow(open_browser, url):

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from build import main
+from tests.closeness import psnr
 from tests.reference import reference
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,9 +114,3 @@ def test_the_site_with_the_bundle(built, tmp_path, capsys):
         for file in ("model.onnx", "model_fp16.onnx"):
             files = (built / "onnx" / part).glob(f"{file}*")
             assert f"{sum(path.stat().st_size for path in files):,}" in summary
-
-
-def psnr(got, want):
-    assert got.shape == want.shape
-    error = np.square(got.astype(float) - want).mean()
-    return 10 * np.log10(255**2 / max(error, 1e-9))

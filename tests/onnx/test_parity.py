@@ -9,6 +9,7 @@ from export.onnx.bundle import GRAPHS
 from export.onnx.drawing import Bundle, token_ids
 from export.schedule import sigmas
 from tests.checkpoints import make_checkpoint
+from tests.closeness import psnr, relative_error
 from tests.fullscale.layouts import write as write_layout
 from tests.fullscale.model import Model
 from tests.reference import reference
@@ -52,9 +53,9 @@ def test_each_graph_equals_diffusers(drawn, precision, record_property):
     }  # fmt: skip
     planes = want["latents"].T.reshape(1, -1, rows, columns)
     errors = {
-        "encoder_rows": relative(bundle.encode(PROMPT)[0], want["encoder_rows"]),
-        "velocity": relative(bundle.run("transformer", feed)[0], want["velocity"][0]),
-        "decoded": relative(bundle.decode(np.ascontiguousarray(planes)), want["decoded"]),
+        "encoder_rows": relative_error(bundle.encode(PROMPT)[0], want["encoder_rows"]),
+        "velocity": relative_error(bundle.run("transformer", feed)[0], want["velocity"][0]),
+        "decoded": relative_error(bundle.decode(np.ascontiguousarray(planes)), want["decoded"]),
     }
     picture = bundle.draw(PROMPT, seed, width, height, steps)
     report = {**errors, "PSNR": psnr(picture, want["picture"])}
@@ -112,11 +113,11 @@ def test_two_prompts_and_two_pictures_at_once(drawn):
     latents = random.standard_normal((2, channels, 2, 3), np.float32)
     decoded = bundle.run("vae_decoder", {"latent_sample": latents})
     for i, prompt in enumerate((PROMPT, "a lake")):
-        assert relative(context[i], bundle.encode(prompt)[0]) < 1e-5
+        assert relative_error(context[i], bundle.encode(prompt)[0]) < 1e-5
         alone = bundle.run("transformer", {name: rows[i : i + 1] for name, rows in batch.items()})
-        assert relative(velocity[i], alone[0]) < 1e-5
+        assert relative_error(velocity[i], alone[0]) < 1e-5
         planes = bundle.decode(latents[i : i + 1])
-        assert relative(decoded[i], planes.transpose(2, 0, 1)) < 1e-5
+        assert relative_error(decoded[i], planes.transpose(2, 0, 1)) < 1e-5
 
 
 def test_some_linears_in_32_bits_among_16(write, tmp_path, monkeypatch):
@@ -130,7 +131,7 @@ def test_some_linears_in_32_bits_among_16(write, tmp_path, monkeypatch):
         bundle = Bundle(tmp_path / "onnx", precision)
         context = bundle.encode("a pine")
         latents.append(bundle.denoise(context, 1, 32, 32, 2, lambda line: None))
-    assert 1e-6 < relative(*latents) < LIMITS["fp16"]
+    assert 1e-6 < relative_error(*latents) < LIMITS["fp16"]
 
 
 def test_other_layouts_make_the_same_graphs(write, tmp_path):
@@ -143,13 +144,4 @@ def test_other_layouts_make_the_same_graphs(write, tmp_path):
         context = bundle.encode("a pine")
         answers[layout] = bundle.denoise(context, 1, 32, 32, 2, lambda line: None)
     for layout, latents in answers.items():
-        assert relative(latents, answers["mlx"]) < 1e-5, layout
-
-
-def relative(got, want):
-    return np.linalg.norm(got.astype(float) - want) / np.linalg.norm(want)
-
-
-def psnr(got, want):
-    error = np.square(got.astype(float) - want).mean()
-    return 10 * np.log10(255**2 / max(error, 1e-9))
+        assert relative_error(latents, answers["mlx"]) < 1e-5, layout

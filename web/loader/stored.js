@@ -3,7 +3,7 @@ import { InputError } from '../engine/errors.js';
 import { CacheKeeper } from './cache.js';
 import { partOf } from './draft.js';
 import { tryLock } from './lock.js';
-import { fetchManifest, resolve } from './manifest.js';
+import { fetchManifest, resolve, sumBytes } from './manifest.js';
 import { MemoryKeeper } from './memory.js';
 import { OpfsKeeper } from './opfs.js';
 
@@ -19,7 +19,7 @@ export async function storedBytes(manifestUrl) {
   let most = 0;
   for (const keeper of await openAll()) {
     const entries = (await keeper.list()).filter(wanted);
-    const bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0);
+    const bytes = sumBytes(entries);
     if (bytes > most) found.kind = keeper.kind;
     most = Math.max(most, bytes);
     found.bytes += bytes;

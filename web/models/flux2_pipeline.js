@@ -10,6 +10,7 @@ import { previewOf } from './preview.js';
 import { encodeText, LAYERS } from './qwen3.js';
 import { encodeReferences, imageTensors } from './references.js';
 import { schedule, timestepOf } from './schedule.js';
+import { stopwatch } from './stopwatch.js';
 
 /** Its rows are looked up on the CPU. */
 const EMBEDDINGS = 'text_encoder.embed_tokens.weight';
@@ -137,14 +138,4 @@ async function latentStatistics(files) {
 
 function imageTokens({ patch }, { width, height }) {
   return width / patch * (height / patch);
-}
-
-/** Milliseconds since the last call. */
-function stopwatch() {
-  let last = performance.now();
-  return () => {
-    const elapsed = performance.now() - last;
-    last += elapsed;
-    return elapsed;
-  };
 }

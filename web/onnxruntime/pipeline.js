@@ -12,6 +12,7 @@ import { noiseTokens } from '../models/noise.js';
 import { checkChoice, checkRequest, checkSize, checkSteps, fractionOf, TEXT_TOKENS }
   from '../models/request.js';
 import { handedOver, schedule } from '../models/schedule.js';
+import { stopwatch } from '../models/stopwatch.js';
 import { PromptTokenizer } from '../models/tokenizer.js';
 import { Sessions } from './sessions.js';
 
@@ -221,14 +222,4 @@ function toRgba(planes, pixels) {
 /** Lets messages in, a cancel among them: a graph runs without a pause. */
 function breathe() {
   return new Promise((resolve) => { setTimeout(resolve); });
-}
-
-/** Milliseconds since the last call. */
-function stopwatch() {
-  let last = performance.now();
-  return () => {
-    const elapsed = performance.now() - last;
-    last += elapsed;
-    return elapsed;
-  };
 }

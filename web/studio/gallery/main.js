@@ -3,6 +3,7 @@
 import { saveAs } from '../picture.js';
 import { readSettings, saveSettings } from '../settings.js';
 import { gallery as say } from '../strings.js';
+import { byId } from '../view/document.js';
 import { listenForFiles } from './receive.js';
 import { packAll } from './share.js';
 import { set, state } from './state.js';
@@ -12,8 +13,6 @@ import { focusThumb, makeLists, shownEntries } from './view.js';
 import { closeViewer, compareWith, listenInViewer, showPicture } from './viewer.js';
 
 const TOLD_MS = 12_000; // how long a sentence and its Undo stay, unless they are being used
-
-const byId = (id) => document.getElementById(id);
 
 let store = null; // the promise of a Gallery
 let announce = null;

@@ -2,8 +2,7 @@
 
 import { settingsIn } from '../metadata.js';
 import { gallery as say } from '../strings.js';
-
-const byId = (id) => document.getElementById(id);
+import { byId } from '../view/document.js';
 
 let studio = null; // what listenForFiles was given
 

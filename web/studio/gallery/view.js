@@ -1,12 +1,12 @@
 /** State in, document out, for the gallery and its viewer. */
 
 import { gallery as say } from '../strings.js';
+import { byId, enable, show, write } from '../view/document.js';
 import { canCopyImages } from './share.js';
 import { Thumbs } from './thumbs.js';
 
 export const RECENT = 24; // pictures shown unless all are asked for
 
-const byId = (id) => document.getElementById(id);
 const lists = {}; // gallery, others: Thumbs
 
 /** @param {(id: string) => Promise<Blob>} read a thumbnail @param {object} on as Thumbs takes it */
@@ -18,20 +18,6 @@ export function makeLists(read, { gallery, others }) {
 export const focusThumb = (id) => lists.gallery.focus(id);
 export const shownEntries = ({ entries, shown }) => (
   shown === 'all' ? entries : entries.slice(0, RECENT));
-
-function write(id, content) {
-  const element = byId(id);
-  if (element.textContent !== content) element.textContent = content;
-}
-
-function show(id, shown) {
-  byId(id).hidden = !shown;
-}
-
-/** A button that does nothing now keeps its focus, so it is marked rather than disabled. */
-function enable(id, enabled) {
-  byId(id).setAttribute('aria-disabled', String(!enabled));
-}
 
 function showImage(id, { entry, url }) {
   const image = byId(id);

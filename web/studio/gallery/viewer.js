@@ -3,12 +3,11 @@
 import { fileName, saveAs } from '../picture.js';
 import { rollSeed } from '../request.js';
 import { gallery as say } from '../strings.js';
+import { byId } from '../view/document.js';
 import { copyImage, copyText, linkTo } from './share.js';
 import { set, state } from './state.js';
 
 const SINGLE = { choosing: false, other: null, border: 50, link: '' };
-
-const byId = (id) => document.getElementById(id);
 
 let gallery = null; // what listenInViewer was given
 
