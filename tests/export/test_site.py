@@ -170,6 +170,7 @@ def test_a_foreign_folder_in_the_weights_place_is_left_alone(build, mlx, tmp_pat
     ("cloudflare-pages", dict.fromkeys(map(str, range(20_001)), 1), "has 20,001 files"),
     ("github-pages", {"a": 90_000_000} | {str(i): 90_000_000 for i in range(10)},
      "takes 990,000,000 bytes, the host at most 900,000,000"),
+    ("hf", {"onnx/a": 900_000_000, "onnx/b": 1_073_741_825}, "onnx/b has 1,073,741,825 bytes"),
     ("hf", {"a": 1_000_000_000, "b": 1}, "1,000,000,001 bytes, the host at most 1,000,000,000"),
 ])  # fmt: skip
 def test_what_a_host_would_refuse_is_refused_with_the_number(host, sizes, told):
@@ -177,6 +178,10 @@ def test_what_a_host_would_refuse_is_refused_with_the_number(host, sizes, told):
         hosts.check(host, sizes)
     sizes.pop(next(reversed(sizes)))
     hosts.check(host, sizes)
+
+
+def test_a_folder_takes_files_of_any_size():
+    hosts.check("generic", {"onnx/transformer/model.onnx_data": 2_000_000_000, "big": 2**40})
 
 
 @pytest.mark.parametrize("dry", [True, False])
