@@ -33,10 +33,12 @@ function restart() {
   send('inspect');
 }
 
-/** Small models come unasked, unless the last attempt ended badly. */
+/** Small models come unasked, and large ones that are here already; unless the last attempt ended
+ * badly. */
 function beginUnasked() {
-  const { phase, unfinished, drawNext, modelBytes } = state;
-  if (phase === 'idle' && !unfinished && (drawNext || modelBytes <= UNASKED_BYTES)) load();
+  const { phase, unfinished, drawNext, modelBytes, stored } = state;
+  const here = drawNext ? stored?.bytes ?? 0 : 0;
+  if (phase === 'idle' && !unfinished && modelBytes - here <= UNASKED_BYTES) load();
 }
 
 const workerSays = {
@@ -100,10 +102,13 @@ function useLessMemory() {
 
 function listen() {
   const press = (id, action) => byId(id).addEventListener('click', action);
-  byId('form').addEventListener('submit', (event) => {
-    event.preventDefault();
-    draw();
+  // Frames may be forbidden to submit forms, so none is submitted.
+  byId('form').addEventListener('submit', (event) => event.preventDefault());
+  byId('form').addEventListener('keydown', ({ key, target, isComposing, ctrlKey, metaKey }) => {
+    const alone = key === 'Enter' && !(isComposing || ctrlKey || metaKey);
+    if (alone && target.matches('input')) draw();
   });
+  press('generate', draw);
   document.addEventListener('keydown', onKey);
   press('load', loadAsked);
   press('pause', pauseOrResume);
@@ -124,7 +129,7 @@ function listen() {
 
 if (/Mac|iPhone|iPad/.test(navigator.platform)) byId('shortcut').textContent = '⌘ ↵';
 byId('own-tab').href = location.href;
-readForm();
+const unread = readForm();
 for (const follower of [render, keepForm, keepAwake, noteWork]) follow(follower);
 listenToForm();
 listenToImages();
@@ -143,4 +148,5 @@ const gallery = startGallery({
   patch: () => state.patch,
 });
 deliverTo(gallery.add);
+if (unread.length) gallery.tell(say.queryUnread(unread));
 restart();
