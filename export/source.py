@@ -47,9 +47,7 @@ def needed_files(files, text_encoder_bits=None):
     """Of a repository's files, the ones that a build reads."""
     top = Path()
     transformer = layouts.find(top, files, layouts.TRANSFORMER)
-    text_encoder = layouts.find(top, files, layouts.TEXT_ENCODER)
-    if text_encoder_bits in (8, 16):
-        text_encoder = layouts.find(top, files, [layouts.Floats]) or text_encoder
+    text_encoder = layouts.find_text_encoder(top, files, text_encoder_bits)
     patterns = list(ALWAYS)
     for place in filter(None, (transformer, text_encoder)):
         patterns += without_shards([path.as_posix() for path in place.files])
