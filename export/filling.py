@@ -27,10 +27,10 @@ def fill(out, partial, names, ours):
 
 
 def rank(path):
-    """In what order files are placed: new ones, changed ones, manifests, pages."""
+    """In what order files are placed: new ones, changed ones, manifests, pages, worker."""
     if not path.exists():
         return 0
-    return {".json": 2, ".html": 3}.get(path.suffix, 1)
+    return 4 if path.name == "sw.js" else {".json": 2, ".html": 3}.get(path.suffix, 1)
 
 
 def make_way(out, name):

@@ -62,8 +62,8 @@ class Workshop:
     INSIDE = ".trefoil."
 
     def __init__(self, out):
-        self.out = Path(out).resolve()
-        self.inside = self.out.is_dir() and (
+        self.out = Path(os.path.realpath(out))
+        self.inside = os.path.isdir(self.out) and (
             is_mounted(self.out) or not os.access(self.out.parent, os.W_OK)
         )
         self.folder = self.out if self.inside else self.out.parent

@@ -19,9 +19,12 @@ from export.manifest import has_format, is_ours
 from export.places import Workshop
 
 SHARD = re.compile(r"(?:.*/)?([0-9a-f]{64})\.bin")
-FIXED = ("README.md", "_headers", ".nojekyll", "LICENSE", "THIRD_PARTY.md", "sw.js", "shell.js",
+FIXED = ("README.md", "_headers", ".nojekyll", "LICENSE", "THIRD_PARTY.md", "index.html",
+         "bench.html", "trefoil.js", "start.js", "sw.js", "shell.js", "thumbnail.jpg",
          "studio/thumbnail.jpg", "config.json", "manifest.json", "tokenizer.json",
          "model/manifest.json", "model/tokenizer.json")  # fmt: skip
+CODE = re.compile(r"code-[0-9a-f]{16}/.*")
+SHELL = "self.SHELL = "
 LICENCE = re.compile(r"(model/|onnx/)?(LICEN[SC]E|NOTICE)[^/]*")
 MANIFESTS = ("model/manifest.json", "manifest.json")
 UNKNOWN = [0, 0, 0, None]
@@ -83,7 +86,7 @@ def recognise(out):
         shard = SHARD.fullmatch(name)
         if shard and name.count("/") <= 1:
             found[name] = shard[1]
-        elif name in FIXED or LICENCE.fullmatch(name):
+        elif name in FIXED or LICENCE.fullmatch(name) or CODE.fullmatch(name):
             found[name] = None
     if has_format(out / "onnx" / "trefoil.json"):
         found |= dict.fromkeys(name for name in there if name.startswith("onnx/"))
@@ -91,10 +94,12 @@ def recognise(out):
 
 
 def shell_files(out):
-    """Paths in shell.js's list."""
-    with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, KeyError):
-        text = (out / "shell.js").read_text(encoding="utf-8")
-        return list(json.loads(text[text.index("{") : text.rindex("}") + 1])["files"])
+    """Paths in the list of what the service worker keeps."""
+    for script in ("sw.js", "shell.js"):
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            text = (out / script).read_text(encoding="utf-8")
+            at = text.index(SHELL) + len(SHELL)
+            return list(json.JSONDecoder().raw_decode(text, at)[0]["files"])
     return []
 
 

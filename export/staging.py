@@ -62,7 +62,7 @@ def locked(workshops):
 
 def make_folders(folder):
     """Makes a folder and its parents; those that were not there, innermost first."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    missing = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     folder.mkdir(parents=True, exist_ok=True)
     return missing
 

@@ -21,7 +21,7 @@ def check(folder):
             check_shards((folder / name).parent, manifest)
     for name in record.shell_files(folder):
         if not (folder / name).is_file():
-            raise incomplete(name, "is not there", "listed in shell.js")
+            raise incomplete(name, "is not there", "it, as the service worker lists it")
 
 
 def check_shards(folder, manifest):
@@ -38,6 +38,6 @@ def check_shards(folder, manifest):
 
 def incomplete(name, got, expected):
     return ExportError(
-        f"{name}: {got} any more, expected {expected}; another program changed the unfinished "
+        f"{name}: {got}, expected {expected}; another program changed the unfinished "
         "site, so it was not put in place; run again"
     )
