@@ -1,6 +1,6 @@
 """Where a site may go, what stays in its folder, and what is said where it may not."""
 
-import contextlib
+import ctypes
 import errno
 import json
 import os
@@ -333,46 +333,48 @@ def test_what_the_system_says_is_said_of_the_right_file(tmp_path, number, told):
                         "make it readable, and run again")  # fmt: skip
 
 
-def as_nobody(command, **options):
-    """Runs a command without root's rights; as whoever runs the tests where that is not root."""
-    user = {"user": 65534, "group": 65534} if os.geteuid() == 0 else {}
-    return subprocess.run(command, capture_output=True, text=True, **user, **options)
+def without_root_s_rights(command):
+    """Runs a command for which permissions count, whoever runs the tests."""
 
+    def drop():
+        if sys.platform == "linux":
+            prctl = ctypes.CDLL(None).prctl
+            for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+                prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP; others do not have them anyway
 
-@contextlib.contextmanager
-def open_to_all(folder):
-    """Lets everybody into the folders above one."""
-    closed = [path for path in folder.parents if not path.stat().st_mode & 0o001]
-    for path in closed:
-        path.chmod(path.stat().st_mode | 0o001)
-    yield
-    for path in closed:
-        path.chmod(path.stat().st_mode & ~0o001)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, preexec_fn=drop)
 
 
 @pytest.mark.parametrize("what", ["LICENSE", "the parent", "the folder"])
 def test_permissions(mlx, tmp_path, what):
     place = tmp_path / "place"
-    place.mkdir()
-    place.chmod(0o755 if what == "the parent" else 0o777)
-    if what == "LICENSE":
-        (mlx / "LICENSE").write_text("x")
-        (mlx / "LICENSE").chmod(0)
-    if what == "the folder":
-        (place / "site").mkdir()
-        (place / "site").chmod(0)
-    if os.geteuid() and what == "the parent":
-        place.chmod(0o555)
-    with open_to_all(place):
-        result = as_nobody([sys.executable, "build.py", "--model", mlx, "--out", place / "site"],
-                           cwd=ROOT)  # fmt: skip
-    (mlx / "LICENSE").chmod(0o644) if what == "LICENSE" else None
-    assert result.returncode == 1 and "Traceback" not in result.stderr, result.stderr
+    (place / "site").mkdir(parents=True)
+    closed = {"LICENSE": mlx / "LICENSE", "the parent": place, "the folder": place / "site"}[what]
+    (mlx / "LICENSE").write_text("x")
+    out = place / "new" if what == "the parent" else place / "site"
+    command = [sys.executable, "build.py", "--model", mlx, "--out", out]
+    mode = closed.stat().st_mode
+    closed.chmod(mode & 0o555 if what == "the parent" else 0)
+    result = without_root_s_rights(command)
+    closed.chmod(mode)
     lines = result.stderr.splitlines()
-    assert len(lines) == 1 and "ermission denied" in lines[0] and "space" not in lines[0]
-    named = mlx / "LICENSE" if what == "LICENSE" else place
-    assert str(named) in lines[0]
-    assert "packing" not in result.stderr
+    assert result.returncode == 1 and len(lines) == 1, result.stderr
+    assert "ermission denied" in lines[0] and "space" not in lines[0]
+    assert (f"{closed}: cannot be read" in lines[0]) == (what == "LICENSE")
+    assert str(closed) in lines[0] and not list(place.glob(".*"))
+    assert without_root_s_rights(command).returncode == 0
+
+
+def test_a_folder_whose_parent_cannot_be_written_is_filled(mlx, tmp_path):
+    place = tmp_path / "place"
+    (place / "site").mkdir(parents=True)
+    place.chmod(0o555)
+    command = [sys.executable, "build.py", "--model", mlx, "--out", place / "site"]
+    for told in ("written in", "nothing to do"):
+        result = without_root_s_rights(command)
+        assert result.returncode == 0 and told in result.stdout, result.stderr
+    place.chmod(0o755)
+    assert only_ours(place / "site") == [".trefoil.built"]
 
 
 @pytest.mark.parametrize("dry", [True, False])
