@@ -129,8 +129,7 @@ def test_two_first_runs_at_once_share_one_environment(run, tmp_path):
     for result in results:
         assert result.returncode == 0 and " 1.0 ['--a', 'b c']\n" in result.stdout, result.stderr
     told = "".join(result.stderr for result in results)
-    assert told.count("this Python lacks") == told.count("installing into") == 1
-    assert "is installing into" in told and "waiting for it to end" in told
+    assert told.count("trefoil: this Python lacks") == told.count("trefoil: installing into") == 1
     assert not list((tmp_path / "project").glob("*.lock"))
 
 

@@ -55,6 +55,7 @@ def test_a_build_that_waited_finds_its_site_there(models, tmp_path):
 
 
 def test_the_lock_of_a_killed_run_holds_nobody(build, models, tmp_path):
+    assert build("--model", models[1], "--out", tmp_path / "site").status == 0
     (tmp_path / ".site.lock").write_text("process 1 on nowhere")
     for name in (".site.partial", ".site.partial-0123abcd", ".site.previous-89abcdef"):
         (tmp_path / name / "model").mkdir(parents=True)
