@@ -10,6 +10,7 @@ import re
 
 from export import site
 from export.errors import ExportError, shorten
+from export.places import Workshop
 from export.source import shorten_reason
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -67,7 +68,8 @@ def publish(places, private, out, beside):
 def upload(api, repository, kind, folder, **options):
     """Uploads a folder; the commit that then holds all of it."""
     info = api.upload_folder(repo_id=repository, repo_type=kind, folder_path=folder,
-                             commit_message="Upload with build.py", **options)  # fmt: skip
+                             commit_message="Upload with build.py",
+                             ignore_patterns=f"{Workshop.INSIDE}*", **options)  # fmt: skip
     if not COMMIT.fullmatch(info.oid):
         raise ExportError(f"the hub names the commit {info.oid!r}, expected 40 hexadecimal digits")
     return info.oid

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import jinja2
 
-from export import cards, headers, shell
-from export.fingerprint import sizes
+from export import cards, headers, record, shell
 from export.manifest import write_manifest
 from export.sizes import size_groups
+from export.source import readable
 
 ROOT = Path(__file__).resolve().parent.parent
 LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*")
@@ -54,10 +54,13 @@ def write_model(folder, model, manifest):
 
 
 def copy_licences(source, target):
-    for pattern in LICENCES:
-        for path in sorted(source.glob(pattern)):
-            if path.is_file():
-                shutil.copyfile(path, target / path.name)
+    for path in licences(source):
+        shutil.copyfile(path, target / readable(path.name))
+
+
+def licences(folder):
+    found = (path for pattern in LICENCES for path in sorted(folder.glob(pattern)))
+    return [path for path in found if path.is_file()]
 
 
 def pin(folder, places):
@@ -72,7 +75,7 @@ def pin(folder, places):
 
 def list_files(folder):
     """{path: bytes} of a written site."""
-    return sizes(folder)
+    return record.files(folder)
 
 
 def copy_web(web, folder):

@@ -1,6 +1,7 @@
 """Where a model comes from: a folder here, or a repository on Hugging Face."""
 
 import errno
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +31,10 @@ class Source:
 def find_model(model, text_encoder_bits=None):
     """The Source that --model names; a repository is downloaded. Raises ExportError."""
     folder = Path(model)
-    if folder.is_dir():
-        return Source(folder, folder.resolve().name, {})
+    if os.path.isdir(model):
+        return Source(folder, readable(Path(os.path.realpath(model)).name), {})
     match = REPOSITORY.fullmatch(model)
-    if folder.exists() or not match:
+    if os.path.exists(model) or not match:
         raise ExportError(
             f"--model {model}: no such folder, and not a repository name like ORG/NAME or "
             "ORG/NAME@REVISION"
@@ -41,6 +42,11 @@ def find_model(model, text_encoder_bits=None):
     repository, revision = match.groups()
     folder, commit = download(repository, revision, text_encoder_bits)
     return Source(folder, repository.split("/")[1], {"repository": repository, "revision": commit})
+
+
+def readable(name):
+    """A file's name as text: pages and JSON have no place for bytes that are not UTF-8."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def needed_files(files, text_encoder_bits=None):
