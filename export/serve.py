@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from export.code import NAME
 from export.errors import ExportError
+from export.headers import IMMUTABLE
 
 MIME = {
     ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8",
@@ -57,7 +59,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.send_header("Content-Type", MIME.get(path.suffix, "application/octet-stream"))
         self.send_header("Content-Length", str(last - first))
         self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Cache-Control", cache_control(path.name))
+        self.send_header("Cache-Control", cache_control(path))
         self.end_headers()
         if with_body:
             self.send_bytes(path, first, last)
@@ -102,10 +104,10 @@ def span_of(match, total):
     return int(first), min(int(last) + 1, total) if last else total
 
 
-def cache_control(name):
-    if SHARD.fullmatch(name):
-        return "public, max-age=31536000, immutable"
-    return "no-cache"
+def cache_control(path):
+    """For ever where the content names the file or its folder."""
+    named = SHARD.fullmatch(path.name) or any(NAME.fullmatch(part) for part in path.parts)
+    return IMMUTABLE if named else "no-cache"
 
 
 def make_server(folder, port):
