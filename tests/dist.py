@@ -1,7 +1,7 @@
 """A written site as tests see it: where its code lies, and how its next version comes about."""
 
-import re
 import urllib.request
+from pathlib import Path
 from urllib.parse import urljoin
 
 from export.code import NAME, digest_of, find_code
@@ -41,15 +41,15 @@ def change(dist, name, old, new):
     text = path.read_text(encoding="utf-8")
     assert old in text, f"{name} has no {old!r}"
     path.write_text(text.replace(old, new), encoding="utf-8")
-    rename_code(dist)
-    write_shell(dist)
+    renew(dist)
 
 
-def rename_code(dist):
-    """Gives the folder of code the name that its content has by now."""
+def renew(dist, write=Path.write_text):
+    """Gives the folder of code the name that its content has by now, wherever it is named."""
     old = find_code(dist)
     new = f"code-{digest_of(dist / old)[:16]}"
     (dist / old).rename(dist / new)
     for name in NAMING:
-        text = (dist / name).read_text(encoding="utf-8")
-        (dist / name).write_text(re.sub(NAME, new, text), encoding="utf-8")
+        write(dist / name, NAME.sub(new, (dist / name).read_text(encoding="utf-8")))
+    (dist / "sw.js").unlink(missing_ok=True)
+    write_shell(dist)

@@ -13,10 +13,14 @@ const SCOPE = self.registration.scope;
 const OURS = `trefoil ${SCOPE} `; // other sites of the same origin have caches of their own
 const CACHE = OURS + version;
 const IN_CODE = /^code-[0-9a-f]{16}\//;
+/** Of any version it does what it is for, and the page waits for it. */
+const START = 'start.js';
 /** Weights never pass through here. Pages that an earlier version opened may ask for more names. */
 const KINDS = /\.(html|m?js|css|wgsl|json|svg|png|webmanifest)$/;
-/** Where a host accepts a connection and says nothing, a page that is kept opens after this long. */
+/** Where a host accepts a connection and says nothing, what is kept answers after this long. */
 const PATIENCE_MS = 5000;
+/** Where the site is being built, the newest file counts, however long it takes. */
+const BUILDING = ['localhost', '127.0.0.1', '[::1]'].includes(self.location.hostname);
 const GONE = [404, 410];
 
 /** A file's name below the scope, as the list has it; undefined: another's. */
@@ -40,7 +44,7 @@ async function kept(name) {
 async function ask(request, name) {
   const asked = fetch(request);
   const answers = [asked.catch(() => undefined)];
-  if (request.mode === 'navigate') answers.push(sleep(PATIENCE_MS));
+  if (!BUILDING) answers.push(sleep(PATIENCE_MS));
   const answer = await Promise.race(answers);
   if (answer && answer.status < 500 && !GONE.includes(answer.status)) return answer;
   return await kept(name) ?? asked;
@@ -97,6 +101,7 @@ self.addEventListener('fetch', (event) => {
   const name = nameOf(event.request);
   if (name === undefined || !KINDS.test(name)) return;
   const { request } = event;
-  event.respondWith(IN_CODE.test(name) ? kept(name).then((response) => response ?? fetch(request))
+  const keptFirst = IN_CODE.test(name) || name === START;
+  event.respondWith(keptFirst ? kept(name).then((response) => response ?? fetch(request))
     : ask(request, name));
 });
