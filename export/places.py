@@ -42,7 +42,7 @@ class Places:
     @property
     def thumbnail(self):
         """The address of a picture for the Space's card; relative while the Space is unknown."""
-        path = "studio/thumbnail.jpg"
+        path = "thumbnail.jpg"
         return f"{self.endpoint}/spaces/{self.space}/resolve/main/{path}" if self.space else path
 
 

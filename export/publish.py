@@ -8,7 +8,7 @@ import contextlib
 import fnmatch
 import re
 
-from export import site
+from export import code, site
 from export.errors import ExportError, shorten
 from export.places import Workshop
 from export.source import shorten_reason
@@ -59,7 +59,8 @@ def publish(places, private, out, beside):
     with telling(space):
         api.create_repo(space, repo_type="space", space_sdk="static", private=private,
                         exist_ok=True)  # fmt: skip
-        commit = upload(api, space, "space", out, delete_patterns=f"model/{SHARD}")
+        earlier = [f"model/{SHARD}", f"{code.PATTERN}/*"]
+        commit = upload(api, space, "space", out, delete_patterns=earlier)
     print(f"{places.endpoint}/spaces/{space}: the site, commit {commit}")
     if weights and private:
         print(f"{weights} is private, so no page can fetch from it: make it public with the Space")

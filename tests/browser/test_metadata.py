@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 
 from tests.browser.test_page import GARDEN, Visit
 from tests.conftest import launch
+from tests.dist import located
 
 LARGEST_SEED = 2**53 - 1
 A1111 = """a castle (by night:1.2), <lora:ink:0.8>
@@ -24,7 +25,7 @@ Steps: 20, Sampler: DPM++ 2M Karras, CFG scale: 7.5, Seed: 1234567890, Size: 512
 Model hash: 6ce0161689, Model: "a: \\"b\\", c", Lora hashes: "ink: 1a2b", Version: v1.10.1"""
 ASKED = {"prompt": "a tree", "seed": 7, "width": 64, "height": 48, "steps": 4}
 READ = """async ([base64, patch]) => {
-  const { settingsIn } = await import('./studio/metadata.js');
+  const { settingsIn } = await import('./code/studio/metadata.js');
   const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
   return settingsIn(new Blob([bytes]), patch);
 }"""
@@ -53,7 +54,8 @@ def studio(playwright, site, server):
 @pytest.fixture
 def read(studio):
     def settings_in(png, patch=16):
-        return studio.page.evaluate(READ, [base64.b64encode(png).decode(), patch])
+        script = located(READ, studio.page.url)
+        return studio.page.evaluate(script, [base64.b64encode(png).decode(), patch])
 
     return settings_in
 
@@ -302,9 +304,10 @@ def test_settings_are_remembered_and_broken_ones_ignored(studio):
     page = studio.page
     page.goto(page.url.split("?")[0] + "bench.html")  # which writes none itself
     call = """async ([name, ...given]) => {
-      const settings = await import('./studio/settings.js');
+      const settings = await import('./code/studio/settings.js');
       return settings[name](...given);
     }"""
+    call = located(call, page.url)
     page.evaluate(call, ["saveSettings", {"theme": "dark", "form": {"seed": "7"}}])
     page.evaluate(call, ["saveSettings", {"seedLocked": True, "theme": "light"}])
     for number in [*range(60), 30]:

@@ -7,9 +7,14 @@ from tests.browser.studio import SMALL, damaged, tell_page
 from tests.browser.test_page import GARDEN
 
 SCREENS = [(1280, 720), (1280, 860), (1440, 900), (360, 740), (740, 360), (320, 568), (320, 215)]
-BETWEEN = "(from) => { const { top, bottom } = from.getBoundingClientRect(); return [top, bottom]; }"
-BEHIND = """() => document.elementFromPoint(...((at) => [at.x + at.width / 2, at.y + at.height / 2])(
-  document.getElementById('generate').getBoundingClientRect())).closest('button')?.id"""
+BETWEEN = """(element) => {
+  const { top, bottom } = element.getBoundingClientRect();
+  return [top, bottom];
+}"""
+BEHIND = """() => {
+  const { x, y, width, height } = document.getElementById('generate').getBoundingClientRect();
+  return document.elementFromPoint(x + width / 2, y + height / 2).closest('button')?.id;
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +124,8 @@ def test_run_asks_before_gigabytes_come_and_draws_once_they_are_here(
 def test_a_frame_that_forbids_forms_draws(visit, address, server, tmp_path, press):
     (tmp_path / "index.html").write_text(
         '<!doctype html><link rel="icon" href="data:,">'
-        f'<iframe sandbox="allow-scripts allow-same-origin" allow="screen-wake-lock" src="{address}?{SMALL}&seed=7"'
-        ' width="900" height="800"></iframe>')
+        '<iframe sandbox="allow-scripts allow-same-origin" allow="screen-wake-lock" '
+        f'width="900" height="800" src="{address}?{SMALL}&seed=7"></iframe>')
     outer = visit(server(tmp_path))
     frame = outer.page.frame_locator("iframe")
     expect(frame.get_by_text("Ready ·")).to_be_visible()

@@ -18,7 +18,9 @@ import { byId, write } from './view/document.js';
 import { keepAwake } from './wake.js';
 
 /** Errors that the engine survives; after any other it is started anew. */
-const HARMLESS = ['InputError', 'DownloadError', 'ModelError', 'UnsupportedError'];
+const HARMLESS = [
+  'InputError', 'DownloadError', 'UpdatedError', 'ModelError', 'UnsupportedError',
+];
 
 /** Nothing begins before it is known how the last attempt ended. */
 const lastTime = findUnfinished().then((unfinished) => {
@@ -69,7 +71,9 @@ const workerSays = {
 
   error(failure) {
     const broken = !HARMLESS.includes(failure.name);
-    const error = { message: say.failed(failure), reload: broken };
+    const updated = failure.name === 'UpdatedError';
+    const reload = updated ? 'page' : broken && 'engine';
+    const error = { message: say.failed(failure), reload };
     const drawing = failure.job === 'generate';
     const before = drawing ? 'ready' : isUsable(state) ? 'idle' : 'unsupported';
     fail(error, { phase: broken ? 'lost' : before, drawNext: false, preview: null,
@@ -113,7 +117,7 @@ function listen() {
   press('load', loadAsked);
   press('pause', pauseOrResume);
   press('cancel', cancel);
-  press('reload', restart);
+  press('reload', () => (state.error?.reload === 'page' ? location.reload() : restart()));
   press('keep', keepStored);
   press('delete', confirmDelete);
   press('confirm-delete', () => {

@@ -14,7 +14,7 @@ const JOBS = {
   worker: 'engine',
 };
 const NAMED_ERRORS = [
-  'InputError', 'DownloadError', 'ModelError', 'UnsupportedError', 'DeviceError',
+  'InputError', 'DownloadError', 'UpdatedError', 'ModelError', 'UnsupportedError', 'DeviceError',
 ];
 
 export const say = {
