@@ -4,9 +4,10 @@
  * two of them in flight.
  */
 import { REFERENCES } from './candidates.js';
-import { DeviceError, throwIfAborted } from './errors.js';
+import { DeviceError, UnsupportedError, throwIfAborted } from './errors.js';
 import { Kernels, gridOf, packDims } from './kernels.js';
 import { ALIGNMENT, Tensor } from './memory.js';
+import { unlessAborted } from './waiting.js';
 
 const UNIFORM = 0x40 | 0x08; // GPUBufferUsage.UNIFORM | COPY_DST
 const READBACK = 0x01 | 0x08; // GPUBufferUsage.MAP_READ | COPY_DST
@@ -135,7 +136,8 @@ export class Recorder {
 
   /**
    * Runs what was recorded; resolves when the GPU has finished it.
-   * @param {{ signal?: AbortSignal }} options an abort takes effect between two submissions
+   * @param {{ signal?: AbortSignal }} options an abort takes effect between two submissions, and at
+   *   once while kernels are being compiled
    */
   async run({ signal } = {}) {
     const commands = this.#commands;
@@ -143,8 +145,7 @@ export class Recorder {
     this.#uniforms ??= this.allocator.create(MAX_DISPATCHES * ALIGNMENT, UNIFORM, 'dims');
     if (this.rehearsal) return;
     const pending = [];
-    await this.#kernels.compile(commands.filter(({ type }) => type === 'dispatch')
-      .map(({ name, constants }) => [name, constants]));
+    await this.#compile(commands.filter(({ type }) => type === 'dispatch'), signal);
     while (commands.length) {
       throwIfAborted(signal);
       pending.push(this.#submit(this.#takeBatch(commands)));
@@ -180,6 +181,18 @@ export class Recorder {
       return staging.gpu.getMappedRange().slice(0);
     } finally {
       this.allocator.destroy(staging);
+    }
+  }
+
+  /** Compiles what is needed. A device that is lost meanwhile is told as lost. */
+  async #compile(dispatches, signal) {
+    const variants = dispatches.map(({ name, constants }) => [name, constants]);
+    const compiling = this.#kernels.compile(variants);
+    try {
+      await unlessAborted(Promise.race([compiling, this.#watch.lost]), signal);
+    } catch (error) {
+      if (error instanceof UnsupportedError) await this.#lossOr(LOSS_MS);
+      throw error;
     }
   }
 
@@ -272,12 +285,17 @@ export class Recorder {
       await Promise.race([work, this.#watch.lost]);
     } catch (cause) {
       if (!(cause instanceof DeviceError)) {
-        const deadline = new Promise((resolve) => { setTimeout(resolve, LOSS_MS); });
-        await Promise.race([this.#watch.lost, deadline]);
+        await this.#lossOr(LOSS_MS);
         throw new DeviceError(`The GPU stopped: ${cause.message}`, { cause });
       }
       throw cause;
     }
     this.#watch.check();
+  }
+
+  /** Waits for news of a loss. @throws {DeviceError} it came */
+  async #lossOr(ms) {
+    const deadline = new Promise((resolve) => { setTimeout(resolve, ms); });
+    await Promise.race([this.#watch.lost, deadline]);
   }
 }
