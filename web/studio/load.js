@@ -72,10 +72,13 @@ async function lookIntoStorage() {
 export const loadSays = {
   device({ device, stored }) {
     lookIntoStorage();
-    if (device.ok) return set({ device, stored, phase: 'idle' });
     const { onnxBytes } = state;
-    if (onnxBytes) return set({ device, stored, phase: 'idle', modelBytes: onnxBytes });
-    const { reason: message, remedy } = device;
+    const { reason: message, remedy, silent } = device;
+    if (silent) fail({ message, remedy, wait: true, processor: onnxBytes > 0 });
+    if (onnxBytes && device.prefer === 'onnxruntime') {
+      return set({ device, stored, phase: 'idle', modelBytes: onnxBytes });
+    }
+    if (device.ok) return set({ device, stored, phase: 'idle' });
     return fail({ message, remedy }, { device, stored, phase: 'unsupported' });
   },
 
