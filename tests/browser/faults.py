@@ -1,4 +1,4 @@
-"""Devices that go wrong: scripts that wrap WebGPU, for a page or, through `wrap_worker`, its worker.
+"""Devices that go wrong: scripts that wrap WebGPU, of a page or, by `wrap_worker`, its worker.
 
 Each does no harm until `globalThis.faulty` is true, where it says so.
 """

@@ -13,7 +13,7 @@ INTEGRITY = (  # sha512, base64, as npm tells it
     "m64Nc58YObfCYkPbc8EBsnhWCFaw02dbXhWNOmx+OYoIPtIRar+reGYyAeGC0HD9RUZfPEwMHHSZ8MFxdSWXZQ==")
 CACHE = Path(__file__).resolve().parents[2] / ".npm"  # which git ignores
 FLAGS = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan",
-         "--use-vulkan=swiftshader", "--use-angle=swiftshader", "--ignore-gpu-blocklist"]  # fmt: skip
+         "--use-vulkan=swiftshader", "--use-angle=swiftshader", "--ignore-gpu-blocklist"]
 UNPACK = """
 const [, from, to] = process.argv;
 const { brotliDecompressSync } = require('node:zlib');

@@ -1,4 +1,4 @@
-"""The oldest browser that draws: what is younger is not used, or done without where it is missing."""
+"""The oldest browser that draws: what is younger is not used, or is done without."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Devices that refuse, do not answer or are lost while they are being checked; and waits that end."""
+"""Devices that refuse, do not answer or are lost at the check; and waits that end."""
 
 from pathlib import Path
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 WEB = Path(__file__).resolve().parents[2] / "web"
 
-# JavaScript: (owner, name, the Chromium that has it). As a use, owner.name, or .name of a prototype.
+# JavaScript: (owner, name, the Chromium that has it).
 NAMES = [
     ("GPUAdapter.prototype", "info", 127),
     ("GPU.prototype", "wgslLanguageFeatures", 115),
@@ -53,8 +53,8 @@ NAMES = [
 ]
 
 # Of Iterator.prototype, all of Chromium 122.
-ITERATORS = ["map", "filter", "take", "drop", "flatMap", "toArray", "forEach", "some", "every", "find",
-             "reduce"]  # fmt: skip
+ITERATORS = ["map", "filter", "take", "drop", "flatMap", "toArray", "forEach", "some", "every",
+             "find", "reduce"]  # fmt: skip
 
 # Syntax and styles, as they are written.
 PATTERNS = {
@@ -86,8 +86,9 @@ WITHOUT = {
 # Names that other objects have as well: only what is written with these before it counts.
 COMMON = {"info": r"\badapter", "from": r"\b(ReadableStream|Iterator)", "parse": r"\bURL",
           "try": r"\bPromise", "any": r"\bAbortSignal", "escape": r"\bRegExp",
-          "groupBy": r"\b(Object|Map)", "union": r"\w", "difference": r"\w", "bytes": r"\w\)?"}  # fmt: skip
-CALLED = ["transfer", "bytes", "union", "difference", "intersection"]  # fields may have these names
+          "groupBy": r"\b(Object|Map)"}  # fmt: skip
+# Fields have these names as well: only calls count.
+CALLED = ["transfer", "bytes", "union", "difference", "intersection"]
 
 COMMENT = re.compile(r"/\*.*?\*/|(?<![:'\"])//[^\n]*", re.DOTALL)
 

@@ -10,7 +10,8 @@ import { deleteModel, keepStored, load, loadAsked, loadCancelled, loadProgress, 
   pauseOrResume } from './load.js';
 import { keepShell } from './offline.js';
 import { savePng } from './picture.js';
-import { UNASKED_BYTES, canDelete, fail, follow, isUsable, set, state } from './state.js';
+import { UNASKED_BYTES, canDelete, drawsFromGraphs, fail, follow, isUsable, set, state }
+  from './state.js';
 import { deleteQuestion, say, unfinishedText } from './strings.js';
 import { findUnfinished, noteWork } from './unfinished.js';
 import { announce, render } from './view.js';
@@ -71,10 +72,12 @@ const workerSays = {
   },
 
   error(failure) {
-    const broken = !HARMLESS.includes(failure.name);
+    const devices = failure.job === 'load' && state.onnxBytes > 0 && !drawsFromGraphs(state)
+      && ['UnsupportedError', 'DeviceError'].includes(failure.name);
+    const broken = !HARMLESS.includes(failure.name) && !devices;
     const updated = failure.name === 'UpdatedError';
     const reload = updated ? 'page' : broken && 'engine';
-    const error = { message: say.failed(failure), reload };
+    const error = { message: say.failed(failure), reload, processor: devices };
     if (self.origin === 'null') error.remedy = say.shutOff(location.href);
     if (failure.name === 'WrongResultError') Object.assign(error, waysOn(state));
     const drawing = failure.job === 'generate';
@@ -164,6 +167,8 @@ function listen() {
 
 if (/Mac|iPhone|iPad/.test(navigator.platform)) byId('shortcut').textContent = '⌘ ↵';
 byId('own-tab').href = location.href;
+const engine = new URLSearchParams(location.search).get('engine');
+if (['webgpu', 'onnxruntime'].includes(engine)) set({ options: { ...state.options, engine } });
 const unread = readForm();
 for (const follower of [render, keepForm, keepAwake, noteWork]) follow(follower);
 listenToForm();

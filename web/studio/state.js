@@ -73,6 +73,12 @@ export function isUsable({ device, onnxBytes }) {
   return Boolean(device?.ok || onnxBytes);
 }
 
+/** @returns {boolean} the processor draws, from the ONNX graphs */
+export function drawsFromGraphs({ device, onnxBytes, options: { engine } }) {
+  if (engine !== 'auto') return engine === 'onnxruntime';
+  return Boolean(onnxBytes) && device.prefer === 'onnxruntime';
+}
+
 /** @returns {boolean} the loaded pipeline was loaded with other options than the form has now */
 export function isStale({ loadedWith, options }) {
   return Boolean(loadedWith)
