@@ -260,7 +260,10 @@ export class Pipeline {
       };
     } catch (error) {
       throwIfAborted(this.#gone.signal); // whatever a destroyed pipeline stumbled over
-      if (error instanceof WrongResultError) await this.#winners.distrust();
+      if (error instanceof WrongResultError) {
+        this.#stages.free(); // what was unpacked there may be wrong as well
+        await this.#winners.distrust();
+      }
       throw error;
     } finally {
       leave();
