@@ -2,16 +2,15 @@
 import { abilitiesOf } from './engine/candidates.js';
 import { Choice } from './engine/choice.js';
 import { openDevice, watchDevice } from './engine/device.js';
-import { DeviceError, InputError, ShapeError, UnsupportedError, WrongResultError, throwIfAborted }
+import { DeviceError, InputError, ShapeError, WrongResultError, throwIfAborted }
   from './engine/errors.js';
 import { Kernels } from './engine/kernels.js';
 import { Allocator } from './engine/memory.js';
 import { Ops } from './engine/ops.js';
-import { KERNELS, findWrong } from './engine/selfcheck.js';
+import { findWrong } from './engine/selfcheck.js';
 import { expectPicture, wrongResult } from './engine/sound.js';
 import { Stages } from './engine/stages.js';
-import { anySignal, unlessAborted, within } from './engine/waiting.js';
-import { openWinners } from './engine/winners.js';
+import { anySignal, within } from './engine/waiting.js';
 import { firstBytes, sumBytes } from './loader/manifest.js';
 import { openShards } from './loader/shards.js';
 import { TensorFiles } from './loader/tensors.js';
@@ -19,6 +18,8 @@ import { checkImages, defaultSize } from './models/reference_image.js';
 import { MAX_STEPS, MEMORY, TEXT_TOKENS, checkChoice, checkRequest, checkSize, checkSteps,
   fractionOf } from './models/request.js';
 import { PromptTokenizer } from './models/tokenizer.js';
+import { observer } from './observing.js';
+import { prepareKernels } from './preparing.js';
 
 /** Shards for a rehearsal: nothing is downloaded yet, and no value matters. */
 const ZEROS = { read: async (shard, offset, bytes) => new Uint8Array(bytes) };
@@ -96,50 +97,26 @@ export class Pipeline {
       allocator: new Allocator(device, device.limits.maxStorageBufferBindingSize) });
   }
 
-  /**
-   * Compiles the kernels that this model uses, chooses among those that could, and lets each
-   * compute a known answer. Where the chosen ones go wrong, those that need least take their place.
-   */
+  /** Has the kernels ready that this model uses, and lets each compute a known answer. */
   async check({ signal, tell }) {
-    await unlessAborted(this.#kernels.load(KERNELS), signal);
     const { vendor, architecture, description } = this.#adapter;
-    this.#winners = await openWinners([vendor, architecture, description, this.#precision,
-      await this.#kernels.fingerprint()].join(' | '));
-    if (this.#winners.distrusted && !this.#choice.safe) {
-      this.#choice.useReferences('another went wrong here before');
-    }
-    try {
-      await this.#choose({ signal, tell });
-    } catch (error) {
-      if (!(error instanceof UnsupportedError) || this.#choice.safe) throw error;
-      this.#ops.reset();
-      this.#choice.useReferences(`another was wrong at load: ${error.message}`);
-      await this.#choose({ signal, tell });
-    }
+    this.#winners = await prepareKernels({ kernels: this.#kernels, choice: this.#choice,
+      ops: this.#ops, names: [vendor, architecture, description, this.#precision],
+      rehearse: () => this.#rehearseAll() }, { signal, tell });
   }
 
-  async #choose({ signal, tell }) {
-    // The picture of the model's own size shows which calls are dear; the smallest one, in steps
-    // that no table holds, needs all kernels that any other does.
+  /**
+   * The picture of the model's own size shows which calls are dear; the smallest one, in steps that
+   * no table holds, needs all kernels that any other does.
+   */
+  async #rehearseAll() {
     const { patch, pipeline: { width, height, image_input: imageInput } } = this.#manifest;
     const S = this.#textLength;
     const images = imageInput ? [{ width: 64, height: 64 }] : [];
-    const smallest = { width: patch, height: patch, steps: MAX_STEPS, S, images };
     this.#rehearsed.clear();
     await this.#rehearse({ width, height, steps: this.#defaultSteps, S });
-    const { variants: likely } = await this.#rehearse(smallest);
-    this.#kernels.onCompile = ({ done, asked }) => (
-      tell({ phase: 'prepare', kernel: done, kernels: Math.max(likely.size, asked) }));
-    await this.#choice.decide(this.#ops, this.#winners, { signal });
-    await this.#winners.save();
-    this.#rehearsed.clear();
-    const { variants } = await this.#rehearse(smallest);
-    const wrong = await findWrong(this.#ops, variants.values(), { signal });
-    this.#kernels.onCompile = () => {};
-    if (wrong) {
-      throw new UnsupportedError(`${wrong} Update the graphics driver or the browser, or use `
-        + 'another one.');
-    }
+    const smallest = { width: patch, height: patch, steps: MAX_STEPS, S, images };
+    return (await this.#rehearse(smallest)).variants;
   }
 
   /** Fetches the tokenizer, which lies beside the manifest, and the shards. */
@@ -221,8 +198,8 @@ export class Pipeline {
    * @returns {Promise<object>} { width, height, rgba, seed, timings, peakBytes,
    *   stageBytes: { encode, reference, denoise, decode }, tokens: { count, limit, dropped } };
    *   bytes of GPU memory, at most
-   * @throws {InputError | DownloadError | DeviceError | WrongResultError | DOMException} the last one
-   *   named AbortError, of `signal` or of `destroy`
+   * @throws {InputError | DownloadError | DeviceError | WrongResultError | DOMException} the last
+   *   one named AbortError, of `signal` or of `destroy`
    */
   async generate(request, hooks = {}) {
     this.#expectHere();
@@ -248,7 +225,7 @@ export class Pipeline {
       const { rgba, timings, stageBytes } = await this.#family.draw(
         { g: this.#ops, stages: this.#stages, files: this.#files, manifest: this.#manifest },
         tokens, { seed, width, height, steps, images },
-        { signal, onProgress: tell, onPreview, observe: this.#observer(onTensor, blocks) },
+        { signal, onProgress: tell, onPreview, observe: observer(this.#ops, onTensor, blocks) },
       );
       const { peakBytes } = this.#ops.allocator;
       const checkMs = await this.#checkDrawn(rgba, variants, signal);
@@ -273,9 +250,7 @@ export class Pipeline {
     }
   }
 
-  /**
-   * Frees the GPU. The pipeline cannot be used afterwards; what it is drawing ends in an AbortError.
-   */
+  /** Frees the GPU, for good. What is being drawn ends in an AbortError. */
   destroy() {
     if (this.#gone.signal.aborted) return;
     this.#gone.abort();
@@ -388,25 +363,5 @@ export class Pipeline {
   #tokens(prompt, textTokens) {
     const { ids, ...rest } = this.#tokenizer.encode(prompt);
     return { ids: textTokens === 'trimmed' ? ids.slice(0, rest.count) : ids, ...rest };
-  }
-
-  /** Reads results back for `onTensor`; several tensors are joined along their last dimension. */
-  #observer(onTensor, blocks) {
-    if (!onTensor) return async () => {};
-    const read = async (tensor) => new Float32Array(await this.#ops.read(tensor));
-    return async (name, shape, result) => {
-      if (name.startsWith('block.') && !blocks) return undefined;
-      if (ArrayBuffer.isView(result)) return onTensor(name, { shape, data: result.slice() });
-      if (!Array.isArray(result)) return onTensor(name, { shape, data: await read(result) });
-      const data = new Float32Array(shape[0] * shape[1]);
-      const width = shape[1] / result.length;
-      for (const [i, tensor] of result.entries()) {
-        const part = await read(tensor);
-        for (let row = 0; row < shape[0]; row++) {
-          data.set(part.subarray(row * width, (row + 1) * width), row * shape[1] + i * width);
-        }
-      }
-      return onTensor(name, { shape, data });
-    };
   }
 }

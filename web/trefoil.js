@@ -54,8 +54,8 @@ const MEMORY_BUDGET = 2 ** 30;
  *   text is filled up to the model's length, as in diffusers; trimmed: only the prompt's own
  *   tokens, faster, another picture
  * @param {'auto' | 'webgpu' | 'onnxruntime'} [options.engine] auto: WebGPU; but if the site was
- *   built with --onnx, its ONNX graphs on the processor, by onnxruntime-web, where WebGPU is not, is
- *   computed on the processor itself (`inspectDevice`'s `prefer`), does not answer, or has no
+ *   built with --onnx, its ONNX graphs on the processor, by onnxruntime-web, where WebGPU is not,
+ *   is computed on the processor itself (`inspectDevice`'s `prefer`), does not answer, or has no
  *   kernel that is right. There only `signal`, `onProgress`, `storage`, `memoryBudget` (of weights
  *   in memory) and `textTokens` mean something
  * @param {number} [options.patienceMs] how long the browser may take to open the graphics, 15 s

@@ -286,7 +286,8 @@ export class Recorder {
     } catch (cause) {
       if (!(cause instanceof DeviceError)) {
         await this.#lossOr(LOSS_MS);
-        throw new DeviceError(`The GPU stopped: ${cause.message}`, { cause });
+        throw new DeviceError(`The GPU stopped: ${cause.message}. Reload the page; if it happens `
+          + 'again, draw smaller, or update the browser and the graphics driver.', { cause });
       }
       throw cause;
     }

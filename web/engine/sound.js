@@ -1,9 +1,9 @@
 /** Whether what a device computed can be what was asked for: numbers, and a picture. */
 import { WrongResultError } from './errors.js';
 
-const REMEDY = 'The picture was not kept. Draw it again with the safe kernels (kernels: \'safe\'), '
-  + 'which are plainer and slower; if they go wrong as well, update the graphics driver and the '
-  + 'browser, or use another one.';
+const REMEDY = 'The picture was not kept. Draw it again with the safe kernels, which are plainer '
+  + 'and slower; if they go wrong as well, update the graphics driver and the browser, or use '
+  + 'another one.';
 
 /** An error that says what went wrong, and what can be done. */
 export function wrongResult(what) {

@@ -106,8 +106,8 @@ function drawOnProcessor() {
 
 /** What nobody was waiting for: told, while all else goes on. */
 function tellFault(fault) {
-  if (fault?.name === 'AbortError') return;
-  fail({ message: say.fault(fault?.message ?? String(fault)) });
+  if (!fault || fault.name === 'AbortError') return;
+  fail({ message: say.fault(fault.message ?? String(fault)) });
 }
 
 // ---- wiring
