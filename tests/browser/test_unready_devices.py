@@ -115,6 +115,7 @@ def test_a_loss_during_the_check_is_told_as_one(browser, url):
 @pytest.mark.parametrize("call", [
     ["GPU", "requestAdapter", "silent"], ["GPUAdapter", "requestDevice", "silent"],
     ["GPUDevice", "createComputePipelineAsync", "silent"],
+    ["GPUQueue", "onSubmittedWorkDone", "silent"], ["GPUBuffer", "mapAsync", "silent"],
 ], ids=lambda call: call[1])
 def test_an_abort_ends_every_wait_at_once(browser, url, call):
     with Library(browser, url) as library:
@@ -124,6 +125,23 @@ def test_an_abort_ends_every_wait_at_once(browser, url, call):
     if "Pipeline" in call[1]:
         phase, done, of = ended["seen"][-1]
         assert phase == "prepare" and done == 0 and of > 10
+
+
+def test_a_drawing_on_a_device_that_hangs_can_be_cancelled(browser, url):
+    hang = ["GPUBuffer", "mapAsync", "silent"]
+    with Library(browser, url) as library:
+        outcome = library.page.evaluate(f"""async ([url, hang, request]) => {{
+          const pipe = await library.trefoil.loadPipeline(new URL('model/manifest.json', url),
+            {{ storage: 'memory' }});
+          ({faults.CALL})(hang);
+          const abort = new AbortController();
+          const drawing = pipe.generate(request, {{ signal: abort.signal }})
+            .then(() => 'drawn', (error) => error.name);
+          while (!globalThis.called) await new Promise((resolve) => setTimeout(resolve, 10));
+          abort.abort();
+          return drawing;
+        }}""", [url, hang, REQUEST])
+    assert outcome == "AbortError"
 
 
 def test_progress_counts_the_kernels(browser, url):

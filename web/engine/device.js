@@ -12,7 +12,7 @@ const RAISED_LIMITS = ['maxBufferSize', 'maxStorageBufferBindingSize'];
 /** How long the browser may think about a request for its graphics. */
 export const PATIENCE_MS = 15_000;
 
-/** Adapters that compute on the processor, by name; where the browser says so itself, it is asked. */
+/** Adapters that compute on the processor, by name; a browser may say so itself. */
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|basic render/i;
 
 /** What became of the request for an adapter, when there is none. */
@@ -62,7 +62,7 @@ function absent(cause, detail = '') {
 const tooLate = () => new UnsupportedError(`${REASONS.silent} `
   + `${remedyFor('silent', navigator.userAgent)}`);
 
-/** GPUAdapter.info is Chrome 127's; before, it had to be asked for, and Chrome 113 tells nothing. */
+/** GPUAdapter.info is Chrome 127's; before, it had to be asked for. */
 async function infoOf(adapter) {
   const info = adapter.info ?? await adapter.requestAdapterInfo?.() ?? {};
   const { vendor = '', architecture = '', description = '', subgroupMinSize = 0 } = info;

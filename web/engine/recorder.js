@@ -136,8 +136,8 @@ export class Recorder {
 
   /**
    * Runs what was recorded; resolves when the GPU has finished it.
-   * @param {{ signal?: AbortSignal }} options an abort takes effect between two submissions, and at
-   *   once while kernels are being compiled
+   * @param {{ signal?: AbortSignal }} options an abort ends every wait at once; what the GPU was told
+   *   already it still does
    */
   async run({ signal } = {}) {
     const commands = this.#commands;
@@ -149,9 +149,9 @@ export class Recorder {
     while (commands.length) {
       throwIfAborted(signal);
       pending.push(this.#submit(this.#takeBatch(commands)));
-      if (pending.length > 1) await this.#settle(pending.shift());
+      if (pending.length > 1) await this.#settle(pending.shift(), signal);
     }
-    while (pending.length) await this.#settle(pending.shift());
+    while (pending.length) await this.#settle(pending.shift(), signal);
     throwIfAborted(signal);
   }
 
@@ -177,7 +177,7 @@ export class Recorder {
       encoder.copyBufferToBuffer(tensor.allocation.gpu, tensor.offset,
         staging.gpu, 0, tensor.bytes);
       this.#device.queue.submit([encoder.finish()]);
-      await this.#finished(staging.gpu.mapAsync(1)); // 1 = GPUMapMode.READ
+      await this.#finished(staging.gpu.mapAsync(1), options?.signal); // 1 = GPUMapMode.READ
       return staging.gpu.getMappedRange().slice(0);
     } finally {
       this.allocator.destroy(staging);
@@ -266,8 +266,8 @@ export class Recorder {
   }
 
   /** Waits for a submission and learns the device's rate from it. */
-  async #settle({ cost, started, done }) {
-    await this.#finished(done);
+  async #settle({ cost, started, done }, signal) {
+    await this.#finished(done, signal);
     const elapsed = performance.now() - Math.max(started, this.#settled);
     this.#settled = performance.now();
     if (cost > this.dispatchCost / 4) {
@@ -280,10 +280,11 @@ export class Recorder {
    * Waits for the GPU. What goes wrong there is a DeviceError, also when a promise fails before the
    * loss is told.
    */
-  async #finished(work) {
+  async #finished(work, signal) {
     try {
-      await Promise.race([work, this.#watch.lost]);
+      await unlessAborted(Promise.race([work, this.#watch.lost]), signal);
     } catch (cause) {
+      throwIfAborted(signal);
       if (!(cause instanceof DeviceError)) {
         await this.#lossOr(LOSS_MS);
         throw new DeviceError(`The GPU stopped: ${cause.message}. Reload the page; if it happens `

@@ -40,8 +40,8 @@ export function warningFor(vendor) {
 }
 
 /**
- * @param {'insecure' | 'webgpu' | 'adapter' | 'failed' | 'silent'} cause the page is not secure, the
- *   browser has no WebGPU, or it has but found no adapter, failed in looking for one, or did not
+ * @param {'insecure' | 'webgpu' | 'adapter' | 'failed' | 'silent'} cause the page is not secure,
+ *   the browser has no WebGPU, or it has but found no adapter, failed in looking for one, or did not
  *   come to an end
  * @param {string} userAgent
  * @returns {string} sentences

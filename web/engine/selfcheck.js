@@ -14,7 +14,7 @@ export const KERNELS = Object.keys(CASES);
 /** Relative error (Frobenius norm) that f32 arithmetic stays far below. */
 const LIMIT = 1e-4;
 
-/** So many dispatches in a row at least, and each twice: one in a hundred that is lost is noticed. */
+/** So many dispatches in a row, and each twice: one in a hundred that is lost is noticed. */
 const DISPATCHES = 128;
 const ROUNDS = 2;
 

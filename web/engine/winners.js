@@ -12,8 +12,8 @@ const DISTRUST = 'went wrong in';
  * @param {string} key adapter, engine and precision: what the winners hold for
  * @returns {Promise<{ get: (op: string) => string | undefined,
  *   set: (op: string, label: string) => void, save: () => Promise<void>,
- *   distrusted: boolean, distrust: () => Promise<void> }>} distrusted: they went wrong, in this very
- *   version of the browser; where files are refused, nothing is remembered
+ *   distrusted: boolean, distrust: () => Promise<void> }>} distrusted: they went wrong, in this
+ *   very version of the browser; where files are refused, nothing is remembered
  */
 export async function openWinners(key) {
   const file = await openFile();

@@ -82,7 +82,8 @@ export function drawsFromGraphs({ device, onnxBytes, options: { engine } }) {
 /** @returns {boolean} the loaded pipeline was loaded with other options than the form has now */
 export function isStale({ loadedWith, options }) {
   return Boolean(loadedWith)
-    && ['memory', 'precision', 'kernels', 'engine'].some((name) => loadedWith[name] !== options[name]);
+    && ['memory', 'precision', 'kernels', 'engine']
+      .some((name) => loadedWith[name] !== options[name]);
 }
 
 export function canDraw({ phase, drawNext }) {
