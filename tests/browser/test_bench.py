@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.dist import code_url
+
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 HEADLINE = {"ternary-m256", "ternary-m1", "conv", "attention"}
 LIMITS = {"f32": 1e-5, "f16": 1e-2, "int8": 5e-2}  # of the bench's error: largest over rms
@@ -123,5 +125,5 @@ async (url) => {
 def test_halves_are_those_of_browsers_that_have_them(browser, url):
     page = browser.new_page()
     page.goto(url)
-    assert page.evaluate(HALVES, url) == [True, True]
+    assert page.evaluate(HALVES, code_url(url)) == [True, True]
     page.close()

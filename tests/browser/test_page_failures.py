@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from tests.browser import faults
 from tests.browser.studio import DRAWN_MS, SMALL, Visit
+from tests.dist import code_url
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 RUN = "prompt=a+pine&seed=7&width=64&height=48&steps=1&run"
@@ -81,8 +82,8 @@ def test_without_a_canvas_the_picture_is_drawn_kept_and_downloaded(
 def test_the_page_packs_the_pixels_that_a_canvas_would(browser, url):
     page = browser.new_page()
     page.goto(url)
-    assert page.evaluate("""async (url) => {
-      const { packPixels } = await import(new URL('studio/png.js', url));
+    assert page.evaluate("""async (code) => {
+      const { packPixels } = await import(new URL('studio/png.js', code));
       const [width, height] = [37, 5];
       const rgba = Uint8ClampedArray.from({ length: 4 * width * height },
         (_, i) => (i % 4 === 3 ? 255 : i * i * 31 % 256));
@@ -92,7 +93,7 @@ def test_the_page_packs_the_pixels_that_a_canvas_would(browser, url):
       const read = context.getImageData(0, 0, width, height).data;
       return bitmap.width === width && bitmap.height === height
         && read.every((value, i) => value === rgba[i]);
-    }""", url)
+    }""", code_url(url))
     page.close()
 
 
