@@ -3,6 +3,7 @@
  * browser grants. What an abort, a reload or a killed tab leaves, the next load goes on with.
  */
 import { DownloadError, throwIfAborted } from '../engine/errors.js';
+import { anySignal } from '../engine/waiting.js';
 import { CacheKeeper } from './cache.js';
 import { download } from './download.js';
 import { StorageError, partOf, storing } from './draft.js';
@@ -148,7 +149,8 @@ export class ShardStore {
   async #fetchAll(missing, signal, progress) {
     const waiting = missing.map(({ index }) => this.#shards[index]);
     const abort = new AbortController();
-    const job = { signal: AbortSignal.any([signal, abort.signal]), hasher: new Hasher() };
+    const either = anySignal([signal, abort.signal]);
+    const job = { signal: either.signal, hasher: new Hasher() };
     const worker = async () => {
       for (let shard = waiting.shift(); shard; shard = waiting.shift()) {
         throwIfAborted(job.signal);
@@ -162,6 +164,8 @@ export class ShardStore {
       abort.abort();
       await Promise.allSettled(workers); // each closes its file, which the next load opens
       throw error;
+    } finally {
+      either.leave();
     }
   }
 

@@ -17,8 +17,17 @@ let worker = null;
  */
 export function startWorker(on) {
   worker?.terminate();
-  worker = new Worker(START, { type: 'module' });
+  worker = null;
+  try {
+    worker = new Worker(START, { type: 'module' });
+  } catch ({ name, message }) {
+    on.error({ job: 'worker', name, message });
+    return;
+  }
   worker.onmessage = ({ data }) => on[data.type](data);
+  worker.onmessageerror = () => {
+    on.error({ job: 'worker', name: 'WorkerError', message: 'a message could not be read' });
+  };
   worker.onerror = async (event) => {
     event.preventDefault();
     const failed = { name: 'WorkerError', message: event.message ?? '' };
@@ -28,5 +37,5 @@ export function startWorker(on) {
 }
 
 export function send(type, payload = {}) {
-  worker.postMessage({ type, ...payload });
+  worker?.postMessage({ type, ...payload });
 }
