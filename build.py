@@ -144,5 +144,6 @@ def say(message):
 
 if __name__ == "__main__":
     status = main()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what there is to say is said
+    for number in console.SIGNALS:  # what there is to say is said
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(status)
