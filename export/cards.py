@@ -36,7 +36,8 @@ def title_of(name):
 def licence_lines(folder, keys=r"license\w*"):
     """The lines of a model's own card that name its licence; none where it does not say."""
     card = folder / "README.md"
-    match = FRONT_MATTER.match(card.read_text(encoding="utf-8")) if card.is_file() else None
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    match = FRONT_MATTER.match(text)
     return re.findall(rf"^{keys}: *\S.*$", match[1], re.MULTILINE) if match else []
 
 
