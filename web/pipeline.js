@@ -51,16 +51,17 @@ export class Pipeline {
     const base = new URL(manifest.weights_url ?? '.', url);
     const store = await openShards(manifest.shards, base, storage);
     const cachedBytes = store.keptBytes(store.first);
-    onProgress({ phase: 'check', loadedBytes: cachedBytes, totalBytes: firstBytes(manifest),
-      cachedBytes });
+    const onWait = (wait) => onProgress({ phase: 'check', loadedBytes: cachedBytes,
+      totalBytes: firstBytes(manifest), cachedBytes, ...wait });
+    onWait(null);
     const { device, adapter } = await openDevice();
     const defaults = { memory, textTokens };
     const pipeline = new Pipeline({ manifest, family, device, adapter, memoryBudget, defaults,
       precision });
     try {
-      await pipeline.check();
+      await pipeline.check({ signal, onWait });
       throwIfAborted(signal);
-      await pipeline.download(store, url, { signal, onProgress });
+      await pipeline.download(store, url, { signal, onProgress, onWait });
       return pipeline;
     } catch (error) {
       pipeline.destroy();
@@ -88,8 +89,9 @@ export class Pipeline {
    * Compiles the kernels that this model uses, chooses among those that could, and lets each
    * compute a known answer.
    */
-  async check() {
-    await this.#kernels.load(KERNELS);
+  async check(job) {
+    await this.#kernels.load(KERNELS, job);
+    throwIfAborted(job.signal);
     // The picture of the model's own size shows which calls are dear; the smallest one, in steps
     // that no table holds, needs all kernels that any other does.
     const { patch, pipeline: { width, height, image_input: imageInput } } = this.#manifest;
@@ -109,8 +111,8 @@ export class Pipeline {
   }
 
   /** Fetches the tokenizer, which lies beside the manifest, and the shards. */
-  async download(store, manifestUrl, { signal, onProgress }) {
-    this.#tokenizer = await PromptTokenizer.load(this.#manifest, manifestUrl, signal);
+  async download(store, manifestUrl, { signal, onProgress, onWait }) {
+    this.#tokenizer = await PromptTokenizer.load(this.#manifest, manifestUrl, { signal, onWait });
     await store.fetch(store.first, { signal, onProgress });
     this.#store = store;
     this.#files = new TensorFiles(this.#manifest, store);
@@ -178,7 +180,8 @@ export class Pipeline {
    * @param {{ signal?: AbortSignal, onProgress?: Function, onPreview?: Function,
    *   onTensor?: Function, blocks?: boolean }} hooks onProgress receives
    *   { stage, step, steps, fraction }, and { loadedBytes, totalBytes } too while stage is
-   *   'download'; onPreview after every step { step, steps, width, height, rgba }, what the picture
+   *   'download', with otherTab while another tab downloads, and with what loadPipeline tells of a
+   *   file that is tried again; onPreview after every step { step, steps, width, height, rgba }, what the picture
    *   is going to be, an eighth as wide and high;
    *   onTensor(name, { shape, data }) receives every stage's result, and with `blocks` the tokens
    *   after every block of the denoiser; it slows drawing
@@ -247,9 +250,8 @@ export class Pipeline {
     if (!missing.length) return;
     const { steps } = request;
     await this.#files.fetch(missing.map(({ index }) => index), { signal,
-      onProgress: ({ loadedBytes, totalBytes }) => {
-        onProgress({ stage: 'download', step: 0, steps, loadedBytes, totalBytes });
-      } });
+      onProgress: ({ phase, cachedBytes, file, ...progress }) => onProgress({ stage: 'download',
+        step: 0, steps, ...progress, ...(phase === 'wait' && { otherTab: true }) }) });
   }
 
   /** A dry run of one step: peak bytes, kernel variants, and an error if a buffer is too large. */

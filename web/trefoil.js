@@ -11,6 +11,7 @@ import { PRECISIONS } from './engine/candidates.js';
 import { inspectDevice } from './engine/device.js';
 import { ModelError, UnsupportedError } from './engine/errors.js';
 import { fetchManifest, resolve } from './loader/manifest.js';
+import { importModule } from './loader/modules.js';
 import { STORAGES } from './loader/shards.js';
 import { noteModel, throwIfUpdated } from './loader/updated.js';
 import * as flux2 from './models/flux2_pipeline.js';
@@ -33,9 +34,10 @@ const MEMORY_BUDGET = 2 ** 30;
  * @param {object} [options]
  * @param {AbortSignal} [options.signal]
  * @param {(progress: { phase: 'check' | 'wait' | 'download', loadedBytes: number,
- *   totalBytes: number, cachedBytes: number, file?: string, retryInMs?: number }) => void}
- *   [options.onProgress] wait: for another tab that downloads; cachedBytes of the loadedBytes were
- *   on this device before; retryInMs: the file is tried again then
+ *   totalBytes: number, cachedBytes: number, file?: string, retryInMs?: number, offline?: true,
+ *   asked?: true }) => void} [options.onProgress] wait: for another tab that downloads; cachedBytes
+ *   of the loadedBytes were on this device before; retryInMs: a file is tried again then, offline:
+ *   or as soon as the network is back, asked: as the server wishes
  * @param {'f32' | 'f16' | 'int8'} [options.precision] the least exact operands that a kernel may
  *   have, default f32; sums and everything between kernels are f32 always. The fastest kernel that
  *   is allowed is taken where it can be measured, on a CPU the least exact
@@ -68,7 +70,9 @@ export async function loadPipeline(manifestUrl, options = {}) {
   checkChoice('textTokens', textTokens, TEXT_TOKENS);
   checkChoice('engine', engine, ENGINES);
   const url = resolve(manifestUrl);
-  const manifest = await readManifest(url, options.model, signal);
+  const onWait = (wait) => onProgress({ phase: 'check', loadedBytes: 0, totalBytes: 0,
+    cachedBytes: 0, ...wait });
+  const manifest = await readManifest(url, options.model, { signal, onWait });
   const family = FAMILIES[manifest.family];
   if (!family) {
     throw new ModelError(`${url}: family ${manifest.family}; `
@@ -76,21 +80,19 @@ export async function loadPipeline(manifestUrl, options = {}) {
   }
   const settings = { signal, onProgress, precision, storage, memoryBudget, memory, textTokens };
   if (!await takesOnnx(engine, manifest)) return Pipeline.open(manifest, url, family, settings);
-  const { OnnxPipeline } = await import('./onnxruntime/pipeline.js').catch(async (error) => {
-    await throwIfUpdated(signal);
-    throw error;
-  });
+  const { OnnxPipeline } = await importModule(
+    new URL('./onnxruntime/pipeline.js', import.meta.url), { signal, onWait });
   return OnnxPipeline.open(manifest, url, settings);
 }
 
 /** A site that was replaced may have one that this code cannot read, or that the page is not for. */
-async function readManifest(url, model, signal) {
+async function readManifest(url, model, job) {
   try {
-    const manifest = await fetchManifest(url, signal);
-    await noteModel(url, manifest, model, signal);
+    const manifest = await fetchManifest(url, job);
+    await noteModel(url, manifest, model, job.signal);
     return manifest;
   } catch (error) {
-    if (error instanceof ModelError) await throwIfUpdated(signal);
+    if (error instanceof ModelError) await throwIfUpdated(job.signal);
     throw error;
   }
 }

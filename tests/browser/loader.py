@@ -10,10 +10,14 @@ from tests.browser.library import Library, LibraryError
 
 SETUP = """
 async (url) => {
-  const { openShards } = await import(new URL('loader/shards.js', library.code));
+  const module = (path) => import(new URL(path, library.code));
+  const { openShards } = await module('loader/shards.js');
+  const { LIMITS } = await module('loader/patience.js');
   const base = new URL('model/', url);
   let abort, running, store;
   globalThis.loader = {
+    LIMITS,
+    module,
     progress: [],
     begin(storage) {
       loader.progress = [];
@@ -55,6 +59,10 @@ class Loader(Library):
         for storage in refused:
             self.scope.evaluate(f"() => {{ {REFUSE[storage]}; }}")
         self.scope.evaluate(SETUP, host.url)
+
+    def limit(self, **milliseconds):
+        """Shorter patience, by the names of patience.js."""
+        self.scope.evaluate("(limits) => { Object.assign(loader.LIMITS, limits); }", milliseconds)
 
     def begin(self, storage="auto"):
         self.scope.evaluate("(storage) => loader.begin(storage)", storage)

@@ -15,6 +15,7 @@ const JOBS = {
 };
 const NAMED_ERRORS = [
   'InputError', 'DownloadError', 'UpdatedError', 'ModelError', 'UnsupportedError', 'DeviceError',
+  'ModuleError',
 ];
 
 export const say = {
