@@ -165,8 +165,10 @@ class FlakyHandler(Handler):
     def answer(self, with_body):
         path, _, query = self.path.partition("?")
         name = path.rpartition("/")[2]
-        if not with_body:  # the page asks whether the server is there
+        if not with_body:  # the page asks whether the server is there, and redirects
             self.fault = {}
+            if "loop" in self.flaky.always.get(name, {}):
+                return self.send_refusal(302, Location=self.path)
             return super().answer(with_body)
         wanted = self.headers.get("Range")
         if query in self.flaky.signatures:

@@ -21,7 +21,7 @@ SMALL = {
     "kernel": ("rms_norm.wgsl", """async ({ signal, onWait, url }) => {
       const { Kernels } = await loader.module('engine/kernels.js');
       const kernels = new Kernels(null, new URL('wgsl/', loader.code));
-      await kernels.load(['rms_norm', 'layer_norm'], { signal, onWait });
+      await kernels.load(['rms_norm', 'conv2d'], { signal, onWait });
       return kernels.interface('rms_norm').name;
     }"""),
     "manifest": ("manifest.json", """async ({ signal, onWait, url }) => {
@@ -37,12 +37,13 @@ SMALL = {
       return tokenizer.encode('a pine').ids.length;
     }"""),
 }
-CAME = {"kernel": "rms_norm", "manifest": "trefoil-1", "tokenizer": 4}
+CAME = {"kernel": "rms_norm", "manifest": "trefoil-1", "tokenizer": 4, "shard": "opfs"}
 FETCH = """
 ([fetch, url]) => {
   const abort = new AbortController();
   loader.progress = [];
-  loader.stop = () => abort.abort();
+  loader.abort = () => abort.abort();
+  loader.ended = () => loader.running;
   loader.running = eval(`(${fetch})`)({ signal: abort.signal, url,
     onWait: (wait) => loader.progress.push(wait ?? {}) })
     .then((value) => ({ value }), ({ name, message }) => ({ error: { name, message } }));
@@ -91,21 +92,38 @@ def loader(browser, host):
         one.context.close()
 
 
-def begin_small(one, kind):
-    one.scope.evaluate(FETCH, [SMALL[kind][1], one.url])
+def name_of(kind, shards):
+    return shards[0]["file"] if kind == "shard" else SMALL[kind][0]
 
 
-def small(one, kind):
-    """What came. Raises LibraryError."""
-    begin_small(one, kind)
-    return one.call("() => loader.running", None)
+def begin(one, kind):
+    if kind == "shard":
+        one.begin()
+    else:
+        one.scope.evaluate(FETCH, [SMALL[kind][1], one.url])
 
 
-def refused(one, fetch, *arguments):
+def fetch(one, kind):
+    """What came, as CAME has it. Raises LibraryError."""
+    begin(one, kind)
+    return one.ended()
+
+
+def refused(one, kind):
     with pytest.raises(LibraryError) as caught:
-        fetch(one, *arguments)
+        fetch(one, kind)
     assert caught.value.name == "DownloadError"
     return caught.value.message
+
+
+def once(shards):
+    return {shard["file"]: shard["bytes"] for shard in shards}
+
+
+def only_grows(one):
+    """What has come is never void."""
+    lengths = [event["loadedBytes"] for event in one.progress()]
+    return lengths == sorted(lengths)
 
 
 # ---- what passes --------------------------------------------------------------------------------
@@ -126,56 +144,44 @@ PASSING = {  # faults in a row, after which the file comes
     "cut": [flaky.cut(100)] * 4,
     "short": [flaky.short(100)] * 3,
     "empty": [flaky.short(0)] * 3,
-    "signed": [flaky.SIGNED, flaky.refuse(403), flaky.SIGNED],
 }
 
 
 @pytest.mark.parametrize("kind", SMALL)
-@pytest.mark.parametrize("fault", PASSING)
-def test_what_passes_is_waited_for(loader, host, kind, fault):
+def test_what_passes_is_waited_for(loader, host, kind):
     one, [name, _] = loader(), SMALL[kind]
-    host.spoil(name, *PASSING[fault])
-    assert small(one, kind) == CAME[kind]
-    healed = 0 if fault == "signed" else 1
-    # The signed answer that is good ends it before the faults behind it come.
-    want = 1 if fault == "signed" else len(PASSING[fault]) + healed
-    assert host.asked[name] == [None] * want
+    for fault, spoilt in PASSING.items():
+        host.forget()
+        host.spoil(name, *spoilt)
+        assert fetch(one, kind) == CAME[kind], fault
+        assert host.asked[name] == [None] * (len(spoilt) + 1), fault
 
 
-@pytest.mark.parametrize("fault", PASSING)
-def test_what_passes_is_waited_for_by_shards(loader, host, dist, shards, fault):
-    one, file = loader(), shards[0]["file"]
-    host.spoil(file, *PASSING[fault])
-    assert one.download() == "opfs"
-    assert one.holds(dist, shards[0])
-    came = {"cut": 100, "short": 100}.get(fault, 0)
-    assert host.sent[file] <= shards[0]["bytes"], "nothing twice"
-    if came:
-        times = len(PASSING[fault])
-        assert host.asked[file] == [None, *(f"bytes={came * n}-" for n in range(1, times + 1))]
-    else:
-        assert set(host.asked[file]) == {None}
-    lengths = [event["loadedBytes"] for event in one.progress()]
-    assert lengths == sorted(lengths), "what has come stays"
+def test_what_passes_is_waited_for_by_shards(loader, host, dist, shards):
+    one, [shard, *_] = loader(), shards
+    for fault, spoilt in PASSING.items():
+        one.delete()
+        host.forget()
+        host.spoil(shard["file"], *spoilt)
+        assert one.download() == "opfs", fault
+        assert one.holds(dist, shard), fault
+        came = {"cut": 100, "short": 100}.get(fault, 0)
+        froms = [came * done for done in range(len(spoilt) + 1)]
+        assert host.asked[shard["file"]] == [f"bytes={at}-" if at else None for at in froms], fault
+        assert host.shards() == once(shards), f"{fault}: nothing comes twice"
+        assert only_grows(one), fault
 
 
-STALLS = {"silent": flaky.SILENT, "within the body": flaky.hold(100)}
-
-
-@pytest.mark.parametrize("stall", STALLS)
 @pytest.mark.parametrize("kind", [*SMALL, "shard"])
-def test_a_connection_that_stalls_is_given_up_and_the_file_comes(loader, host, shards, kind, stall):
+def test_a_connection_that_stalls_is_given_up_and_the_file_comes(loader, host, shards, kind):
     one = loader()
     one.limit(stall=STALL_MS)
-    name = shards[0]["file"] if kind == "shard" else SMALL[kind][0]
-    host.spoil(name, STALLS[stall], STALLS[stall])
-    if kind != "shard":
-        assert small(one, kind) == CAME[kind]
-    else:
-        assert one.download() == "opfs"
-        if stall == "within the body":
-            assert host.asked[name][:3] == [None, "bytes=100-", "bytes=200-"]
-    assert len(host.asked[name]) >= 3
+    name = name_of(kind, shards)
+    host.spoil(name, flaky.SILENT, flaky.hold(100), flaky.hold(100))
+    assert fetch(one, kind) == CAME[kind]
+    if kind == "shard":
+        assert host.asked[name][:4] == [None, None, "bytes=100-", "bytes=200-"]
+    assert len(host.asked[name]) >= 4
 
 
 # ---- what does not pass -------------------------------------------------------------------------
@@ -191,48 +197,47 @@ STAYING = {  # a fault that stays: requests of a small file, and the words of th
                "asks to wait until .* on 2100-12-31"),
     "a page": (flaky.page(), 2, "sent a web page in place of .*missing there.*rewrites addresses"),
     "a bare tag": (flaky.page("text/plain", "<svg></svg>"), 2, "sent a web page in place of"),
-    "a loop": (flaky.LOOP, 22, "redirects the address, in a circle"),
+    "a loop": (flaky.LOOP, 21, "redirects the address, in a circle"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", [*SMALL, "shard"])
-@pytest.mark.parametrize("fault", STAYING)
-def test_what_stays_is_told(loader, host, shards, kind, fault):
-    one = loader()
-    name = shards[0]["file"] if kind == "shard" else SMALL[kind][0]
-    spoilt, requests, words = STAYING[fault]
-    if kind == "shard" and fault == "a bare tag":
-        return  # bytes like any others, whose hash is wrong
-    host.keep(name, spoilt)
-    message = refused(one, Loader.download) if kind == "shard" else refused(one, small, kind)
-    assert name in message and re.search(words, message, re.DOTALL), message
-    assert message.endswith(".")
-    assert len(host.asked[name]) == requests
+def test_what_stays_is_told(loader, host, shards, kind):
+    one, name = loader(), name_of(kind, shards)
+    for fault, (spoilt, requests, words) in STAYING.items():
+        if kind == "shard" and fault == "a bare tag":
+            continue  # bytes like any others, whose hash is wrong
+        host.forget()
+        host.keep(name, spoilt)
+        message = refused(one, kind)
+        assert name in message and re.search(words, message, re.DOTALL), f"{fault}: {message}"
+        assert message.endswith("."), message
+        assert len(host.asked[name]) == requests, fault
     host.heal()
-    assert one.download() == "opfs" if kind == "shard" else small(one, kind) == CAME[kind]
+    assert fetch(one, kind) == CAME[kind]
 
 
 @pytest.mark.parametrize("kind", [*SMALL, "shard"])
 def test_a_stall_that_stays_is_told(loader, host, shards, kind):
-    one = loader()
+    one, name = loader(), name_of(kind, shards)
     one.limit(stall=STALL_MS)
-    name = shards[0]["file"] if kind == "shard" else SMALL[kind][0]
     host.keep(name, flaky.SILENT)
-    message = refused(one, Loader.download) if kind == "shard" else refused(one, small, kind)
+    message = refused(one, kind)
     assert name in message and "nothing came any more" in message and "5 times" in message
 
 
-@pytest.mark.parametrize(("kind", "text", "words"), [
-    ("manifest", "{", "manifest.json is not JSON: .*build the site again"),
-    ("tokenizer", '{"model": ', "tokenizer.json is not JSON: "),
-    ("kernel", "fn main() {", "rms_norm.wgsl is not a whole kernel: its text ends early"),
-    ("kernel", "fn main() {}", "rms_norm.wgsl is not a kernel: .*struct Dims"),
-])
-def test_what_is_no_such_file_is_told(loader, host, kind, text, words):
+def test_what_is_no_such_file_is_told(loader, host):
     one = loader()
-    host.keep(SMALL[kind][0], flaky.page("text/plain", text))
-    assert re.search(words, refused(one, small, kind))
-    assert len(host.asked[SMALL[kind][0]]) == 4
+    for kind, text, words in [
+        ("manifest", "{", "manifest.json is not JSON: .*build the site again"),
+        ("tokenizer", '{"model": ', "tokenizer.json is not JSON: "),
+        ("kernel", "fn main() {", "rms_norm.wgsl is not a whole kernel: its text ends early"),
+        ("kernel", "fn main() {}", "rms_norm.wgsl is not a kernel: .*struct Dims"),
+    ]:
+        host.forget()
+        host.keep(SMALL[kind][0], flaky.page("text/plain", text))
+        assert re.search(words, refused(one, kind)), kind
+        assert len(host.asked[SMALL[kind][0]]) == 4, kind
 
 
 # ---- ranges -------------------------------------------------------------------------------------
@@ -263,7 +268,7 @@ def test_a_body_that_ends_early_again_and_again(loader, host, dist, shards):
     host.forget()
     host.spoil(shard["file"], flaky.short(half(shard)))
     host.keep(shard["file"], flaky.short(0))
-    message = refused(one, Loader.download)
+    message = refused(one, "shard")
     assert f"ends early: {half(shard)} bytes came of {shard['bytes']}" in message
     assert "damaged" not in message and "What has arrived is kept" in message
     host.heal()
@@ -287,20 +292,19 @@ RANGES = {  # what becomes of ranges; the requests after the first, "a range" or
 }
 
 
-@pytest.mark.parametrize("fault", RANGES)
-def test_ranges_that_go_wrong(loader, host, dist, shards, fault):
+def test_ranges_that_go_wrong(loader, host, dist, shards):
     one, [shard, *_] = loader(), shards
     assert shard["bytes"] == 262144
-    spoilt, requests = RANGES[fault]
-    file = shard["file"]
-    host.spoil(file, flaky.cut(half(shard)))
-    host.keep(file, flaky.of_ranges(spoilt))
-    assert one.download() == "opfs"
-    assert one.holds(dist, shard)
     want = {"a range": f"bytes={half(shard)}-", "all": None}
-    assert host.asked[file] == [None, *(want[request] for request in requests)]
-    lengths = [event["loadedBytes"] for event in one.progress()]
-    assert lengths == sorted(lengths), "what came is kept, and passed over in the whole file"
+    for fault, (spoilt, requests) in RANGES.items():
+        one.delete()
+        host.forget()
+        host.spoil(shard["file"], flaky.cut(half(shard)))
+        host.keep(shard["file"], flaky.of_ranges(spoilt))
+        assert one.download() == "opfs", fault
+        assert one.holds(dist, shard), fault
+        assert host.asked[shard["file"]] == [None, *(want[asked] for asked in requests)], fault
+        assert only_grows(one), fault
 
 
 def test_wrong_bytes_in_a_range_are_fetched_again_as_a_whole(loader, host, dist, shards):
@@ -311,19 +315,20 @@ def test_wrong_bytes_in_a_range_are_fetched_again_as_a_whole(loader, host, dist,
     assert host.asked[shard["file"]] == [None, f"bytes={half(shard)}-", None, None]
 
 
-@pytest.mark.parametrize("fault", [flaky.PACKED, flaky.PACKED_UNSAID], ids=["said", "unsaid"])
-def test_a_host_that_packs_whole_files_and_sends_ranges_of_the_packed(
-    loader, host, dist, shards, fault
-):
+def test_a_host_that_packs_whole_files_and_sends_ranges_of_the_packed(loader, host, dist, shards):
     one, [shard, *_] = loader(), shards
-    host.spoil(shard["file"], fault | {"cut": half(shard)})
-    host.keep(shard["file"], fault)
-    assert one.download() == "opfs"
-    assert one.holds(dist, shard)
-    first, second, *more = host.asked[shard["file"]]
-    assert first is None and second.startswith("bytes=") and more == [None]
-    lengths = [event["loadedBytes"] for event in one.progress()]
-    assert lengths == sorted(lengths)
+    # Chromium unpacks a range that is said to be packed, and fails; the other has another length.
+    for fault, ranges in [(flaky.PACKED, 2), (flaky.PACKED_UNSAID, 1)]:
+        one.delete()
+        host.forget()
+        host.spoil(shard["file"], fault | {"cut": half(shard)})
+        host.keep(shard["file"], fault)
+        assert one.download() == "opfs"
+        assert one.holds(dist, shard)
+        first, *asked, last = host.asked[shard["file"]]
+        assert first is None and last is None and len(asked) == ranges
+        assert len(set(asked)) == 1 and asked[0].startswith("bytes=")
+        assert only_grows(one)
 
 
 def test_a_redirected_address_is_never_asked_again(loader, host, dist, shards):
@@ -340,49 +345,41 @@ def test_a_redirected_address_is_never_asked_again(loader, host, dist, shards):
 
 @pytest.mark.parametrize("kind", [*SMALL, "shard"])
 def test_a_network_that_is_away_is_waited_for(loader, host, shards, kind):
-    one = loader()
+    one, name = loader(), name_of(kind, shards)
+    host.keep(name, flaky.SILENT)
+    begin(one, kind)
+    host.until_asked(name)
+    host.heal()
     host.leave()
-    begin_small(one, kind) if kind != "shard" else one.begin("memory")
-    one.until("p.offline")
-    seen = len(one.progress())
-    one.until(f"loader.progress.length > {seen + 20}")  # more often than any file is tried
+    one.until("loader.progress.filter(({ offline }) => offline).length > 20")
     host.come_back()
-    if kind == "shard":
-        assert one.ended() == "memory"
-    else:
-        assert one.call("() => loader.running", None) == CAME[kind]
+    assert one.ended() == CAME[kind]
 
 
 WAITS = {
     "before an answer": (flaky.SILENT, "true"),
     "within the body": (flaky.hold(100), "true"),
     "until it is tried again": (flaky.refuse(503, Retry_After="100"), "p.retryInMs === 100000"),
-    "until the network is back": (None, "p.offline"),
+    "until the network is back": (flaky.SILENT, "p.offline"),
 }
 
 
 @pytest.mark.parametrize("kind", [*SMALL, "shard"])
-@pytest.mark.parametrize("wait", WAITS)
-def test_cancel_acts_at_once(loader, host, shards, kind, wait):
-    one = loader()
-    one.limit(stall=600_000)
-    name = shards[0]["file"] if kind == "shard" else SMALL[kind][0]
-    fault, condition = WAITS[wait]
-    host.keep(name, fault or flaky.hold(0))
-    if not fault:
-        one.limit(offlineWait=600_000, firstWait=600_000)
-    begin_small(one, kind) if kind != "shard" else one.begin()
-    host.until_asked(name)
-    if not fault:
-        host.leave()
-    if condition != "true":
-        one.until(condition)
-    if kind == "shard":
-        one.abort()
-    else:
-        one.scope.evaluate("() => loader.stop()")
+def test_cancel_acts_at_once(loader, host, shards, kind):
+    one, name = loader(), name_of(kind, shards)
+    one.limit(stall=600_000, offlineWait=600_000)
+    for wait, (fault, condition) in WAITS.items():
+        host.forget()
+        host.keep(name, fault)
+        begin(one, kind)
+        host.until_asked(name)
+        if condition == "p.offline":
+            one.limit(firstWait=600_000)
+            host.leave()
+        if condition != "true":
+            one.until(condition)
+        one.scope.evaluate("() => loader.abort()")
         with pytest.raises(LibraryError) as caught:
-            one.call("() => loader.running", None)
-        assert caught.value.name == "AbortError"
-    if not fault:
-        host.come_back()
+            one.ended()
+        assert caught.value.name == "AbortError", wait
+    host.come_back()

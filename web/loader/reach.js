@@ -15,16 +15,17 @@ export async function whyUnreachable(url, signal) {
   if (globalThis.navigator?.onLine === false) return 'offline';
   if (!HOME.protocol.startsWith('http')) return 'unreachable';
   // The service worker lets a HEAD pass to the network.
-  if (!await ask(HOME, { method: 'HEAD' }, signal)) return 'offline';
+  if (!await ask(HOME, {}, signal)) return 'offline';
   const answer = await ask(url, { redirect: 'manual' }, signal);
   return answer?.type === 'opaqueredirect' ? 'redirected' : 'unreachable';
 }
 
-/** @returns {Promise<Response | null>} whatever the server says; its body is not read */
+/** @returns {Promise<Response | null>} whatever the server says */
 async function ask(url, options, signal) {
   const watch = new Watch(signal, LIMITS.stall);
   try {
-    return await watch.next(fetch(url, { ...options, cache: 'no-store', signal: watch.signal }));
+    return await watch.next(fetch(url,
+      { method: 'HEAD', cache: 'no-store', ...options, signal: watch.signal }));
   } catch {
     return null;
   } finally {
