@@ -14,6 +14,7 @@ from pathlib import Path
 from export.serve import Handler, match_range, span_of
 
 PIECE = 1 << 12
+MOST_SECONDS = 180  # until a page has asked, on a machine that is busy
 READ_SECONDS = 0.3  # a page loses what it has not read yet when the connection breaks
 
 
@@ -57,7 +58,7 @@ class FlakyServer:
         threading.Thread(target=self.httpd.serve_forever, daemon=True).start()
 
     def until_asked(self, name):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + MOST_SECONDS
         while not self.asked[name]:
             assert time.monotonic() < deadline, f"{name} was not asked for"
             time.sleep(0.02)

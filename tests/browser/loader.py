@@ -87,7 +87,7 @@ class Loader(Library):
 
     def until(self, condition):
         """Waits for a progress event `p` with this JavaScript condition."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 180
         while not self.scope.evaluate(f"() => loader.progress.some((p) => {condition})"):
             assert time.monotonic() < deadline, f"no {condition}: {self.progress()[-3:]}"
             time.sleep(0.02)

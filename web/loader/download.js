@@ -1,8 +1,7 @@
 /** One shard from the server into a draft: resumed, tried again, verified. */
 import { DownloadError } from '../engine/errors.js';
 import { storing } from './draft.js';
-import { receive } from './fetching.js';
-import { throwIfUpdated } from './updated.js';
+import { lookForUpdate, receive } from './fetching.js';
 import { unlessAborted } from './waiting.js';
 
 /**
@@ -28,7 +27,7 @@ export async function download(shard, url, draft, job) {
     job.advance(-draft.received);
     await storing(() => draft.restart());
   }
-  await throwIfUpdated(signal);
+  await lookForUpdate(signal);
   throw new DownloadError(`${url} is damaged: got SHA-256 ${got}, expected ${shard.sha256} of `
     + `${shard.bytes} bytes. Upload the file again, or build the site again.`);
 }

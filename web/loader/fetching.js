@@ -64,10 +64,22 @@ export async function receive(url, sink, job = {}) {
 }
 
 async function giveUp(url, sink, failure, { stop, history }, signal) {
-  if (ASKS_FOR_UPDATE.includes(failure.kind)) await throwIfUpdated(signal);
+  if (ASKS_FOR_UPDATE.includes(failure.kind)) await lookForUpdate(signal);
   const { received, bytes } = sink;
   throw new DownloadError(sentenceOf(url, failure,
     { stop, tries: triesSo(history), received, bytes }), { cause: failure });
+}
+
+/** @throws {UpdatedError | DOMException} the site is another one by now */
+export async function lookForUpdate(signal) {
+  const watch = new Watch(signal, LIMITS.stall);
+  try {
+    await watch.next(throwIfUpdated(watch.signal));
+  } catch (error) {
+    if (!watch.stalled) throw error; // otherwise it cannot be found out
+  } finally {
+    watch.end();
+  }
 }
 
 async function pause({ waitMs, asked }, offline, signal, onWait) {

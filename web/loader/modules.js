@@ -1,10 +1,11 @@
 /** Modules are fetched by the browser, which does not say what was wrong with one: this finds out. */
 import { DownloadError } from '../engine/errors.js';
-import { fetchText } from './fetching.js';
-import { throwIfUpdated } from './updated.js';
+import { fetchText, lookForUpdate } from './fetching.js';
 
-/** `from './a.js'`, `import './a.js'` and `import('./a.js')`. */
+/** What a module imports, by a path of its own. Those in comments are types. */
 const IMPORTS = /\b(?:from|import)\s*\(?\s*['"](\.{1,2}\/[^'"]+)['"]/g;
+
+const COMMENTS = /\/\*[\s\S]*?\*\//g;
 
 /**
  * Fetches a module and all that it imports, in search of one that does not come.
@@ -18,7 +19,7 @@ export async function checkModules(url, job = {}) {
     if (seen.has(address.href)) return;
     seen.add(address.href);
     const text = await fetchText(address, job);
-    await Promise.all([...text.matchAll(IMPORTS)]
+    await Promise.all([...text.replace(COMMENTS, '').matchAll(IMPORTS)]
       .map(([, path]) => visit(new URL(path, address))));
   };
   await visit(url);
@@ -40,7 +41,7 @@ export async function importModule(url, job) {
     // By another name: browsers remember under the first one that it failed.
     return await import(Object.assign(new URL(url), { search: '?again' }));
   } catch (cause) {
-    await throwIfUpdated(job?.signal);
+    await lookForUpdate(job?.signal);
     throw new DownloadError(`${url} does not start: ${cause.message}. Reload the page, or use a `
       + 'current browser.', { cause });
   }
