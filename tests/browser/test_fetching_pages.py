@@ -72,7 +72,7 @@ def test_the_library_tells_each_wait_and_a_drawing_goes_on_when_the_network_is_b
         host.spoil(name, flaky.refuse(503), flaky.SILENT)
     host.forget()
     one.scope.evaluate(DRAW)
-    one.until("p.stage === 'download' && p.retryInMs > 0 && p.file")
+    one.until("p.stage === 'download' && p.retryInMs > 0")
     host.leave()
     one.until("loader.progress.filter(({ offline }) => offline).length > 20")
     host.heal()
