@@ -63,6 +63,7 @@ export class Pipeline {
     const cachedBytes = store.keptBytes(store.first);
     const tell = (progress) => onProgress({ ...progress, loadedBytes: cachedBytes,
       totalBytes: firstBytes(manifest), cachedBytes });
+    const onWait = (wait) => tell({ phase: 'check', ...wait });
     let pipeline = null;
     try {
       tell({ phase: 'check' });
@@ -71,9 +72,9 @@ export class Pipeline {
       pipeline = new Pipeline({ manifest, family, device, adapter, memoryBudget, defaults,
         precision: kernels === 'safe' ? 'f32' : precision });
       if (kernels === 'safe') pipeline.#choice.useReferences('the safe one, as was asked for');
-      await pipeline.check({ signal, tell });
+      await pipeline.check({ signal, tell, onWait });
       throwIfAborted(signal);
-      await pipeline.download(store, url, { signal, onProgress });
+      await pipeline.download(store, url, { signal, onProgress, onWait });
       return pipeline;
     } catch (error) {
       pipeline?.destroy();
@@ -98,11 +99,11 @@ export class Pipeline {
   }
 
   /** Has the kernels ready that this model uses, and lets each compute a known answer. */
-  async check({ signal, tell }) {
+  async check({ signal, tell, onWait }) {
     const { vendor, architecture, description } = this.#adapter;
     this.#winners = await prepareKernels({ kernels: this.#kernels, choice: this.#choice,
       ops: this.#ops, names: [vendor, architecture, description, this.#precision],
-      rehearse: () => this.#rehearseAll() }, { signal, tell });
+      rehearse: () => this.#rehearseAll() }, { signal, tell, onWait });
   }
 
   /**
@@ -120,8 +121,8 @@ export class Pipeline {
   }
 
   /** Fetches the tokenizer, which lies beside the manifest, and the shards. */
-  async download(store, manifestUrl, { signal, onProgress }) {
-    this.#tokenizer = await PromptTokenizer.load(this.#manifest, manifestUrl, signal);
+  async download(store, manifestUrl, { signal, onProgress, onWait }) {
+    this.#tokenizer = await PromptTokenizer.load(this.#manifest, manifestUrl, { signal, onWait });
     await store.fetch(store.first, { signal, onProgress });
     this.#store = store;
     this.#files = new TensorFiles(this.#manifest, store);
@@ -191,7 +192,8 @@ export class Pipeline {
    * @param {{ signal?: AbortSignal, onProgress?: Function, onPreview?: Function,
    *   onTensor?: Function, blocks?: boolean }} hooks onProgress receives
    *   { stage, step, steps, fraction }, and { loadedBytes, totalBytes } too while stage is
-   *   'download'; onPreview after every step { step, steps, width, height, rgba }, what the picture
+   *   'download', with otherTab while another tab downloads, and with what loadPipeline tells of a
+   *   file that is tried again; onPreview after every step { step, steps, width, height, rgba }, what the picture
    *   is going to be, an eighth as wide and high;
    *   onTensor(name, { shape, data }) receives every stage's result, and with `blocks` the tokens
    *   after every block of the denoiser; it slows drawing
@@ -306,9 +308,8 @@ export class Pipeline {
     if (!missing.length) return;
     const { steps } = request;
     await this.#files.fetch(missing.map(({ index }) => index), { signal,
-      onProgress: ({ loadedBytes, totalBytes }) => {
-        onProgress({ stage: 'download', step: 0, steps, loadedBytes, totalBytes });
-      } });
+      onProgress: ({ phase, cachedBytes, file, ...progress }) => onProgress({ stage: 'download',
+        step: 0, steps, ...progress, ...(phase === 'wait' && { otherTab: true }) }) });
   }
 
   /** A dry run of one step: peak bytes, kernel variants, and an error if a buffer is too large. */

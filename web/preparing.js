@@ -1,7 +1,6 @@
 /** Before a model draws: its kernels are compiled, chosen and checked on the device. */
-import { UnsupportedError } from './engine/errors.js';
+import { UnsupportedError, throwIfAborted } from './engine/errors.js';
 import { KERNELS, findWrong } from './engine/selfcheck.js';
-import { unlessAborted } from './engine/waiting.js';
 import { openWinners } from './engine/winners.js';
 
 /**
@@ -14,12 +13,14 @@ import { openWinners } from './engine/winners.js';
  * @param {string[]} parts.names of the device and the precision: what is remembered holds for them
  * @param {() => Promise<Map<string, [string, object]>>} parts.rehearse anew, with the kernels that
  *   are chosen by now: all variants that any picture needs
- * @param {{ signal?: AbortSignal, tell: (progress: object) => void }} job
+ * @param {{ signal?: AbortSignal, tell: (progress: object) => void, onWait?: Function }} job tell:
+ *   how far it is; onWait: what fetching the kernels waits for, see loader/fetching.js
  * @returns {Promise<object>} what is remembered of the kernels here, see winners.js
  * @throws {UnsupportedError | DeviceError | DOMException} the last one named AbortError
  */
 export async function prepareKernels({ kernels, choice, ops, names, rehearse }, job) {
-  await unlessAborted(kernels.load(KERNELS), job.signal);
+  await kernels.load(KERNELS, job);
+  throwIfAborted(job.signal);
   const winners = await openWinners([...names, await kernels.fingerprint()].join(' | '));
   if (winners.distrusted && !choice.safe) choice.useReferences('another went wrong here before');
   const parts = { kernels, choice, ops, winners, rehearse };

@@ -12,6 +12,7 @@ import { PATIENCE_MS, inspectDevice } from './engine/device.js';
 import { DeviceError, ModelError, UnsupportedError } from './engine/errors.js';
 import { unlessAborted } from './engine/waiting.js';
 import { fetchManifest, resolve } from './loader/manifest.js';
+import { importModule } from './loader/modules.js';
 import { STORAGES } from './loader/shards.js';
 import { noteModel, throwIfUpdated } from './loader/updated.js';
 import * as flux2 from './models/flux2_pipeline.js';
@@ -35,10 +36,11 @@ const MEMORY_BUDGET = 2 ** 30;
  * @param {object} [options]
  * @param {AbortSignal} [options.signal]
  * @param {(progress: { phase: 'check' | 'prepare' | 'wait' | 'download', loadedBytes: number,
- *   totalBytes: number, cachedBytes: number, file?: string, retryInMs?: number, kernel?: number,
- *   kernels?: number }) => void} [options.onProgress] prepare: so many of about so many kernels are
- *   compiled; wait: for another tab that downloads; cachedBytes of the loadedBytes were on this
- *   device before; retryInMs: the file is tried again then
+ *   totalBytes: number, cachedBytes: number, file?: string, retryInMs?: number, offline?: true,
+ *   asked?: true, kernel?: number, kernels?: number }) => void} [options.onProgress] prepare: so many
+ *   of about so many kernels are compiled; wait: for another tab that downloads; cachedBytes of the
+ *   loadedBytes were on this device before; retryInMs: a file is tried again then, offline: or as
+ *   soon as the network is back, asked: as the server wishes
  * @param {'f32' | 'f16' | 'int8'} [options.precision] the least exact operands that a kernel may
  *   have, default f32; sums and everything between kernels are f32 always. The fastest kernel that
  *   is allowed is taken where it can be measured, on a CPU the least exact
@@ -79,14 +81,16 @@ export async function loadPipeline(manifestUrl, options = {}) {
   checkChoice('engine', engine, ENGINES);
   checkChoice('kernels', kernels, KERNEL_CHOICES);
   const url = resolve(manifestUrl);
-  const manifest = await readManifest(url, options.model, signal);
+  const onWait = (wait) => onProgress({ phase: 'check', loadedBytes: 0, totalBytes: 0,
+    cachedBytes: 0, ...wait });
+  const manifest = await readManifest(url, options.model, { signal, onWait });
   const family = FAMILIES[manifest.family];
   if (!family) {
     throw new ModelError(`${url}: family ${manifest.family}; `
       + `this engine draws ${Object.keys(FAMILIES)}`);
   }
-  const settings = { signal, onProgress, precision, storage, memoryBudget, memory, textTokens,
-    kernels, patienceMs };
+  const settings = { signal, onProgress, onWait, precision, storage, memoryBudget, memory,
+    textTokens, kernels, patienceMs };
   const both = engine === 'auto' && manifest.onnx;
   if (engine === 'onnxruntime') return openOnnx(manifest, url, settings);
   if (both && await prefersOnnx(settings)) return openOnnx(manifest, url, settings);
@@ -99,13 +103,13 @@ export async function loadPipeline(manifestUrl, options = {}) {
 }
 
 /** A site that was replaced may have one that this code cannot read, or that the page is not for. */
-async function readManifest(url, model, signal) {
+async function readManifest(url, model, job) {
   try {
-    const manifest = await fetchManifest(url, signal);
-    await noteModel(url, manifest, model, signal);
+    const manifest = await fetchManifest(url, job);
+    await noteModel(url, manifest, model, job.signal);
     return manifest;
   } catch (error) {
-    if (error instanceof ModelError) await throwIfUpdated(signal);
+    if (error instanceof ModelError) await throwIfUpdated(job.signal);
     throw error;
   }
 }
@@ -126,9 +130,7 @@ async function openOnnx(manifest, url, settings) {
     throw new UnsupportedError('This site was built without ONNX graphs: build it with --onnx, or '
       + 'draw with WebGPU.');
   }
-  const { OnnxPipeline } = await import('./onnxruntime/pipeline.js').catch(async (error) => {
-    await throwIfUpdated(settings.signal);
-    throw error;
-  });
+  const { OnnxPipeline } = await importModule(
+    new URL('./onnxruntime/pipeline.js', import.meta.url), settings);
   return OnnxPipeline.open(manifest, url, settings);
 }

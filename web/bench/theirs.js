@@ -2,6 +2,7 @@
  * onnxruntime-web on the same rows: only where a folder has it, which a site has not. The models
  * are graphs alone; their weights are the row's own numbers, in the layouts that it wants.
  */
+import { fetchJson } from '../loader/fetching.js';
 import { fromHalves, toHalves } from './halves.js';
 import { SUBJECTS } from './subjects.js';
 
@@ -61,12 +62,11 @@ const LAYOUTS = {
  *   provider, model, files: [{ path, layout, type, ... }], options }] }
  */
 export async function openTheirs(base) {
-  const response = await fetch(new URL('theirs.json', base));
-  if (!response.ok) {
-    throw new Error(`${response.url}: the server answered ${response.status}; expected what `
-      + 'python -m tests.bench puts there. Open the page without ?ort=.');
-  }
-  const { version, runtime, wasm, lines } = await response.json();
+  const { version, runtime, wasm, lines } = await fetchJson(new URL('theirs.json', base))
+    .catch((cause) => {
+      throw new Error(`${cause.message} Expected what python -m tests.bench puts there; open the `
+        + 'page without ?ort=.', { cause });
+    });
   const ort = await import(new URL(runtime, base));
   ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? navigator.hardwareConcurrency : 1;
   return {

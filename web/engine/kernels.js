@@ -2,7 +2,9 @@
  * WGSL files: their declared interface, and their pipelines.
  * Every fact about a kernel is read from its file.
  */
+import { fetchText } from '../loader/fetching.js';
 import { ModelError, ShapeError, UnsupportedError } from './errors.js';
+import { together } from './waiting.js';
 
 const MAX_WORKGROUPS = 65535;
 
@@ -96,6 +98,19 @@ function prelude(source, f16) {
     : 'alias act = f32; const ACT_MAX = 3.4e38; ');
 }
 
+/** @throws {Error} the text is not all of a kernel */
+function read(name, source) {
+  const count = (brace) => source.split(brace).length - 1;
+  if (!source.includes('fn main(') || count('{') !== count('}')) {
+    throw new Error('is not a whole kernel: its text ends early');
+  }
+  try {
+    return { source, interface: readInterface(name, source) };
+  } catch (cause) {
+    throw new Error(`is not a kernel: ${cause.message}`, { cause });
+  }
+}
+
 /** The kernels of one folder: fetched once, compiled once per (name, constants), concurrently. */
 export class Kernels {
   #device;
@@ -115,16 +130,19 @@ export class Kernels {
     this.#base = base;
   }
 
-  /** Fetches kernels by name. Must be awaited before `interface` or `compile` knows them. */
-  async load(names) {
-    await Promise.all(names.filter((name) => !this.#files.has(name)).map(async (name) => {
-      const response = await fetch(new URL(`${name}.wgsl`, this.#base));
-      if (!response.ok) {
-        throw new ModelError(`${name}.wgsl: the server answered ${response.status}`);
-      }
-      const source = await response.text();
-      this.#files.set(name, { source, interface: readInterface(name, source) });
-    }));
+  /**
+   * Fetches kernels by name. Must be awaited before `interface` or `compile` knows them.
+   * @param {string[]} names
+   * @param {{ signal?: AbortSignal, onWait?: Function }} [job] as the loader's `receive` has it
+   * @throws {DownloadError | DOMException}
+   */
+  async load(names, { signal, onWait } = {}) {
+    const missing = names.filter((name) => !this.#files.has(name));
+    await together(missing, missing.length, signal, async (name, common) => {
+      const url = new URL(`${name}.wgsl`, this.#base);
+      const file = await fetchText(url, { signal: common, onWait }, (text) => read(name, text));
+      this.#files.set(name, file);
+    });
   }
 
   interface(name) {

@@ -68,3 +68,33 @@ export function anySignal(signals) {
   }
   return { signal: controller.signal, leave: () => left.abort() };
 }
+
+/**
+ * Runs `work` on all items, `parallel` at a time. The first that fails ends the others, each of
+ * which comes to its own end before the failure is thrown.
+ * @param {any[]} items
+ * @param {number} parallel
+ * @param {AbortSignal | undefined} signal
+ * @param {(item: any, signal: AbortSignal) => Promise<void>} work
+ */
+export async function together(items, parallel, signal, work) {
+  const failed = new AbortController();
+  const { signal: common, leave } = anySignal([signal, failed.signal]);
+  const waiting = [...items];
+  const worker = async () => {
+    while (waiting.length) {
+      throwIfAborted(common);
+      await work(waiting.shift(), common);
+    }
+  };
+  const workers = Array.from({ length: Math.min(parallel, items.length) }, worker);
+  try {
+    await Promise.all(workers);
+  } catch (error) {
+    failed.abort();
+    await Promise.allSettled(workers);
+    throw error;
+  } finally {
+    leave();
+  }
+}

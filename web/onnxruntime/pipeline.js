@@ -38,12 +38,14 @@ export class OnnxPipeline {
     const { signal, onProgress, storage } = settings;
     const store = await openShards(manifest.onnx.shards, url, storage);
     const cachedBytes = store.keptBytes(store.first);
-    onProgress({ phase: 'check', loadedBytes: cachedBytes,
-      totalBytes: sumBytes(manifest.onnx.shards), cachedBytes });
+    const onWait = (wait) => onProgress({ phase: 'check', loadedBytes: cachedBytes,
+      totalBytes: sumBytes(manifest.onnx.shards), cachedBytes, ...wait });
+    onWait(null);
     try {
-      const tokenizer = await PromptTokenizer.load(manifest, url, signal);
+      const tokenizer = await PromptTokenizer.load(manifest, url, { signal, onWait });
       await store.fetch(store.first, { signal, onProgress });
-      const sessions = await Sessions.open(manifest.onnx, store, url, settings.memoryBudget);
+      const sessions = await Sessions.open(manifest.onnx, store, url, settings.memoryBudget,
+        { signal, onWait });
       throwIfAborted(signal);
       return new OnnxPipeline(manifest, store, tokenizer, sessions, settings.textTokens);
     } catch (error) {

@@ -114,7 +114,9 @@ export function loadProgress(progress) {
   const last = state.download?.phase === progress.phase ? state.download : null;
   const fetched = progress.loadedBytes - (progress.cachedBytes ?? 0);
   const { startedAt, startBytes } = last ?? { startedAt: now, startBytes: fetched };
-  set({ download: { ...progress, startedAt, startBytes, now } });
+  // Before the manifest is here, only the page knows how much it is going to be.
+  const totalBytes = progress.totalBytes || state.modelBytes;
+  set({ download: { ...progress, totalBytes, startedAt, startBytes, now } });
 }
 
 export function loadCancelled({ stored }) {

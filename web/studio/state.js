@@ -38,7 +38,7 @@ export const state = {
   needs: null, // { extraBytes, peakBytes } of the form's picture, once the model is loaded
   batch: null, // { first, count, index, stopped }: requests with seeds first.seed, + 1, ...
   request: null, // what is being drawn
-  drawing: null, // { stage, step, steps, fraction, loadedBytes?, totalBytes? }
+  drawing: null, // { stage, step, steps, fraction, loadedBytes?, totalBytes?, ... }
   preview: null, // { step, steps, width, height, rgba } of the picture being drawn
   picture: null, // { url, prompt, seed, width, height, steps, timings, peakBytes, tokens }
   images: [], // reference images: { name, url, width, height, rgba }

@@ -1,6 +1,7 @@
 /** What the studio says about the model, its download and this device. */
 
 import { bytes, roughly, times } from './numbers.js';
+import { capital, waitText } from './waiting.js';
 
 const INVITATION = 'Describe a picture, then press Generate.';
 const KEPT = 'It is downloaded once and kept on this device.';
@@ -58,13 +59,12 @@ export function modelText({ phase, download, modelBytes }) {
 function downloadText(download) {
   if (!download) return 'Starting';
   if (download.phase === 'wait') return 'Waiting for another tab that loads it';
-  if (download.phase === 'check') return 'Checking the device';
+  const waits = waitText(download);
+  if (download.phase === 'check') return capital(waits) || 'Checking the device';
   if (download.phase === 'prepare') {
     return `Preparing the graphics, kernel ${download.kernel} of ${download.kernels}`;
   }
-  const { retryInMs } = download;
-  const next = retryInMs ? ` · trying again in ${roughly(retryInMs / 1000)}` : pace(download);
-  return shareText(download) + next;
+  return shareText(download) + (waits ? ` · ${waits}` : pace(download));
 }
 
 function shareText({ loadedBytes, totalBytes, cachedBytes = 0 }) {

@@ -15,7 +15,7 @@ const JOBS = {
 };
 const NAMED_ERRORS = [
   'InputError', 'DownloadError', 'UpdatedError', 'ModelError', 'UnsupportedError', 'DeviceError',
-  'WrongResultError',
+  'WrongResultError', 'ModuleError',
 ];
 
 export const say = {
