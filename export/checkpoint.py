@@ -16,6 +16,7 @@ import numpy as np
 
 from export.configuration import read_json
 from export.errors import ExportError, shorten
+from export.meaning import check_pairs
 
 # bf16 has no numpy type: it is held as the upper 16 bits of a float32.
 DTYPES = {
@@ -88,7 +89,7 @@ def read_header(path):
     except OSError as error:
         raise ExportError(f"{path}: cannot be read ({error.strerror})") from None
     header = parse_header(path, text)
-    header.pop("__metadata__", None)
+    check_pairs(path, header.pop("__metadata__", None))
     data_start = 8 + header_bytes
     entries = {name: parse_entry(path, name, raw, data_start) for name, raw in header.items()}
     check_cover(path, entries, data_start, file_bytes)

@@ -16,6 +16,7 @@ from export.checkpoint import DTYPES, Entry, Tensor, Tensors
 from export.errors import ExportError
 from export.gguf_extents import Info, block_of, find_two_sizes, rooms, size_of
 from export.gguf_types import split_scales, type_name
+from export.meaning import check_pairs
 
 SCALARS = {  # type of a value -> its form
     0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d",
@@ -99,9 +100,11 @@ class Header:
         if version not in (2, 3):
             self.fail(f"is GGUF version {version}, expected 2 or 3; convert it anew")
         tensors, pairs = self.count(), self.count()
+        known = {}
         for _ in range(pairs):
             key, (kind,) = self.string(), self.unpack("I")
             self.values[key] = self.value(kind)
+        check_pairs(self.path, self.values)
         self.alignment = self.values.get("general.alignment", self.alignment)
         if type(self.alignment) is not int or not 0 < self.alignment < MOST:
             self.fail(f"general.alignment is {self.alignment!r}, expected a few bytes")

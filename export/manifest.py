@@ -2,6 +2,8 @@
 
 import json
 
+from export.configuration import dump_json
+
 FORMAT = "trefoil-1"
 
 
@@ -43,7 +45,7 @@ def component_entry(component):
 
 def write_manifest(path, manifest):
     """Compact, with sorted keys; `tensors` and `components` keep the order of use in `shards`."""
-    text = json.dumps(manifest, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    text = dump_json(manifest, path.name, sort_keys=True, separators=(",", ":"))
     path.write_text(text + "\n", encoding="utf-8")
 
 

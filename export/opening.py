@@ -7,8 +7,16 @@ from export.configuration import Configuration
 from export.errors import ExportError
 from export.folding import plan_folding
 from export.layouts.naming import strip_prefixes
+from export.meaning import check_quantization_file
 from export.model import Component, Model
-from export.pipeline import check_tokenizer, read_family, read_pipeline, read_scheduler, read_taps
+from export.pipeline import (
+    check_guidance,
+    check_tokenizer,
+    read_family,
+    read_pipeline,
+    read_scheduler,
+    read_taps,
+)
 from export.spec import check_complete, why_dropped
 from export.text_encoders import qwen3
 from export.tokenizer import read_tokenizer
@@ -27,9 +35,12 @@ def open_model(source, text_encoder_bits=None, with_image_input=False):
     place = layouts.find(folder, files, layouts.TRANSFORMER)
     family = read_family(folder, place is not None and place.layout.stands_alone)
     call = Configuration.read_optional(folder / "trefoil.json")
+    check_guidance(folder, call)
     taps = read_taps(call, family.TEXT_ENCODER_OUT_LAYERS)
     text_place = choose_text_encoder(folder, files, text_encoder_bits)
     place = place or refuse_none(folder, layouts.TRANSFORMER, "transformer")
+    for path in (place.path, text_place.path):
+        check_quantization_file(path)
     checkpoint = place.layout.open(place, call)
     strip_prefixes(checkpoint, family.ANCHORS)
     layout = layouts.by_content(place.layout, checkpoint.entries)

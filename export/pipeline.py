@@ -2,13 +2,17 @@
 
 from dataclasses import asdict, dataclass
 
-from export.configuration import Configuration
+from export.configuration import Configuration, show
 from export.errors import ExportError, shorten
 from export.families import FAMILIES
+from export.meaning import refuse_unread
 
 NATIVE_CLASS = "Flux2KleinPipeline"
 SCHEDULER_CLASS = "FlowMatchEulerDiscreteScheduler"
 SCHEDULER_DEFAULTS = {"shift": 1.0, "use_dynamic_shifting": False}  # the class's, of absent keys
+SCHEDULER_NUMBERS = ("base_shift", "max_shift", "base_image_seq_len", "max_image_seq_len")
+MOST_SHIFT = 1e6
+GUIDANCE = 4.0  # diffusers' Flux2KleinPipeline where the call names none
 SIZES = [[512, 512], [768, 512], [512, 768], [768, 768], [1024, 768], [768, 1024], [1024, 1024]]
 PROMPTS = [
     "a red maple bonsai in a round blue pot, morning light",
@@ -51,8 +55,39 @@ def read_family(folder, stands_alone=False):
     name = index.get("_class_name")
     family = FAMILIES.get(name) if isinstance(name, str) else None
     if family is None:
-        index.fail(f"the pipeline is {name!r}, this version converts {shorten(FAMILIES)}")
+        index.fail(f"the pipeline is {show(name)}, this version converts {shorten(FAMILIES)}")
+    scheduler = index.get("scheduler", None)
+    if isinstance(scheduler, list) and scheduler[1:] not in ([SCHEDULER_CLASS], [None]):
+        index.fail(f"scheduler is {show(scheduler)}, this version draws with {SCHEDULER_CLASS}")
+    for key in ("text_encoder", "tokenizer", "transformer", "vae"):
+        index.get(key, None)  # their own configurations say what they are
+    index.flag("is_distilled", False)
+    refuse_unread(index, "model_index")
     return family
+
+
+def check_guidance(folder, call):
+    """Refuses what diffusers would draw with classifier-free guidance, which is not done here.
+
+    call: trefoil.json. A file that stands alone has no model_index.json and is taken for the
+    distilled Klein, the only one of its names.
+    """
+    scale = call.number("guidance_scale", None, least=0)
+    if scale is not None and scale > 1:
+        call.fail(f"guidance_scale is {show(scale)}, and this version draws without guidance; "
+                  "write 1, or take a distilled model")  # fmt: skip
+    for key in ("negative_prompt", "complex_human_instruction", "intermediate_timesteps"):
+        value = call.get(key, None)
+        if value not in (None, "", []):
+            call.fail(f"{key} is {show(value)}, and this family takes none; write null")
+    index = Configuration.read_optional(folder / "model_index.json")
+    if index.values and scale is None and not index.flag("is_distilled", False):
+        says = "is false" if "is_distilled" in index.values else "is missing"
+        index.fail(
+            f"is_distilled {says}, so diffusers draws with classifier-free guidance of "
+            f"{GUIDANCE}, which this version does not; take a distilled model, or write "
+            '"guidance_scale": 1 into trefoil.json where the model is meant to draw without'
+        )
 
 
 def read_scheduler(folder, own):
@@ -65,13 +100,21 @@ def read_scheduler(folder, own):
         return own
     config = Configuration.read(path)
     config.only("_class_name", (SCHEDULER_CLASS,), SCHEDULER_CLASS)
-    config.only("time_shift_type", ("exponential",), "exponential")
-    config.number("shift", 1.0)
-    config.flag("use_dynamic_shifting", False)
-    for key, value in own.items():
-        if value is False or value is None:
-            config.only(key, (value,), value)
-    return {key: config.get(key, SCHEDULER_DEFAULTS.get(key, own[key])) for key in own}
+    values = {key: read_setting(config, key, value) for key, value in own.items()}
+    refuse_unread(config, "scheduler")
+    return values
+
+
+def read_setting(config, key, own):
+    """One value of scheduler_config.json. Of most the runtime has only the family's own."""
+    default = SCHEDULER_DEFAULTS.get(key, own)
+    if key == "use_dynamic_shifting":
+        return config.flag(key, default)
+    if key == "shift":
+        return config.number(key, default, most=MOST_SHIFT)
+    if key in SCHEDULER_NUMBERS:  # not used: the shift follows the family's own empirical fit
+        return config.number(key, default, least=-MOST_SHIFT, most=MOST_SHIFT)
+    return config.only(key, (own,), default)
 
 
 def read_taps(config, defaults):
@@ -91,17 +134,18 @@ def read_pipeline(config, taps, patch, with_image_input=False):
     sizes = config.get("sizes", [[width, height]] if own else usual)
     if not isinstance(sizes, list) or not all(is_size(size, patch) for size in sizes):
         config.fail(
-            f"sizes is {sizes!r}, expected a list of [width, height] in multiples of {patch} up "
-            f"to {LARGEST_SIDE}"
+            f"sizes is {show(sizes)}, expected a list of [width, height] in multiples of {patch} "
+            f"up to {LARGEST_SIDE}"
         )
     if [width, height] not in sizes:
         sizes = [[width, height], *sizes]
     prompts = config.get("prompts", PROMPTS)
     if not isinstance(prompts, list) or not all(is_text(prompt) for prompt in prompts):
-        config.fail(f"prompts is {prompts!r}, expected a list of sentences")
+        config.fail(f"prompts is {show(prompts)}, expected a list of sentences")
     steps = config.integer("num_inference_steps", 4, most=MOST_STEPS)
     length = config.integer("max_sequence_length", 512, most=MOST_TOKENS)
     image_input = {"most": MOST_IMAGES} if with_image_input else None
+    refuse_unread(config, "trefoil")
     return Pipeline(taps, length, width, height, steps, sizes, prompts, image_input)
 
 

@@ -1,33 +1,24 @@
 """The tokenizer: tokenizer.json becomes compact, the chat template two strings.
 
-Of tokenizer.json the page gets what it encodes with. Tokens that follow from the merges are left
-out of the vocabulary, web/models/tokenizer.js puts them back: a merge's token that is missing has
-the next id.
-
-The template is rendered once, here, around a sentinel prompt, as diffusers calls it
-(add_generation_prompt=True, enable_thinking=False); the browser then only concatenates.
+Of tokenizer.json the page gets what it encodes with, which must give the ids of transformers'
+tokenizer or stop the build. Tokens that follow from the merges are left out of the vocabulary,
+web/models/tokenizer.js puts them back: a merge's token that is missing has the next id.
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-from jinja2.ext import Extension
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-from export.configuration import Configuration
+from export.added_tokens import number_tokens, read_added, read_special
+from export.chat_template import read_template, split_template
+from export.configuration import MOST, Configuration, dump_json, show
 from export.errors import ExportError
+from export.tokenizer_steps import read_model, read_steps
 
-SENTINELS = ("TREFOIL-PROMPT", " two\nlines, spaces around ", "<b>&\"'")
-CONFIG_KEYS = (
-    "tokenizer_class", "model_max_length", "add_prefix_space", "add_bos_token", "add_eos_token",
-    "clean_up_tokenization_spaces", "split_special_tokens", "errors",
-    "bos_token", "eos_token", "pad_token", "unk_token",
-)  # fmt: skip
-ENCODING_KEYS = ("added_tokens", "normalizer", "pre_tokenizer", "post_processor")
-SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
+TEXTS = ("tokenizer_class", "errors")
+FLAGS = ("add_prefix_space", "add_bos_token", "add_eos_token", "clean_up_tokenization_spaces",
+         "split_special_tokens")  # fmt: skip
+TOLD = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
 @dataclass(frozen=True)
@@ -57,54 +48,72 @@ def read_tokenizer(folder):
         )
     tokenizer = Configuration.read(path)
     config = Configuration.read_optional(folder / "tokenizer_config.json")
-    ids = token_ids(tokenizer)
-    config_values = {key: plain(config.values[key]) for key in CONFIG_KEYS if key in config.values}
-    special = {key: config_values[key] for key in SPECIAL_TOKENS if config_values.get(key)}
-    pad_token = special.get("pad_token")
-    if pad_token not in ids:
-        config.fail(f"pad_token is {pad_token!r}, expected a token of {path.name}")
+    check_sides(tokenizer, config)
+    vocabulary = read_vocabulary(tokenizer)
+    named, further = read_special(folder, config)
+    listed = read_added(folder, tokenizer, config)
+    known = vocabulary.keys() | {token["content"] for token in listed}
+    named = {key: text for key, text in named.items() if text in known or key in config.values}
+    pad_token = named.get("pad_token")
+    if pad_token not in known:
+        config.fail(f"pad_token is {show(pad_token)}, expected a token of {path.name}")
+    added = number_tokens(vocabulary, listed, (*named.values(), *further))
+    ids = vocabulary | {token["content"]: token["id"] for token in added}
+    special = {key: text for key, text in named.items() if text is not None}
     prefix, suffix = split_template(*read_template(folder, config), special)
-    return Tokenizer(
-        compact(tokenizer), config_values, prefix, suffix, ids[pad_token], max(ids.values()), folder
-    )
+    values = read_values(config) | {key: named[key] for key in TOLD if key in named}
+    return Tokenizer(compact(tokenizer, vocabulary, added, ids), values, prefix, suffix,
+                     ids[pad_token], max(ids.values()), folder)  # fmt: skip
 
 
-def plain(value):
-    """A token is a string, or an object with its string under `content`."""
-    return value.get("content") if isinstance(value, dict) else value
+def check_sides(tokenizer, config):
+    """Prompts are cut and padded on the right, and special tokens in them are tokens."""
+    for key in ("padding_side", "truncation_side"):
+        config.only(key, ("right",), "right")
+    config.only("split_special_tokens", (False,), False)
+    config.only("add_prefix_space", (False,), False)
+    for key in ("padding", "truncation"):
+        block = tokenizer.get(key, {})
+        if not isinstance(block, dict):
+            tokenizer.fail(f"{key} is {show(block)}, expected an object")
+        side = block.get("direction", "Right")
+        if side != "Right" and f"{key}_side" not in config.values:
+            tokenizer.fail(f"{key}.direction is {show(side)}, and this version knows only 'Right'")
 
 
-def token_ids(tokenizer):
-    """token -> id over the vocabulary and the added tokens."""
+def read_values(config):
+    """What the page's tokenizer is told of tokenizer_config.json."""
+    values = {key: config.get(key, None) for key in (*TEXTS, *FLAGS) if key in config.values}
+    for key, value in values.items():
+        kind, name = (str, "text") if key in TEXTS else (bool, "true or false")
+        if not isinstance(value, kind | None):
+            config.fail(f"{key} is {show(value)}, expected {name}")
+    if "model_max_length" in config.values:
+        values["model_max_length"] = config.number("model_max_length", None, most=1e36)
+    return values
+
+
+def read_vocabulary(tokenizer):
+    """token -> id of the model."""
     model = tokenizer.get("model")
     vocabulary = model.get("vocab") if isinstance(model, dict) else None
     if not isinstance(vocabulary, dict) or not vocabulary:
         tokenizer.fail("model.vocab is missing or is not token -> id, expected a BPE tokenizer")
-    ids = dict(vocabulary)
-    for token in tokenizer.get("added_tokens", []):
-        if not isinstance(token, dict) or not {"id", "content"} <= token.keys():
-            tokenizer.fail(f"added token {token!r} lacks id or content")
-        ids[token["content"]] = token["id"]
-    if not all(type(index) is int and index >= 0 for index in ids.values()):
+    if not all(type(index) is int and 0 <= index < MOST for index in vocabulary.values()):
         tokenizer.fail("a token id is not a whole number")
-    return ids
+    return vocabulary
 
 
-def compact(tokenizer):
+def compact(tokenizer, vocabulary, added, ids):
     """The bytes of tokenizer.json, as the site has it."""
-    model = tokenizer.get("model")
-    pairs = read_merges(tokenizer, model)
+    pairs = read_merges(tokenizer, tokenizer.get("model"))
     short = all(" " not in token for pair in pairs for token in pair)
-    kept = {key: tokenizer.get(key, None) for key in ENCODING_KEYS}
-    kept |= {"decoder": None, "added_tokens": kept["added_tokens"] or []}
-    kept["model"] = model | {
-        "vocab": shorten_vocabulary(tokenizer, model["vocab"], pairs),
+    kept = read_steps(tokenizer, ids) | {"decoder": None, "added_tokens": added}
+    kept["model"] = read_model(tokenizer) | {
+        "vocab": shorten_vocabulary(tokenizer, vocabulary, pairs),
         "merges": [" ".join(pair) for pair in pairs] if short else pairs,
     }
-    try:
-        return json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError as error:
-        tokenizer.fail(f"holds half a character: {error}")
+    return dump_json(kept, tokenizer.path, separators=(",", ":")).encode()
 
 
 def read_merges(tokenizer, model):
@@ -115,7 +124,7 @@ def read_merges(tokenizer, model):
     pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
     for pair in pairs:
         if not isinstance(pair, list) or [type(token) for token in pair] != [str, str]:
-            tokenizer.fail(f"model.merges holds {pair!r}, expected two tokens")
+            tokenizer.fail(f"model.merges holds {show(pair)}, expected two tokens")
     return pairs
 
 
@@ -128,85 +137,3 @@ def shorten_vocabulary(tokenizer, vocabulary, pairs):
     rest = {token: index for token, index in vocabulary.items() if token not in made}
     following = {token: index for index, token in enumerate(made, len(rest))}
     return rest if rest | following == vocabulary else vocabulary
-
-
-def read_template(folder, config):
-    """(where, template): chat_template.jinja, else the chat_template key, as transformers does."""
-    path = folder / "chat_template.jinja"
-    if path.exists():
-        return path, path.read_text(encoding="utf-8")
-    template = config.get("chat_template", None)
-    if isinstance(template, list):
-        named = {entry.get("name"): entry.get("template") for entry in template}
-        template = named.get("default")
-    if not isinstance(template, str):
-        config.fail(
-            "no chat template: chat_template.jinja is missing beside it and the chat_template key "
-            "holds none; FLUX.2 Klein prompts go through one"
-        )
-    return config.path, template
-
-
-class GenerationBlocks(Extension):
-    """{% generation %} only marks the assistant's words in transformers: it renders its body."""
-
-    tags = {"generation"}
-
-    def parse(self, parser):
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(["name:endgeneration"], drop_needle=True)
-        return jinja2.nodes.Scope(body).set_lineno(line)
-
-
-def template_environment():
-    """Jinja2 as transformers sets it up, without the clock: a build does not depend on the date."""
-
-    def raise_exception(message):
-        raise jinja2.exceptions.TemplateError(message)
-
-    def tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-        return json.dumps(
-            value, ensure_ascii=ensure_ascii, indent=indent, separators=separators,
-            sort_keys=sort_keys,
-        )  # fmt: skip
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=[GenerationBlocks, jinja2.ext.loopcontrols],
-    )
-    environment.filters["tojson"] = tojson
-    environment.globals["raise_exception"] = raise_exception
-    return environment
-
-
-def split_template(path, template, special):
-    """Prefix and suffix of the prompt. Raises ExportError when the template alters the prompt."""
-    try:
-        compiled = template_environment().from_string(template)
-        rendered = [
-            compiled.render(
-                messages=[{"role": "user", "content": sentinel}],
-                tools=None,
-                documents=None,
-                add_generation_prompt=True,
-                enable_thinking=False,
-                **special,
-            )
-            for sentinel in SENTINELS
-        ]
-    except (jinja2.exceptions.TemplateError, TypeError, ValueError, RecursionError) as error:
-        raise ExportError(f"{path}: the chat template does not render: {error}") from None
-    parts = rendered[0].split(SENTINELS[0])
-    if len(parts) != 2:
-        raise ExportError(
-            f"{path}: the chat template holds the prompt {len(parts) - 1} times, expected once"
-        )
-    prefix, suffix = parts
-    for sentinel, text in zip(SENTINELS, rendered, strict=True):
-        if text != prefix + sentinel + suffix:
-            raise ExportError(
-                f"{path}: the chat template changes the prompt {sentinel!r} itself, expected it "
-                "unchanged between a fixed beginning and a fixed end"
-            )
-    return prefix, suffix

@@ -5,6 +5,8 @@ Names, defaults and shapes are diffusers'; convolutions are [Cout, Cin, kh, kw] 
 
 from dataclasses import asdict, dataclass
 
+from export.configuration import show
+from export.meaning import refuse_unread
 from export.spec import CONV, Spec, by_prefix
 
 CLASS = "AutoencoderKLFlux2"
@@ -67,7 +69,7 @@ def read_config(config, with_encoder=False):
     decoder = config.integers("decoder_block_out_channels", channels)
     kinds = config.get("up_block_types", ["UpDecoderBlock2D"] * len(decoder))
     if kinds != ["UpDecoderBlock2D"] * len(decoder):
-        config.fail(f"up_block_types is {kinds!r}, expected {len(decoder)} x UpDecoderBlock2D")
+        config.fail(f"up_block_types is {show(kinds)}, expected {len(decoder)} x UpDecoderBlock2D")
     if len(decoder) != len(channels):
         config.fail(
             f"decoder_block_out_channels has {len(decoder)} stages, block_out_channels "
@@ -84,7 +86,10 @@ def read_config(config, with_encoder=False):
         use_post_quant_conv=config.flag("use_post_quant_conv", True),
         encoder=read_encoder(config, channels) if with_encoder else None,
     )
+    config.only("scaling_factor", (1,), 1)  # the class normalises by its batch norm instead
+    config.only("shift_factor", (0,), 0)
     check_config(config, autoencoder)
+    refuse_unread(config, "autoencoder")
     return autoencoder
 
 
@@ -92,7 +97,7 @@ def read_encoder(config, channels):
     kinds = config.get("down_block_types", ["DownEncoderBlock2D"] * len(channels))
     if kinds != ["DownEncoderBlock2D"] * len(channels):
         config.fail(
-            f"down_block_types is {kinds!r}, expected {len(channels)} x DownEncoderBlock2D"
+            f"down_block_types is {show(kinds)}, expected {len(channels)} x DownEncoderBlock2D"
         )
     config.only("in_channels", (3,), 3)
     config.integer("layers_per_block", 2, most=100)

@@ -7,6 +7,7 @@ F the MLP width, Dh the width of a head, T the tokens of text and image together
 from dataclasses import asdict, dataclass
 
 from export.errors import ExportError
+from export.meaning import refuse_unread
 from export.spec import DENSE, LOWBIT, Spec, by_prefix
 
 NAME = "flux2"
@@ -28,6 +29,7 @@ ANCHORS = (  # names that tell a prefix: diffusers', and those of the original c
 ROPE_AXES = 4  # t, h, w and l of a token's position
 GROUP = 128
 MOST_LAYERS = 1000
+MOST_MLP_RATIO = 1024
 MOST_HEAD_DIM = 512  # of the attention kernel
 MEMORY_BUDGET = 1 << 30  # weights that stay between pictures, as in web/trefoil.js
 MLP_CHUNK_BYTES = 16 << 20  # as in web/engine/ops.js
@@ -75,12 +77,13 @@ def read_config(config):
         num_attention_heads=config.integer("num_attention_heads", 48),
         joint_attention_dim=config.integer("joint_attention_dim", 15360),
         timestep_guidance_channels=config.integer("timestep_guidance_channels", 256),
-        mlp_ratio=config.number("mlp_ratio", 3.0),
+        mlp_ratio=config.number("mlp_ratio", 3.0, most=MOST_MLP_RATIO),
         axes_dims_rope=config.integers("axes_dims_rope", (32, 32, 32, 32)),
         rope_theta=config.number("rope_theta", 2000),
         eps=config.number("eps", 1e-6),
     )
     check_config(config, transformer)
+    refuse_unread(config, "transformer")
     return transformer
 
 

@@ -7,6 +7,8 @@ hidden_states[0] are the embeddings, hidden_states[i] the output of layer i-1, a
 import re
 from dataclasses import asdict, dataclass
 
+from export.configuration import show
+from export.meaning import is_off, refuse_unread
 from export.spec import LINEAR, Spec
 
 CLASSES = ("Qwen3ForCausalLM", "Qwen3Model")
@@ -36,8 +38,9 @@ def read_config(config, taps):
     """Configuration and the hidden states that are read -> EncoderConfig."""
     config.only("model_type", ("qwen3",), "qwen3")
     config.only("architectures", [[name] for name in CLASSES], [CLASSES[0]])
-    config.only("hidden_act", ("silu",), "silu")
+    config.only("hidden_act", ("silu", "swish"), "silu")
     config.only("attention_bias", (False,), False)
+    config.only("mlp_bias", (False,), False)
     config.only("use_sliding_window", (False,), False)
     total = config.integer("num_hidden_layers", most=1000)
     beyond = [tap for tap in taps if tap > total]
@@ -58,7 +61,8 @@ def read_config(config, taps):
             config.fail(f"{key} is {value}, expected a multiple of {KERNEL_COLUMNS}")
     if head_dim > MOST_HEAD_DIM:
         config.fail(f"head_dim is {head_dim}, expected at most {MOST_HEAD_DIM}")
-    return EncoderConfig(
+    check_layer_types(config, total)
+    encoder = EncoderConfig(
         hidden_size=hidden,
         num_hidden_layers=max(taps),
         total_hidden_layers=total,
@@ -70,18 +74,40 @@ def read_config(config, taps):
         rope_theta=read_rope_theta(config),
         vocab_size=config.integer("vocab_size"),
     )
+    refuse_unread(config, "text_encoder")
+    return encoder
+
+
+def check_layer_types(config, layers):
+    """Every layer attends to all tokens before its own."""
+    kinds = config.get("layer_types", None)
+    if kinds is not None and kinds != ["full_attention"] * layers:
+        config.fail(f"layer_types is {show(kinds)}, expected {layers} x full_attention")
 
 
 def read_rope_theta(config):
-    """rope_theta stands alone (transformers 4) or in rope_parameters (transformers 5)."""
-    rope = config.get("rope_parameters", config.get("rope_scaling", {}))
-    if not isinstance(rope, dict):
-        config.fail(f"rope_parameters is {rope!r}, expected an object")
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind != "default":
-        config.fail(f"the rope type is {kind!r}, and this version knows only 'default'")
-    inner = type(config)(config.path, rope)
-    return inner.number("rope_theta", config.number("rope_theta", 10000.0))
+    """rope_theta stands alone (transformers 4) or in rope_parameters (transformers 5).
+
+    Each place that holds the kind of the rotation must say the default one.
+    """
+    config.only("partial_rotary_factor", (1,), 1)
+    theta = config.number("rope_theta", 10000.0)
+    for key in ("rope_parameters", "rope_scaling"):
+        rope = config.get(key, {})
+        if not isinstance(rope, dict):
+            config.fail(f"{key} is {show(rope)}, expected an object")
+        inner = type(config)(config.path, rope)
+        kind = inner.get("rope_type", inner.get("type", "default"))
+        if kind != "default":
+            config.fail(f"{key}: the rope type is {show(kind)}, and this version knows only "
+                        "'default'")  # fmt: skip
+        inner.only("partial_rotary_factor", (1,), 1)
+        theta = inner.number("rope_theta", theta)
+        extra = next((k for k in rope if k not in inner.asked and not is_off(rope[k])), None)
+        if extra is not None:
+            config.fail(f"{key} holds {extra} {show(rope[extra])}, and this version knows only "
+                        "rope_theta")  # fmt: skip
+    return theta
 
 
 def encoder_spec(c):

@@ -152,8 +152,8 @@ REFUSALS = {
     "no tokenizer": (remove("tokenizer"), "the model needs a fast tokenizer"),
     "no chat template": (config("tokenizer/tokenizer_config.json", chat_template=None),
                          "no chat template"),
-    "no pad token": (config("tokenizer/tokenizer_config.json", pad_token=None),
-                     "pad_token is None"),
+    "no pad token": (config("tokenizer/tokenizer_config.json", pad_token=None,
+                            tokenizer_class="PreTrainedTokenizerFast"), "pad_token is None"),
     "token beyond vocabulary": (config("text_encoder-mlx-4bit/config.json", vocab_size=28),
                                 "the largest token id is 28, expected less than the text encoder's "
                                 "vocab_size 28"),
@@ -231,13 +231,13 @@ def test_refused(build, mlx, tmp_path, case):
 
 
 ACCEPTED = {
-    "unknown keys": config(f"{PACKED}/config.json", musubi_block_swap_device="cpu", zzz=[1]),
+    "unknown keys": config(f"{PACKED}/config.json", musubi_block_swap_device="cpu", zzz=[]),
     "no quantization_config": remove(f"{PACKED}/quantization_config.json"),
     "its other spelling": config(f"{PACKED}/quantization_config.json", bits=None, group_size=None,
                                  nbits=2, groupSize=128),
     "quantization_config key": config("text_encoder-mlx-4bit/config.json", quantization=None,
                                       quantization_config={"bits": 4, "group_size": 64}),
-    "a scheduler file": config("scheduler/scheduler_config.json", shift=3.0, zzz=1,
+    "a scheduler file": config("scheduler/scheduler_config.json", shift=3.0, zzz=0,
                                _class_name="FlowMatchEulerDiscreteScheduler"),
     "a language-model head": add(TEXT, "lm_head.weight"),
     "more in the encoder": add(VAE, "encoder.more.weight"),
