@@ -17,28 +17,32 @@ FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
 
 def read_special(folder, config):
-    """({name: token text or None}, [text of further special tokens]) of tokenizer_config.json.
+    """({name: token text or None}, [text of further special tokens]) as the files say.
 
     Names are those of the attributes (NAMED and a model's own, like image_token) that are set.
     """
     values = dict(config.values)
-    if EXTRA not in values or not values[EXTRA]:
-        values[EXTRA] = values.pop(OLD_EXTRA, None)
     if "added_tokens_decoder" not in values:
         old = Configuration.read_optional(folder / "special_tokens_map.json")
-        values |= {key: value for key, value in old.values.items() if key != OLD_EXTRA}
-    named, extra = {}, values[EXTRA]
+        values = {OLD_EXTRA: old.values.get(OLD_EXTRA)} | values | {
+            key: value for key, value in old.values.items() if key != OLD_EXTRA}  # fmt: skip
+    named, extra = {}, values.get(EXTRA) or values.get(OLD_EXTRA) or []
     for key, value in values.items():
-        if key in NAMED or key.endswith("_token") and isinstance(value, str | dict):
+        if key in NAMED or (key.endswith("_token") and isinstance(value, str | dict)):
             named[key] = text_of(config, key, value)
     if isinstance(extra, dict):
         named |= {key: text_of(config, f"{EXTRA}.{key}", value) for key, value in extra.items()}
-    elif extra is not None and not isinstance(extra, list):
+        extra = []
+    if not isinstance(extra, list):
         config.fail(f"{EXTRA} is {show(extra)}, expected a list of tokens")
-    further = [text_of(config, EXTRA, value) for value in extra or [] if isinstance(extra, list)]
-    if is_qwen(config):
-        named |= {key: CLASS_DEFAULT for key in HAVE_DEFAULTS if key not in named}
-    return named, further
+    return named, [text_of(config, EXTRA, value) for value in extra]
+
+
+def add_defaults(named, config, known):
+    """The named tokens with those that the class has of its own, where the model knows them."""
+    if not is_qwen(config) or CLASS_DEFAULT not in known:
+        return named
+    return dict.fromkeys(HAVE_DEFAULTS, CLASS_DEFAULT) | named
 
 
 def is_qwen(config):

@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.added_tokens import number_tokens, read_added, read_special
+from export.added_tokens import add_defaults, number_tokens, read_added, read_special
 from export.chat_template import read_template, split_template
 from export.configuration import MOST, Configuration, dump_json, show
 from export.errors import ExportError
@@ -53,7 +53,7 @@ def read_tokenizer(folder):
     named, further = read_special(folder, config)
     listed = read_added(folder, tokenizer, config)
     known = vocabulary.keys() | {token["content"] for token in listed}
-    named = {key: text for key, text in named.items() if text in known or key in config.values}
+    named = add_defaults(named, config, known)
     pad_token = named.get("pad_token")
     if pad_token not in known:
         config.fail(f"pad_token is {show(pad_token)}, expected a token of {path.name}")

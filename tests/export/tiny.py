@@ -234,7 +234,8 @@ class Tiny:
 
     def write(self, folder, layout="mlx"):
         """layout: mlx (packed transformer, 4-bit text encoder) or unpacked."""
-        write_json(folder / "model_index.json", {"_class_name": "Flux2KleinPipeline", "is_distilled": True})
+        write_json(folder / "model_index.json",
+                   {"_class_name": "Flux2KleinPipeline", "is_distilled": True})
         write_json(folder / "trefoil.json", CALL)
         write_tokenizer(folder / "tokenizer")
         write_json(folder / "vae" / "config.json", AUTOENCODER)

@@ -19,7 +19,8 @@ ENCODER_OF = {"mlx": "mlx", "gemlite": "hqq", "unpacked": "bf16"}
 def write(model, layout, folder, encoder=None):
     """Writes a whole checkpoint; layout is a key of TRANSFORMERS, encoder one of ENCODERS."""
     encoder = encoder or ENCODER_OF.get(layout, "mlx")
-    write_json(folder / "model_index.json", {"_class_name": "Flux2KleinPipeline", "is_distilled": True})
+    write_json(folder / "model_index.json",
+               {"_class_name": "Flux2KleinPipeline", "is_distilled": True})
     if model.call:
         write_json(folder / "trefoil.json", model.call)
     shutil.copytree(SCHEDULER, folder / "scheduler", dirs_exist_ok=True)

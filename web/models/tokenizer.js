@@ -5,6 +5,9 @@
 import { Tokenizer } from '../vendor/tokenizers@0.2.0/tokenizers.js';
 import { fetchJson } from '../loader/fetching.js';
 
+/** Halves of surrogate pairs: no characters, so UTF-8 and the vocabulary have none for them. */
+const LONE_SURROGATES = /\p{Surrogate}/gu;
+
 export class PromptTokenizer {
   #tokenizer;
   #template;
@@ -33,17 +36,30 @@ export class PromptTokenizer {
   }
 
   /**
-   * @param {string} prompt
+   * @param {string} prompt half a character in it is read as U+FFFD, as everything does that
+   *   writes text as UTF-8
    * @returns {{ ids: Int32Array, count: number, dropped: number }} ids [length]; count of them are
    *   the prompt's, the rest padding; dropped tokens did not fit and were cut from the end
    */
   encode(prompt) {
     const { prefix, suffix, pad_token_id: pad } = this.#template;
-    const all = this.#tokenizer.encode(prefix + prompt + suffix).ids;
+    const text = prefix + prompt.replace(LONE_SURROGATES, '\uFFFD') + suffix;
+    const all = this.#tokenizer.encode(text).ids;
+    const kept = all.length > this.#length ? this.#cut(text, all) : all;
     const ids = new Int32Array(this.#length).fill(pad);
-    ids.set(all.slice(0, this.#length));
-    const count = Math.min(all.length, this.#length);
-    return { ids, count, dropped: all.length - count };
+    ids.set(kept);
+    return { ids, count: kept.length, dropped: all.length - kept.length };
+  }
+
+  /** The ids of a text that is too long: cut from its end, with the post-processor's tokens whole. */
+  #cut(text, all) {
+    const bare = this.#tokenizer.encode(text, { add_special_tokens: false }).ids;
+    const added = all.length - bare.length;
+    let before = 0;
+    while (before < added && bare.some((id, i) => id !== all[before + i])) before++;
+    const room = Math.max(0, this.#length - added);
+    return [...all.slice(0, before), ...bare.slice(0, room), ...all.slice(before + bare.length)]
+      .slice(0, this.#length);
   }
 }
 

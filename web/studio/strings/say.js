@@ -40,8 +40,8 @@ export const say = {
     + `allow-same-origin): open it in its own tab, ${address}`,
   notWritten: (why) => `The picture was drawn, but this browser could not write it as a PNG: `
     + `${sentence(why)} Update the browser, or draw in another one.`,
-  dropped: ({ count, limit, dropped }) => `The prompt has ${count} tokens and the model reads `
-    + `${limit}: the last ${dropped} were left out.`,
+  dropped: ({ count, limit, dropped }) => `The prompt has ${count + dropped} tokens and the model `
+    + `reads ${limit}: the last ${dropped} were left out.`,
   large: (peak, ratio) => `That is ${Math.round(ratio)} times the largest size of the list: it takes `
     + `about ${bytes(peak)} of GPU memory, and at least ${Math.round(ratio)} times as long.`,
   queryUnread: (names) => `The address holds no usable ${OR.format(names)}: the model's own is in `
