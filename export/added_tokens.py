@@ -6,7 +6,7 @@ added_tokens.json and special_tokens_map.json. A token of the vocabulary keeps i
 others get the ids that follow, whatever the files say, as the tokenizers library numbers them.
 """
 
-from export.configuration import Configuration, is_whole, show
+from export.configuration import Configuration, is_text, is_whole, show
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 EXTRA = "extra_special_tokens"
@@ -54,7 +54,7 @@ def is_qwen(config):
 def text_of(config, key, value):
     """A token is a string, or an object with its string under `content`; None is none."""
     text = value.get("content") if isinstance(value, dict) else value
-    if isinstance(text, str) and text or value is None:
+    if value is None or (is_text(text) and text):
         return text
     return config.fail(f"{key} is {show(value)}, expected a token")
 
@@ -86,7 +86,7 @@ def read_added(folder, tokenizer, config):
 
 def check_token(config, token):
     """The token, where the page's tokenizer can find it in a text as transformers does."""
-    if not isinstance(token, dict) or not isinstance(token.get("content"), str):
+    if not isinstance(token, dict) or not is_text(token.get("content")):
         config.fail(f"added token {show(token)} lacks id or content")
     for flag in FLAGS:
         if not isinstance(token.get(flag, False), bool):

@@ -3,6 +3,7 @@
 import json
 import re
 
+from export.configuration import dump_json
 from export.manifest import FORMAT
 
 FRONT_MATTER = re.compile(r"---\n(.*?)\n---\n", re.DOTALL)
@@ -94,4 +95,4 @@ def weights_readme(model, places):
 def weights_config(model):
     """config.json: the file whose requests the hub counts as downloads."""
     config = {"format": FORMAT, "family": model.family.NAME, "variant": model.variant}
-    return json.dumps(config, indent=2) + "\n"
+    return dump_json(config, "config.json", indent=2) + "\n"

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from export.configuration import show
+from export.configuration import is_text, show
 from export.errors import ExportError
 
 SENTINELS = ("TREFOIL-PROMPT", " two\nlines, spaces around ", "<b>&\"'")
@@ -67,6 +67,8 @@ def split_template(path, template, special):
                 f"{path}: the chat template changes the prompt {sentinel!r} itself, expected it "
                 "unchanged between a fixed beginning and a fixed end"
             )
+    if not is_text(prefix + suffix):
+        raise ExportError(f"{path}: the chat template writes half a character (a lone surrogate)")
     if len(prefix) + len(suffix) > MOST_CHARACTERS:
         raise ExportError(
             f"{path}: the chat template writes {len(prefix) + len(suffix)} characters around the "

@@ -183,6 +183,11 @@ class Configuration:
         return value
 
 
+def is_text(value):
+    """Text that UTF-8 can hold: JSON can also spell halves of surrogate pairs."""
+    return isinstance(value, str) and value.encode("utf-8", "replace").decode("utf-8") == value
+
+
 def is_same(value, choice):
     """Equal, but 0 and 1 are not false and true, nor the reverse."""
     return value == choice and isinstance(value, bool) == isinstance(choice, bool)

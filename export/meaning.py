@@ -79,7 +79,7 @@ RESCALING = re.compile("(?:smooth|permut|perms?$|shuffl|reorder|signs?$|signflip
 FOREIGN = re.compile("(?:general\\.(?!architecture$)|modelspec\\.|ss_|sshs_|ot_|tokenizer\\."
                      "|quantize\\.imatrix)")  # fmt: skip
 PROSE = re.compile("(?:prompt|workflow|parameters|comment|description|title|author|licen[cs]e|name"
-                   "|tags?|date|url|repo|source|model|dataset|thumbnail|hash|notes?|usage)$")
+                   "|path|tags?|date|url|repo|source|model|dataset|thumbnail|hash|notes?|usage)$")
 OFF = ("", "none", "null", "false", "no", "off", "0", "identity", "disabled")
 LONGEST_WORD = 80  # longer values, and those with blanks, are sentences or paths
 

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from export.configuration import Configuration, show
+from export.configuration import Configuration, is_text, show
 from export.errors import ExportError, shorten
 from export.families import FAMILIES
 from export.meaning import refuse_unread
@@ -10,7 +10,9 @@ from export.meaning import refuse_unread
 NATIVE_CLASS = "Flux2KleinPipeline"
 SCHEDULER_CLASS = "FlowMatchEulerDiscreteScheduler"
 SCHEDULER_DEFAULTS = {"shift": 1.0, "use_dynamic_shifting": False}  # the class's, of absent keys
-SCHEDULER_NUMBERS = ("base_shift", "max_shift", "base_image_seq_len", "max_image_seq_len")
+# Not used: the shift follows the family's own empirical fit.
+SCHEDULER_NUMBERS = ("base_shift", "max_shift")
+SCHEDULER_COUNTS = ("base_image_seq_len", "max_image_seq_len")
 MOST_SHIFT = 1e6
 GUIDANCE = 4.0  # diffusers' Flux2KleinPipeline where the call names none
 SIZES = [[512, 512], [768, 512], [512, 768], [768, 768], [1024, 768], [768, 1024], [1024, 1024]]
@@ -112,7 +114,9 @@ def read_setting(config, key, own):
         return config.flag(key, default)
     if key == "shift":
         return config.number(key, default, most=MOST_SHIFT)
-    if key in SCHEDULER_NUMBERS:  # not used: the shift follows the family's own empirical fit
+    if key in SCHEDULER_COUNTS:
+        return config.integer(key, default)
+    if key in SCHEDULER_NUMBERS:
         return config.number(key, default, least=-MOST_SHIFT, most=MOST_SHIFT)
     return config.only(key, (own,), default)
 
@@ -140,7 +144,8 @@ def read_pipeline(config, taps, patch, with_image_input=False):
     if [width, height] not in sizes:
         sizes = [[width, height], *sizes]
     prompts = config.get("prompts", PROMPTS)
-    if not isinstance(prompts, list) or not all(is_text(prompt) for prompt in prompts):
+    good = isinstance(prompts, list) and all(is_text(p) and p.strip() for p in prompts)
+    if not good:
         config.fail(f"prompts is {show(prompts)}, expected a list of sentences")
     steps = config.integer("num_inference_steps", 4, most=MOST_STEPS)
     length = config.integer("max_sequence_length", 512, most=MOST_TOKENS)
@@ -166,17 +171,11 @@ def is_size(size, patch):
     )
 
 
-def is_text(prompt):
-    """A sentence that UTF-8 can hold (JSON can also spell halves of surrogate pairs)."""
-    if not isinstance(prompt, str) or not prompt.strip():
-        return False
-    return prompt.encode("utf-8", "replace").decode("utf-8") == prompt
-
-
 def check_tokenizer(tokenizer, encoder):
     """Every token must have an embedding."""
     if tokenizer.largest_id >= encoder.vocab_size:
         raise ExportError(
-            f"tokenizer.json: the largest token id is {tokenizer.largest_id}, expected less than "
-            f"the text encoder's vocab_size {encoder.vocab_size}"
+            f"{tokenizer.folder / 'tokenizer.json'}: the largest token id is "
+            f"{tokenizer.largest_id}, expected less than the text encoder's vocab_size "
+            f"{encoder.vocab_size}"
         )

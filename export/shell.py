@@ -6,10 +6,10 @@ The list stands in the worker itself, so that no host can send the one without t
 
 import base64
 import hashlib
-import json
 from pathlib import Path
 
 from export.code import find_code
+from export.configuration import dump_json
 
 WORKER = Path(__file__).resolve().parent.parent / "web" / "sw.js"
 SUFFIXES = (".html", ".js", ".mjs", ".css", ".wgsl", ".json", ".svg", ".png", ".webmanifest")
@@ -29,5 +29,5 @@ def write_shell(folder):
             is_page = path.suffix == ".html"
             files[name] = "" if is_page else "sha256-" + base64.b64encode(digest).decode()
     shell = {"version": version.hexdigest()[:16], "code": find_code(folder), "files": files}
-    text = f"self.SHELL = {json.dumps(shell, indent=1)};\n\n{source}"
+    text = f"self.SHELL = {dump_json(shell, 'sw.js', indent=1)};\n\n{source}"
     (folder / "sw.js").write_text(text, encoding="utf-8", newline="\n")

@@ -12,7 +12,8 @@ from export.errors import ExportError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
-TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
+             "special_tokens_map.json", "added_tokens.json")  # fmt: skip
 CONFIGURATIONS = ("config.json", "quantization_config.json")
 ALWAYS = (
     "model_index.json", "trefoil.json", "LICENSE*", "NOTICE*", "scheduler/scheduler_config.json",

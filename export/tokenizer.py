@@ -11,7 +11,7 @@ from pathlib import Path
 
 from export.added_tokens import add_defaults, number_tokens, read_added, read_special
 from export.chat_template import read_template, split_template
-from export.configuration import MOST, Configuration, dump_json, show
+from export.configuration import MOST, Configuration, dump_json, is_text, show
 from export.errors import ExportError
 from export.tokenizer_steps import read_model, read_steps
 
@@ -85,8 +85,9 @@ def read_values(config):
     """What the page's tokenizer is told of tokenizer_config.json."""
     values = {key: config.get(key, None) for key in (*TEXTS, *FLAGS) if key in config.values}
     for key, value in values.items():
-        kind, name = (str, "text") if key in TEXTS else (bool, "true or false")
-        if not isinstance(value, kind | None):
+        is_good = is_text(value) if key in TEXTS else isinstance(value, bool)
+        if value is not None and not is_good:
+            name = "text" if key in TEXTS else "true or false"
             config.fail(f"{key} is {show(value)}, expected {name}")
     if "model_max_length" in config.values:
         values["model_max_length"] = config.number("model_max_length", None, most=1e36)

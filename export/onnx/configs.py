@@ -1,15 +1,16 @@
 """The bundle's configurations, by the names that diffusers, optimum and transformers.js read."""
 
-import json
 import shutil
 
 from export import site
+from export.configuration import dump_json
 from export.families import FAMILIES
 from export.pipeline import SCHEDULER_CLASS
 
 FORMAT = "trefoil-onnx-1"
 ONNX_CLASS = ["diffusers", "OnnxRuntimeModel"]
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
+                   "special_tokens_map.json", "added_tokens.json")  # fmt: skip
 
 
 def write_configs(folder, model):
@@ -66,5 +67,5 @@ def write_component(folder, values, files):
 
 def write_json(path, values):
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(values, indent=2, ensure_ascii=False, sort_keys=True)
+    text = dump_json(values, path.name, indent=2, sort_keys=True)
     path.write_text(text + "\n", encoding="utf-8")
