@@ -106,6 +106,8 @@ def test_after_a_cancel_a_second_picture_is_drawn_and_a_long_prompt_is_said_to_b
     expect(studio.page.locator("#dropped")).to_have_text(
         re.compile(r"The prompt has \d+ tokens and the model reads \d+: the last \d+ were left out")
     )
+    told = re.findall(r"\d+", studio.page.locator("#dropped").text_content())
+    assert int(told[0]) == int(told[1]) + int(told[2])
     assert studio.logged == []
 
 

@@ -1,6 +1,8 @@
 """Prompts to token ids: the browser's tokenizer against transformers', as diffusers calls it."""
 
+import json
 import random
+import shutil
 from functools import lru_cache
 from pathlib import Path
 
@@ -64,6 +66,18 @@ ENCODE_WITH = """async ([url, file, texts]) => {
 }"""
 
 
+ENCODE_ALL = """async ([url, jobs]) => {
+  const { PromptTokenizer } = await import(new URL('models/tokenizer.js', url));
+  return jobs.map(({ file, template, length, texts }) => {
+    const tokenizer = new PromptTokenizer(JSON.parse(file), template, length);
+    return texts.map((text) => {
+      const { ids, count, dropped } = tokenizer.encode(text);
+      return { ids: [...ids], count, dropped };
+    });
+  });
+}"""
+
+
 @pytest.fixture(scope="module", params=["shallow-mlx", "klein-unpacked", "garden"])
 def model(request, tmp_path_factory):
     """Checkpoints whose tokenizers were saved by transformers 4 and 5, and the embedded one."""
@@ -108,6 +122,70 @@ def test_a_tokenizer_of_qwen_s_size(site, server, browser, tmp_path):
         assert ids == want.encode(text).ids, f"{text[:60]!r}"
 
 
+def test_half_a_character_is_read_as_utf_8_has_it(model, encode):
+    texts = ["a \ud83d pine", "\udf32", "\udf32\ud83c", "a 🌲\ud83c"]
+    for text, got in zip(texts, encode(texts), strict=True):
+        whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        assert "\ufffd" in whole and got == expected(model, whole), repr(text)
+
+
+X = {"content": "<X>", "special": True}
+LENGTH = 24
+VARIED = ["a <X> pine <|im_end|> !q", "a long one, " * 12, "<X><X>a <X> <|endoftext|>", "",
+          "<|im_start|> <X>pine"]  # fmt: skip
+
+
+def pieces(*texts, **ids):
+    """A post-processor that puts tokens around the prompt (None)."""
+    single = [{"SpecialToken": {"id": text, "type_id": 0}} if text
+              else {"Sequence": {"id": "A", "type_id": 0}} for text in texts]  # fmt: skip
+    both = [{"Sequence": {"id": name, "type_id": 0}} for name in "AB"]
+    table = {text: {"id": text, "ids": [index], "tokens": [text]} for text, index in ids.items()}
+    return {"type": "TemplateProcessing", "single": single, "pair": both, "special_tokens": table}
+
+
+START, END = {"<|im_start|>": 1}, {"<|endoftext|>": 0}
+CONFIG, FILE, MAP = "tokenizer_config.json", "tokenizer.json", "special_tokens_map.json"
+VARIANTS = [  # file, keys (None takes one away), and a second file
+    {CONFIG: {"pad_token": None}},
+    {CONFIG: {"pad_token": None}, MAP: {"pad_token": "<|im_end|>"}},
+    {MAP: {"pad_token": {"content": "<|im_end|>"}, "eos_token": "<X>"}},
+    {CONFIG: {"added_tokens_decoder": {"1000": X}, "pad_token": None}, MAP: {"pad_token": "!"}},
+    {CONFIG: {"added_tokens_decoder": {"961": X | {"lstrip": True, "rstrip": True}}}},
+    {CONFIG: {"added_tokens_decoder": {"961": {"content": "<X>", "normalized": True}}}},
+    {CONFIG: {"extra_special_tokens": ["<X>", "ine"]}},
+    {CONFIG: {"extra_special_tokens": {"x_token": "<X>"}, "eos_token": "pine"}},
+    {CONFIG: {"extra_special_tokens": None, "additional_special_tokens": ["<X>"]}},
+    {CONFIG: {"extra_special_tokens": None}, MAP: {"additional_special_tokens": ["<X>"]}},
+    {MAP: {"extra_special_tokens": ["<X>"]}}, {"added_tokens.json": {"<X>": 1000}},
+    {CONFIG: {"image_token": "<X>", "add_bos_token": True, "bos_token": "<|im_start|>"}},
+    {CONFIG: {"tokenizer_class": "PreTrainedTokenizerFast", "added_tokens_decoder": {"961": X}}},
+    {FILE: {"post_processor": pieces("<|im_start|>", None, **START)}},
+    {FILE: {"post_processor": pieces("<|im_start|>", None, "<|endoftext|>", **START, **END)}},
+]
+
+
+def test_tokens_wherever_the_files_say_them(site, server, browser, tmp_path):
+    """Each variant has the ids of AutoTokenizer, of short prompts and of cut ones."""
+    jobs, wants = [], []
+    for i, files in enumerate(VARIANTS):
+        folder = shutil.copytree(GARDEN / "tokenizer", tmp_path / str(i))
+        for name, keys in files.items():
+            path = folder / name
+            values = (json.loads(path.read_text()) if path.exists() else {}) | keys
+            path.write_text(json.dumps({k: v for k, v in values.items() if v is not None}))
+        read = read_tokenizer(folder)
+        jobs.append({"file": read.file.decode(), "template": read.manifest(), "length": LENGTH,
+                     "texts": VARIED})  # fmt: skip
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        wants.append([padded(tokenizer, text, LENGTH) for text in VARIED])
+    url = server(site(GARDEN))
+    with Library(browser, url) as library:
+        gots = library.page.evaluate(ENCODE_ALL, [url, jobs])
+    for files, got, want in zip(VARIANTS, gots, wants, strict=True):
+        assert got == want, files
+
+
 @lru_cache(maxsize=3)
 def tokenizer_of(model):
     return AutoTokenizer.from_pretrained(model / "tokenizer")
@@ -115,9 +193,11 @@ def tokenizer_of(model):
 
 def expected(model, text):
     """What diffusers' pipeline gives the text encoder."""
-    tokenizer = tokenizer_of(model)
-    length = call_arguments(model)["max_sequence_length"]
+    return padded(tokenizer_of(model), text, call_arguments(model)["max_sequence_length"])
+
+
+def padded(tokenizer, text, length):
     whole = chat(tokenizer, text)
-    padded = tokenizer(whole, padding="max_length", truncation=True, max_length=length)
-    return {"ids": padded["input_ids"], "count": sum(padded["attention_mask"]),
+    ids = tokenizer(whole, padding="max_length", truncation=True, max_length=length)
+    return {"ids": ids["input_ids"], "count": sum(ids["attention_mask"]),
             "dropped": max(0, len(tokenizer(whole)["input_ids"]) - length)}

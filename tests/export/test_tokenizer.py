@@ -118,6 +118,43 @@ def test_templates_that_are_refused(folder, template, says):
         use(folder, template)
 
 
+@pytest.mark.parametrize(("template", "says"), [
+    ("{{ 1 / 0 }}{{ messages[0].content }}", "does not render: division by zero"),
+    ("{% for i in range(10 ** 9) %}x{% endfor %}", "does not render: Range too big"),
+    ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+     "does not render: it takes too long, or too much memory"),
+    ("{{ 9 ** (9 ** 9) }}", "does not render: it takes too long"),
+    ("{{ 'x' * 10 ** 11 }}", "does not render: MemoryError"),
+    ("{% for i in range(99999) %}{{ 'x' * 999 }}{% endfor %}", "writes more than 1048576"),
+    ("{{ 'x' * 300000 }}{{ messages[0].content }}", "writes 300000 characters around the prompt"),
+    ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "does not render: maximum recursion"),
+    ("{{ (" * 2000 + ") }}" * 2000, "does not render"),
+    ("{{ messages.nothing.at.all }}", "does not render: .* has no attribute"),
+    ("{{ messages[0].content }}\ud800", "half a character"),
+    (["a", "b"], "expected a template, or objects with name and template"),
+    ([{"name": "default"}], "no chat template"), ({"default": 1}, "no chat template"),
+])  # fmt: skip
+def test_a_hostile_template_ends_in_a_sentence(folder, template, says):
+    with pytest.raises(ExportError, match=says) as refusal:
+        use(folder, template)
+    assert len(str(refusal.value)) < 500 and "\n" not in str(refusal.value)
+
+
+def test_a_template_that_is_no_utf_8(folder):
+    (folder / "chat_template.jinja").write_bytes(b"{{ messages[0].content }}\xff\xfe")
+    with pytest.raises(ExportError, match="chat_template.jinja: is no UTF-8 text .* at byte 25"):
+        read_tokenizer(folder)
+    (folder / "chat_template.jinja").unlink()
+    (folder / "chat_template.jinja").mkdir()
+    with pytest.raises(ExportError, match="chat_template.jinja: cannot be read"):
+        read_tokenizer(folder)
+
+
+def test_a_slow_template_that_ends_is_taken(folder):
+    loops = "{% for i in range(9999) %}{% set x = i * i %}{% endfor %}"
+    assert use(folder, loops + "A{{ messages[0].content }}B").prefix == "A"
+
+
 def test_the_pad_token(folder):
     assert use(folder, TEMPLATE).pad_token_id == 26
     assert use(folder, TEMPLATE, pad_token={"content": "<|im_end|>"}).pad_token_id == 28
