@@ -100,7 +100,6 @@ class Header:
         if version not in (2, 3):
             self.fail(f"is GGUF version {version}, expected 2 or 3; convert it anew")
         tensors, pairs = self.count(), self.count()
-        known = {}
         for _ in range(pairs):
             key, (kind,) = self.string(), self.unpack("I")
             self.values[key] = self.value(kind)
@@ -142,7 +141,7 @@ class Header:
         return GgufEntry(self.path, dtype, info.shape, start + info.at, size, block)
 
     def value(self, kind, nested=0):
-        """A number or a string; an array is only passed over."""
+        """A number or a string; an array is passed over, and is whether it holds anything."""
         if kind in SCALARS:
             return self.unpack(SCALARS[kind])[0]
         if kind == STRING:
@@ -156,7 +155,7 @@ class Header:
         else:
             for _ in range(count):
                 self.value(inner, nested + 1)
-        return None
+        return count > 0
 
     def string(self):
         return self.take(self.count()).decode("utf-8", "replace")

@@ -67,7 +67,7 @@ ENCODE_WITH = """async ([url, file, texts]) => {
 
 
 ENCODE_ALL = """async ([url, jobs]) => {
-  const { PromptTokenizer } = await import(new URL('models/tokenizer.js', url));
+  const { PromptTokenizer } = await import(new URL('models/tokenizer.js', library.code));
   return jobs.map(({ file, template, length, texts }) => {
     const tokenizer = new PromptTokenizer(JSON.parse(file), template, length);
     return texts.map((text) => {
