@@ -19,6 +19,7 @@ NOTES = {
     "name_or_path", "pipeline_tag", "tags", "torch_dtype", "transformers_version",
     "diffusers_version", "torchscript", "use_safetensors", "variant", "description", "$schema",
 }  # fmt: skip
+MODULE_KEYS = {"bits", "nbits", "group_size", "groupSize", "mode"}  # of one module
 QUANTIZATION = {"quantization", "quantization_config"}  # read by the layouts, checked below
 
 HARMLESS = {
@@ -128,6 +129,9 @@ def check_quantization(path, where, values):
         if is_off(value):
             continue
         refuse_words(path, name, key, value)
+        if key == "mode" and value != "affine" and not own_scheme:
+            raise ExportError(f"{path}: {name} is {show(value)}, expected 'affine'; take a model "
+                              "that is quantised that way")  # fmt: skip
         if own_scheme or key in HARMLESS["quantization"] or is_of_module(key, value):
             continue
         raise ExportError(f"{path}: {name} is {show(value)}, a key that this version does not "
@@ -138,7 +142,7 @@ def is_of_module(key, value):
     """Whether a pair is mlx-lm's way to say how one module is quantised."""
     if isinstance(value, bool):
         return "." in key or key in ("lm_head", "embed_tokens")
-    return isinstance(value, dict) and value.keys() <= {"bits", "group_size", "mode"}
+    return isinstance(value, dict) and value.keys() <= MODULE_KEYS
 
 
 def check_pairs(path, pairs):

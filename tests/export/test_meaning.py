@@ -107,6 +107,8 @@ REFUSED = [  # file, keys, what the refusal says
      "layer_types is ["),
     (TEXT, {"logit_softcapping": 30.0}, "logit_softcapping is 30.0, a key"),
     (TEXT, {"embedding_multiplier": 12}, "embedding_multiplier is 12, a key"),
+    (TEXT, {"quantization": QUANTIZATION | {"mode": "mxfp4"}}, "quantization.mode is 'mxfp4'"),
+    (QUANT, {"mode": "nvfp4"}, "mode is 'nvfp4', expected 'affine'"),
     (TEXT, {"quantization": QUANTIZATION | {"mixed": 1}}, "quantization.mixed is 1, a key"),
     (VAE, {"scaling_factor": 0.18215}, "scaling_factor is 0.18215"),
     (VAE, {"shift_factor": 0.1}, "shift_factor is 0.1"),
