@@ -97,10 +97,12 @@ def derive_config(path, checkpoint):
         )
         _, timestep_channels = shapes[embed]
         (head,) = next(s for name, s in shapes.items() if name.endswith(".attn.norm_q.weight"))
-        mlp = [s[1] for name, s in shapes.items() if name.endswith(".ff.linear_out.weight")]
-        mlp += [s[1] - width for name, s in shapes.items() if name.endswith(".attn.to_out.weight")]
-        mlp_ratio = mlp[0] / width
-    except (KeyError, ValueError, IndexError, StopIteration):
+        # By rows, which a packed weight has too.
+        mlp = [s[0] / 2 for name, s in shapes.items() if name.endswith(".ff.linear_in.weight")]
+        mlp += [(s[0] - 3 * width) / 2 for name, s in shapes.items()
+                if name.endswith(".attn.to_qkv_mlp_proj.weight")]  # fmt: skip
+        mlp_ratio, heads = mlp[0] / width, width // head
+    except (KeyError, ValueError, IndexError, StopIteration, ZeroDivisionError):
         raise ExportError(
             f"{path}: there is no transformer/config.json, and the tensors are not those of a "
             "FLUX.2 transformer, from whose shapes it could follow"
@@ -110,7 +112,7 @@ def derive_config(path, checkpoint):
         "num_layers": count_blocks(shapes, "transformer_blocks"),
         "num_single_layers": count_blocks(shapes, "single_transformer_blocks"),
         "attention_head_dim": head,
-        "num_attention_heads": width // head,
+        "num_attention_heads": heads,
         "joint_attention_dim": text_width,
         "timestep_guidance_channels": timestep_channels,
         "mlp_ratio": mlp_ratio,

@@ -180,14 +180,16 @@ def test_layouts_are_known_by_their_tensors(build, tmp_path):
         assert got["shards"] == want[folder]["shards"]
 
 
-def test_mlx_weights_in_a_single_file(build, tmp_path):
+@pytest.mark.parametrize("configured", [True, False])
+def test_mlx_weights_in_a_single_file(build, tmp_path, configured):
     folder = Tiny().write(tmp_path / "tiny")
     want = shards(built(build, folder, tmp_path / "site"))
     place = folder / "transformer-packed-mflux"
     (place / "diffusion_pytorch_model.safetensors").rename(folder / "bonsai.safetensors")
-    (place / "config.json").rename(place / "old.json")
     (folder / "transformer").mkdir()
-    (place / "old.json").rename(folder / "transformer" / "config.json")
+    (place / "config.json").rename(folder / "transformer" / "config.json")
+    if not configured:
+        (folder / "transformer" / "config.json").unlink()
     assert shards(built(build, folder, tmp_path / "again")) == want
 
 
