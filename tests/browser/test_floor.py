@@ -80,5 +80,3 @@ def test_the_oldest_chromium_draws(playwright, url):
 def test_pages_say_which_browser_is_needed():
     remedies = (young.WEB / "engine" / "remedies.js").read_text(encoding="utf-8")
     assert f"FIRST_CHROME = {oldest.MAJOR};" in remedies
-
-
