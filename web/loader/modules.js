@@ -1,4 +1,4 @@
-/** Modules are fetched by the browser, which does not say what was wrong with one: this finds out. */
+/** The browser fetches modules itself, and does not say what was wrong with one: this finds out. */
 import { DownloadError } from '../engine/errors.js';
 import { fetchText, lookForUpdate } from './fetching.js';
 
