@@ -193,8 +193,8 @@ export class Pipeline {
    *   onTensor?: Function, blocks?: boolean }} hooks onProgress receives
    *   { stage, step, steps, fraction }, and { loadedBytes, totalBytes } too while stage is
    *   'download', with otherTab while another tab downloads, and with what loadPipeline tells of a
-   *   file that is tried again; onPreview after every step { step, steps, width, height, rgba }, what the picture
-   *   is going to be, an eighth as wide and high;
+   *   file that is tried again; onPreview after every step { step, steps, width, height, rgba }, what
+   *   the picture is going to be, an eighth as wide and high;
    *   onTensor(name, { shape, data }) receives every stage's result, and with `blocks` the tokens
    *   after every block of the denoiser; it slows drawing
    * @returns {Promise<object>} { width, height, rgba, seed, timings, peakBytes,

@@ -56,7 +56,8 @@ const MARKUP = /^<(!doctype|html|head|body|title|meta|script|\?xml|error|!--)/i;
  * @returns {boolean} a page of HTML or XML came in place of the file
  */
 export function isPage(bytes, { headers }, noMarkup) {
-  const text = String.fromCharCode(...bytes.subarray(0, 80)).replace(/^\xef\xbb\xbf/, '').trimStart();
+  const text = String.fromCharCode(...bytes.subarray(0, 80))
+    .replace(/^\xef\xbb\xbf/, '').trimStart();
   if (!text.startsWith('<')) return false;
   return noMarkup || MARKUP.test(text) || /html|xml/i.test(headers.get('Content-Type') ?? '');
 }
@@ -65,8 +66,8 @@ export function isPage(bytes, { headers }, noMarkup) {
  * The sentence in which a file is given up.
  * @param {URL | string} url
  * @param {Failure} failure the last one
- * @param {{ stop: string, tries: number, received: number, bytes?: number, now?: number }} got stop:
- *   patience's; received of bytes are kept, where anything of such a file is
+ * @param {{ stop: string, tries: number, received: number, bytes?: number, now?: number }} got
+ *   stop: patience's; received of bytes are kept, where anything of such a file is
  */
 export function sentenceOf(url, failure, { stop, tries, received, bytes, now = Date.now() }) {
   const { status, retryAfterMs: askedMs } = failure;
@@ -83,8 +84,8 @@ export function sentenceOf(url, failure, { stop, tries, received, bytes, now = D
       + 'the page; if it stays missing, the site has to be uploaded again.';
     case 'refused': return `${failed}${refusedText(status)} ${tried}`;
     case 'busy': return `${failed}the server answered ${status}. ${tried} Try again later.`;
-    case 'page': return `The server sent a web page in place of ${url}: it is missing there, or the `
-      + 'host rewrites addresses. Upload the file again, or have the host answer 404 where a file '
+    case 'page': return `The server sent a web page in place of ${url}: it is missing there, or `
+      + 'the host rewrites addresses. Upload the file again, or have the host answer 404 where a file '
       + 'is missing.';
     case 'redirected': return `${failed}the server redirects the address, in a circle or to where `
       + 'no answer comes from. Mend the redirect on the host, or try again later.';
@@ -97,8 +98,8 @@ export function sentenceOf(url, failure, { stop, tries, received, bytes, now = D
       + `something else. ${tried} Try again later.`;
     case 'spoilt': return `${url} ${failure.cause.message}. It was fetched ${tries} times. Upload `
       + 'the file again, or build the site again.';
-    case 'broken': return `${url} broke off, again and again. ${tried} Check the connection and try `
-      + 'again.';
+    case 'broken': return `${url} broke off, again and again. ${tried} Check the connection and `
+      + 'try again.';
     default: return `${failed}no answer came. ${tried} Check the connection and try again; a host `
       + 'of its own for the weights must let this page read them (CORS).';
   }

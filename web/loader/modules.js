@@ -1,6 +1,8 @@
-/** Modules are fetched by the browser, which does not say what was wrong with one: this finds out. */
-import { DownloadError } from '../engine/errors.js';
+/** The browser fetches modules itself, and does not say what was wrong with one: this finds out. */
+import { DownloadError, throwIfAborted } from '../engine/errors.js';
 import { fetchText, lookForUpdate } from './fetching.js';
+import { LIMITS } from './patience.js';
+import { linked, sleep, unlessAborted } from './waiting.js';
 
 /** What a module imports, by a path of its own. Those in comments are types. */
 const IMPORTS = /\b(?:from|import)\s*\(?\s*['"](\.{1,2}\/[^'"]+)['"]/g;
@@ -31,18 +33,35 @@ export async function checkModules(url, job = {}) {
  * @param {{ signal?: AbortSignal, onWait?: Function }} [job]
  * @throws {DownloadError} it, or what it imports, does not come
  */
-export async function importModule(url, job) {
+export async function importModule(url, job = {}) {
+  const { signal } = job;
   try {
-    return await import(url);
+    return await soon(import(url), signal);
   } catch {
+    throwIfAborted(signal);
     await checkModules(url, job);
   }
   try {
     // By another name: browsers remember under the first one that it failed.
-    return await import(Object.assign(new URL(url), { search: '?again' }));
+    const again = Object.assign(new URL(url), { search: '?again' });
+    return await unlessAborted(import(again), signal);
   } catch (cause) {
-    await lookForUpdate(job?.signal);
+    throwIfAborted(signal);
+    await lookForUpdate(signal);
     throw new DownloadError(`${url} does not start: ${cause.message}. Reload the page, or use a `
       + 'current browser.', { cause });
+  }
+}
+
+/** What the promise settles to; an import that stalls never would. */
+async function soon(promise, signal) {
+  const { controller, end } = linked(signal);
+  const late = sleep(LIMITS.stall, controller.signal)
+    .then(() => Promise.reject(new Error('nothing came')));
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    controller.abort();
+    end();
   }
 }
