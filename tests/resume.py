@@ -63,11 +63,11 @@ def build(dist, shard_mib):
                     "--shard-mib", str(shard_mib)], check=True, stdout=subprocess.DEVNULL)
 
 
-def append_shards(model, count, generator):
+def append_shards(model, count, generator, most=EXTRA_BYTES):
     path = model / "manifest.json"
     manifest = json.loads(path.read_text(encoding="utf-8"))
-    for first in range(0, count, EXTRA_BYTES):
-        content = generator.randbytes(min(EXTRA_BYTES, count - first))
+    for first in range(0, count, most):
+        content = generator.randbytes(min(most, count - first))
         digest = hashlib.sha256(content).hexdigest()
         manifest["shards"].append({"file": f"{digest}.bin", "bytes": len(content),
                                    "sha256": digest, "component": "transformer"})

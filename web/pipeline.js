@@ -11,6 +11,7 @@ import { findWrong } from './engine/selfcheck.js';
 import { expectPicture, wrongResult } from './engine/sound.js';
 import { Stages } from './engine/stages.js';
 import { anySignal, within } from './engine/waiting.js';
+import { makeClaim } from './loader/claims.js';
 import { firstBytes, sumBytes } from './loader/manifest.js';
 import { openShards } from './loader/shards.js';
 import { TensorFiles } from './loader/tensors.js';
@@ -59,7 +60,9 @@ export class Pipeline {
     const { signal, onProgress, storage, memory, textTokens, memoryBudget } = settings;
     const { precision, kernels, patienceMs } = settings;
     const base = new URL(manifest.weights_url ?? '.', url);
-    const store = await openShards(manifest.shards, base, storage);
+    const claim = await makeClaim(url, manifest);
+    const store = await openShards(manifest.shards, base, storage, claim);
+    store.verify(store.first).catch(() => {}); // beside the device's check
     const cachedBytes = store.keptBytes(store.first);
     const tell = (progress) => onProgress({ ...progress, loadedBytes: cachedBytes,
       totalBytes: firstBytes(manifest), cachedBytes });
@@ -136,7 +139,7 @@ export class Pipeline {
     return {
       engine: 'webgpu', name, family, variant, pipeline, patch, precision: this.#precision,
       bytes: firstBytes(this.#manifest),
-      storage: this.#store.kind,
+      storage: this.#store.kind, notKept: this.#store.notKept,
       device: { vendor, architecture, description },
       kernels: this.#choice.table, safe: this.#choice.safe,
     };
@@ -169,7 +172,8 @@ export class Pipeline {
   /**
    * Bytes that `generate` would download before it draws: 0 for the model's own size and steps,
    * otherwise what the schedule needs besides, unless it is here already; little for the offered
-   * sizes in 1 to 8 steps. Reference images need the encoder of the autoencoder.
+   * sizes in 1 to 8 steps. Reference images need the encoder of the autoencoder. What was deleted
+   * since the model was loaded counts, too.
    * @param {{ width?: number, height?: number, steps?: number,
    *   images?: { width: number, height: number }[] }} request defaults as `generate` has them
    * @throws {InputError} the request cannot be drawn
@@ -179,11 +183,13 @@ export class Pipeline {
     const { width, height, steps, images } = this.#complete(request);
     checkSize(this.#manifest, width, height);
     checkSteps(steps);
-    return sumBytes(await this.#missing({ width, height, steps, images }));
+    const names = this.#family.requestTensors(this.#manifest, { width, height, steps, images });
+    return sumBytes(await this.#files.missing(names));
   }
 
   /**
-   * Draws one picture. What its schedule needs and is not here yet is downloaded first.
+   * Draws one picture. What it needs and is not here yet, or not any more, is downloaded first;
+   * what is deleted while it draws, then.
    * @param {{ prompt: string, seed?: number, width?: number, height?: number, steps?: number,
    *   textTokens?: 'padded' | 'trimmed',
    *   images?: import('./models/reference_image.js').Image[] }} request seed 0 .. 2^53 - 1, default
@@ -191,10 +197,10 @@ export class Pipeline {
    *   if there are any, textTokens to what was loaded
    * @param {{ signal?: AbortSignal, onProgress?: Function, onPreview?: Function,
    *   onTensor?: Function, blocks?: boolean }} hooks onProgress receives
-   *   { stage, step, steps, fraction }, and { loadedBytes, totalBytes } too while stage is
-   *   'download', with otherTab while another tab downloads, and with what loadPipeline tells of a
-   *   file that is tried again; onPreview after every step { step, steps, width, height, rgba }, what
-   *   the picture is going to be, an eighth as wide and high;
+   *   { stage, step, steps, fraction }, and while stage is 'download', which may be in the middle,
+   *   { loadedBytes, totalBytes } too, with otherTab while another tab downloads, and with what
+   *   `loadPipeline` tells of files; onPreview after every step { step, steps, width, height, rgba },
+   *   what the picture is going to be, an eighth as wide and high;
    *   onTensor(name, { shape, data }) receives every stage's result, and with `blocks` the tokens
    *   after every block of the denoiser; it slows drawing
    * @returns {Promise<object>} { width, height, rgba, seed, timings, peakBytes,
@@ -221,7 +227,7 @@ export class Pipeline {
       const tokens = this.#tokens(prompt, textTokens);
       const { variants } = await this.#rehearse(
         { width, height, steps, S: tokens.ids.length, images });
-      await this.#fetchMissing({ width, height, steps, images }, { signal, onProgress: tell });
+      await this.#ensure({ width, height, steps, images }, { signal, onProgress: tell });
       const started = performance.now();
       this.#ops.allocator.resetPeak();
       const { rgba, timings, stageBytes } = await this.#family.draw(
@@ -256,6 +262,7 @@ export class Pipeline {
   destroy() {
     if (this.#gone.signal.aborted) return;
     this.#gone.abort();
+    this.#store?.close();
     if (!this.#busy) this.#free();
   }
 
@@ -298,16 +305,11 @@ export class Pipeline {
     return { ...request, width, height, steps, images };
   }
 
-  /** Shards on demand that a picture needs and that are not here. */
-  #missing(request) {
-    return this.#files.missing(this.#family.requestTensors(this.#manifest, request));
-  }
-
-  async #fetchMissing(request, { signal, onProgress }) {
-    const missing = await this.#missing(request);
-    if (!missing.length) return;
+  /** Has the files here that a picture needs, and that may have been deleted since the load. */
+  async #ensure(request, { signal, onProgress }) {
     const { steps } = request;
-    await this.#files.fetch(missing.map(({ index }) => index), { signal,
+    const names = this.#family.requestTensors(this.#manifest, request);
+    await this.#files.ensure(names, { signal,
       onProgress: ({ phase, cachedBytes, file, ...progress }) => onProgress({ stage: 'download',
         step: 0, steps, ...progress, ...(phase === 'wait' && { otherTab: true }) }) });
   }

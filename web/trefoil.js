@@ -37,10 +37,13 @@ const MEMORY_BUDGET = 2 ** 30;
  * @param {AbortSignal} [options.signal]
  * @param {(progress: { phase: 'check' | 'prepare' | 'wait' | 'download', loadedBytes: number,
  *   totalBytes: number, cachedBytes: number, file?: string, retryInMs?: number, offline?: true,
- *   asked?: true, kernel?: number, kernels?: number }) => void} [options.onProgress] prepare: so many
- *   of about so many kernels are compiled; wait: for another tab that downloads; cachedBytes of the
- *   loadedBytes were on this device before; retryInMs: a file is tried again then, offline: or as
- *   soon as the network is back, asked: as the server wishes
+ *   asked?: true, kernel?: number, kernels?: number, changed?: { files: number, of: number },
+ *   notKept?: 'full' | 'refused' }) => void} [options.onProgress] prepare: so many of about so many
+ *   kernels are compiled; wait: for another tab that downloads; cachedBytes of the loadedBytes were
+ *   on this device before; retryInMs: a file is tried again then, offline: or as soon as the network
+ *   is back, asked: as the server wishes; changed: so many files here had other bytes than were
+ *   downloaded, and are fetched again; notKept: what comes now is in memory only, because the disk
+ *   is full or the browser refuses it
  * @param {'f32' | 'f16' | 'int8'} [options.precision] the least exact operands that a kernel may
  *   have, default f32; sums and everything between kernels are f32 always. The fastest kernel that
  *   is allowed is taken where it can be measured, on a CPU the least exact
@@ -48,7 +51,9 @@ const MEMORY_BUDGET = 2 ** 30;
  *   least of a device and are slower; auto takes them too where others went wrong, at load or, in
  *   this version of the browser, while drawing
  * @param {'auto' | 'opfs' | 'cache' | 'memory'} [options.storage] where the files are kept; auto:
- *   the private file system (OPFS), else the Cache API, else memory; `info.storage` tells
+ *   the private file system (OPFS), else the Cache API, else memory; `info.storage` tells, and
+ *   `info.notKept` why the last part is in memory only, if it is. What is kept is hashed at each
+ *   load, beside the check of the device
  * @param {number} [options.memoryBudget] bytes of weights that may stay on the GPU between pictures
  * @param {'auto' | 'small'} [options.memory] small: nothing stays, and the denoiser's blocks are
  *   loaded anew in each step; slower, the same picture

@@ -39,6 +39,10 @@ async (url) => {
     abort: () => abort.abort(),
     ended: () => running,
     last: () => loader.progress.at(-1) ?? {},
+    async open(storage) {
+      const { shards } = await (await fetch(new URL('manifest.json', base))).json();
+      store = await openShards(shards, base, storage);
+    },
     read: async (index, offset, bytes) => library.encode(await store.read(index, offset, bytes)),
   };
 }
@@ -49,6 +53,23 @@ REFUSE = {
     "cache": f"caches.open = async () => {{ {REFUSED}; }}",
     "locks": f"navigator.locks.request = async () => {{ {REFUSED}; }}",
 }
+
+
+def first_shards(dist):
+    """Those of a first picture, the largest first, each with its index in the manifest."""
+    manifest = json.loads((dist / "model" / "manifest.json").read_text(encoding="utf-8"))
+    first = [shard | {"index": index} for index, shard in enumerate(manifest["shards"])
+             if not shard.get("onDemand")]
+    return sorted(first, key=lambda shard: -shard["bytes"])
+
+
+def total(shards):
+    return sum(shard["bytes"] for shard in shards)
+
+
+def once(shards):
+    """What a server has sent of them, name -> bytes, when each came once."""
+    return {shard["file"]: shard["bytes"] for shard in shards}
 
 
 class Loader(Library):
@@ -74,6 +95,10 @@ class Loader(Library):
     def download(self, storage="auto"):
         self.begin(storage)
         return self.ended()
+
+    def open(self, storage="auto"):
+        """Looks up what is kept, for `holds`, and downloads nothing."""
+        self.scope.evaluate("(storage) => loader.open(storage)", storage)
 
     def abort(self):
         """As pressing Pause does."""

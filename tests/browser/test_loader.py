@@ -1,6 +1,5 @@
 """The download of the model: streamed, resumed, tried again, verified, in whatever storage."""
 
-import json
 import time
 from email.utils import formatdate
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 from tests.browser import flaky
 from tests.browser.flaky import FlakyServer
 from tests.browser.library import Library, LibraryError
-from tests.browser.loader import SETUP, Loader
+from tests.browser.loader import SETUP, Loader, first_shards, once, total
 from tests.conftest import launch_profile
 from tests.dist import code_url
 
@@ -28,11 +27,7 @@ def dist(site):
 
 @pytest.fixture(scope="module")
 def shards(dist):
-    """Those of a first picture, the largest first."""
-    manifest = json.loads((dist / "model" / "manifest.json").read_text(encoding="utf-8"))
-    first = [shard | {"index": index} for index, shard in enumerate(manifest["shards"])
-             if not shard.get("onDemand")]
-    return sorted(first, key=lambda shard: -shard["bytes"])
+    return first_shards(dist)
 
 
 @pytest.fixture
@@ -53,14 +48,6 @@ def loader(browser, host):
     yield start
     for one in opened:
         one.context.close()
-
-
-def total(shards):
-    return sum(shard["bytes"] for shard in shards)
-
-
-def once(shards):
-    return {shard["file"]: shard["bytes"] for shard in shards}
 
 
 # ---- kept ---------------------------------------------------------------------------------------

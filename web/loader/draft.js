@@ -10,8 +10,13 @@
  *   drop()                 in place of close: nothing is left of it
  */
 
-/** A storage that failed, full or refused: another one may take the shard. */
-export class StorageError extends Error {}
+/**
+ * A storage that failed, full or refused: another one may take the shard. `full`: the disk is, or
+ * what the browser allows this site of it.
+ */
+export class StorageError extends Error {
+  full = Boolean(this.cause?.full) || this.cause?.name === 'QuotaExceededError';
+}
 
 /** Whatever fails in `work` is the storage's fault. */
 export async function storing(work) {
@@ -24,6 +29,9 @@ export async function storing(work) {
 
 /** Under which name a shard's first bytes wait for the rest. */
 export const partOf = (file) => `${file}.part`;
+
+/** The shard of a name in a storage, which may be its first bytes'. */
+export const fileOf = (name) => name.replace(/\.part$/, '');
 
 const NOTHING = new Uint8Array(0);
 

@@ -1,6 +1,10 @@
-/** One tab downloads at a time; the others wait, and then find the files kept. */
+/**
+ * One tab downloads at a time; the others wait, and then find the files kept. And a tab says which
+ * build of a model it draws from, as long as it does.
+ */
 
 const NAME = 'trefoil-download';
+const IN_USE = 'trefoil-model ';
 
 /**
  * @param {AbortSignal} signal ends the waiting
@@ -25,10 +29,31 @@ export async function tryLock() {
   }
 }
 
+/**
+ * Tells other tabs that the files of a claim are in use.
+ * @param {string} id the claim's
+ * @param {AbortSignal} signal ends it
+ */
+export async function tellInUse(id, signal) {
+  const release = await request({ mode: 'shared', signal }, IN_USE + id).catch(() => null);
+  if (signal.aborted) release?.();
+  else if (release) signal.addEventListener('abort', release, { once: true });
+}
+
+/** Whether a tab, this one too, uses the files of a claim; false where that cannot be known. */
+export async function isInUse(id) {
+  try {
+    const { held } = await navigator.locks.query();
+    return held.some(({ name }) => name === IN_USE + id);
+  } catch {
+    return false;
+  }
+}
+
 /** Settles once the lock is there, or cannot be had. */
-function request(options) {
+function request(options, name = NAME) {
   return new Promise((resolve, reject) => {
-    const done = navigator.locks.request(NAME, options, (lock) => {
+    const done = navigator.locks.request(name, options, (lock) => {
       if (!lock) return resolve(null);
       return new Promise((finish) => {
         resolve(() => {

@@ -29,7 +29,7 @@ export class MemoryKeeper {
   }
 
   async list() {
-    return Array.from(this.#files, ([name, { length: bytes }]) => ({ name, bytes }));
+    return Array.from(this.#files, ([name, { length: bytes }]) => ({ name, bytes, stamp: '' }));
   }
 
   async open(shard) {
@@ -44,7 +44,11 @@ export class MemoryKeeper {
     this.#files.delete(name);
   }
 
-  async read({ file }, offset, count) {
+  async stamp(name) {
+    return this.#files.has(name) ? '' : null;
+  }
+
+  async read(file, offset, count) {
     return this.#files.get(file).subarray(offset, offset + count);
   }
 }

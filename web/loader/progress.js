@@ -6,12 +6,13 @@ export class Progress {
   #onProgress;
   #bytes; // { loadedBytes, totalBytes, cachedBytes }
   #file;
+  #more = {};
   #timer = null;
 
   /**
    * @param {(progress: { phase: 'wait' | 'download', loadedBytes: number, totalBytes: number,
-   *   cachedBytes: number, file?: string, retryInMs?: number, offline?: true, asked?: true
-   *   }) => void} onProgress
+   *   cachedBytes: number, file?: string, retryInMs?: number, offline?: true, asked?: true,
+   *   changed?: object, notKept?: string }) => void} onProgress
    */
   constructor(onProgress, totalBytes) {
     this.#onProgress = onProgress;
@@ -24,6 +25,13 @@ export class Progress {
 
   begin(keptBytes) {
     this.#tell('download', keptBytes);
+  }
+
+  /** From now on told, too, unless it is null: `changed`, `notKept`. */
+  tell(more) {
+    for (const [name, value] of Object.entries(more)) {
+      if (value !== null) this.#more[name] = value;
+    }
   }
 
   /** `bytes` of the file came, or, negative, are void. */
@@ -46,12 +54,12 @@ export class Progress {
 
   #tell(phase, keptBytes) {
     Object.assign(this.#bytes, { loadedBytes: keptBytes, cachedBytes: keptBytes });
-    this.#onProgress({ phase, ...this.#bytes });
+    this.#onProgress({ phase, ...this.#bytes, ...this.#more });
   }
 
   #now(more) {
     clearTimeout(this.#timer);
     this.#timer = null;
-    this.#onProgress({ phase: 'download', ...this.#bytes, file: this.#file, ...more });
+    this.#onProgress({ phase: 'download', ...this.#bytes, ...this.#more, file: this.#file, ...more });
   }
 }

@@ -33,16 +33,24 @@ export class TensorFiles {
     return PARTS.filter((part) => part in tensor);
   }
 
-  /** The shards that hold these tensors and are not here yet: [{ index, bytes }]. */
-  missing(names) {
-    const extents = names.flatMap((name) => this.parts(name)
-      .flatMap((part) => this.entry(name)[part]));
-    return this.#store.missing([...new Set(extents.map(([shard]) => shard))]);
+  /**
+   * The shards of every picture, and those that hold these tensors, as far as they are not here, or
+   * not any more: [{ index, bytes }].
+   */
+  async missing(names) {
+    await this.#store.survey();
+    return this.#store.missing(this.#shardsOf(names));
   }
 
-  /** Downloads shards by their indices; options as ShardStore.fetch takes them. */
-  fetch(indices, options) {
-    return this.#store.fetch(indices, options);
+  /** Has the same shards here; hooks as ShardStore.ensure takes them. */
+  ensure(names, hooks) {
+    return this.#store.ensure(this.#shardsOf(names), hooks);
+  }
+
+  #shardsOf(names) {
+    const extents = names.flatMap((name) => this.parts(name)
+      .flatMap((part) => this.entry(name)[part]));
+    return [...new Set([...this.#store.first, ...extents.map(([shard]) => shard)])];
   }
 
   /** Bytes of a part, without reading it. */

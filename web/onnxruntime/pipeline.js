@@ -8,6 +8,7 @@
 import { InputError, throwIfAborted } from '../engine/errors.js';
 import { expectFinite, expectPicture } from '../engine/sound.js';
 import { anySignal } from '../engine/waiting.js';
+import { makeClaim } from '../loader/claims.js';
 import { sumBytes } from '../loader/manifest.js';
 import { openShards } from '../loader/shards.js';
 import { noiseTokens } from '../models/noise.js';
@@ -36,7 +37,8 @@ export class OnnxPipeline {
    */
   static async open(manifest, url, settings) {
     const { signal, onProgress, storage } = settings;
-    const store = await openShards(manifest.onnx.shards, url, storage);
+    const claim = await makeClaim(url, manifest);
+    const store = await openShards(manifest.onnx.shards, url, storage, claim);
     const cachedBytes = store.keptBytes(store.first);
     const onWait = (wait) => onProgress({ phase: 'check', loadedBytes: cachedBytes,
       totalBytes: sumBytes(manifest.onnx.shards), cachedBytes, ...wait });
@@ -70,6 +72,7 @@ export class OnnxPipeline {
     return {
       engine: 'onnxruntime', name, family, variant, pipeline: rest, patch, precision: 'f32',
       bytes: sumBytes(onnx.shards), storage: this.#store.kind,
+      notKept: this.#store.notKept,
       device: { vendor: '', architecture: 'wasm', description:
         `onnxruntime-web ${onnx.version}, ${threads} ${threads === 1 ? 'thread' : 'threads'}` },
       kernels: [], safe: false,
@@ -85,10 +88,14 @@ export class OnnxPipeline {
     return { peakBytes: 0 };
   }
 
-  /** Nothing: the graphs compute every schedule. @throws {InputError} it cannot be drawn */
+  /**
+   * What was deleted since the load; else nothing: the graphs compute every schedule.
+   * @throws {InputError} it cannot be drawn
+   */
   async extraBytes(request) {
     await this.plan(request);
-    return 0;
+    await this.#store.survey();
+    return sumBytes(this.#store.missing(this.#store.first));
   }
 
   /**
@@ -105,8 +112,9 @@ export class OnnxPipeline {
     this.#busy = true;
     const { signal, leave } = anySignal([asked, this.#gone.signal]);
     try {
-      return await this.#draw(drawn, { signal, onTensor,
-        tell: (progress) => onProgress({ fraction: fractionOf(progress), ...progress }) });
+      const tell = (progress) => onProgress({ fraction: fractionOf(progress), ...progress });
+      await this.#ensure(drawn, { signal, tell });
+      return await this.#draw(drawn, { signal, onTensor, tell });
     } finally {
       leave();
       this.#busy = false;
@@ -120,7 +128,16 @@ export class OnnxPipeline {
    */
   destroy() {
     this.#gone.abort();
+    this.#store.close();
     if (!this.#busy) this.#sessions.free();
+  }
+
+  /** Has the graphs here, which may have been deleted since the load. */
+  async #ensure({ steps }, { signal, tell }) {
+    await this.#store.ensure(this.#store.first, { signal,
+      onProgress: ({ loadedBytes, totalBytes, changed, notKept }) => {
+        tell({ stage: 'download', step: 0, steps, loadedBytes, totalBytes, changed, notKept });
+      } });
   }
 
   #complete({ images = [], ...request }) {

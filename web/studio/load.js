@@ -11,13 +11,18 @@ const MANIFEST_URL = new URL('model/manifest.json', document.baseURI).href;
 
 let stopAs = 'idle'; // the phase after the download that is being stopped
 
+/** Has the engine look at the device, and at what is kept of the model. */
+export function inspect(options = {}) {
+  send('inspect', { manifestUrl: MANIFEST_URL, ...options });
+}
+
 /** Loads the model, goes on with a paused download, or loads anew what was loaded otherwise. */
 export function load() {
   const { phase, options } = state;
   if (!(['idle', 'paused'].includes(phase) || (phase === 'ready' && isStale(state)))) return;
   stopAs = 'idle';
   set({ phase: 'loading', download: null, error: null, unfinished: null, info: null,
-    loadedWith: { ...options } });
+    changed: null, notKept: null, loadedWith: { ...options } });
   send('load', { manifestUrl: MANIFEST_URL, model: state.model,
     options: { ...options, engine: engineOf(state) } });
 }
@@ -58,6 +63,11 @@ export function deleteModel() {
   if (!canDelete(state)) return;
   set({ phase: 'deleting', info: null, loadedWith: null, needs: null, error: null });
   send('delete');
+}
+
+/** Another tab may have downloaded or deleted it while this one was hidden. */
+export function askStored() {
+  if (state.device && document.visibilityState === 'visible') send('stored');
 }
 
 /** What size, steps and images need of network and GPU, asked of the loaded model. */
@@ -101,12 +111,29 @@ export const loadSays = {
     if (asked) set({ needs: { extraBytes, peakBytes } });
   },
 
-  deleted({ stored }) {
+  stored({ stored }) {
+    set({ stored });
+  },
+
+  deleted({ stored, sharedBytes }) {
     lookIntoStorage();
-    set({ stored, phase: isUsable(state) ? 'idle' : 'unsupported', download: null });
-    announce(say.deleted);
+    set({ stored, phase: isUsable(state) ? 'idle' : 'unsupported', download: null,
+      changed: null, notKept: null });
+    announce(say.deleted(sharedBytes));
   },
 };
+
+/** What a download tells of the storage, that of a load or of a drawing: said when it happens. */
+export function noteStorage({ changed, notKept }) {
+  if (changed && !state.changed) {
+    set({ changed });
+    announce(say.changed(changed));
+  }
+  if (notKept && !state.notKept) {
+    set({ notKept });
+    announce(say.notKept(notKept));
+  }
+}
 
 /** The library's progress, and since when the bytes have been coming. */
 export function loadProgress(progress) {

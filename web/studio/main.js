@@ -1,13 +1,13 @@
 /** The studio: the parts put together, and what concerns them all. */
 
-import { send, startWorker } from './client.js';
+import { startWorker } from './client.js';
 import { cancel, deliverTo, draw, drawAgain, drawCancelled, drawIfAsked, drawProgress, drawSays }
   from './draw.js';
 import { keepForm, listenToForm, readForm, takeOver } from './form.js';
 import { startGallery } from './gallery/main.js';
 import { listenToImages } from './images.js';
-import { deleteModel, keepStored, load, loadAsked, loadCancelled, loadProgress, loadSays,
-  pauseOrResume } from './load.js';
+import { askStored, deleteModel, inspect, keepStored, load, loadAsked, loadCancelled, loadProgress,
+  loadSays, noteStorage, pauseOrResume } from './load.js';
 import { keepShell } from './offline.js';
 import { savePng } from './picture.js';
 import { UNASKED_BYTES, canDelete, drawsFromGraphs, fail, follow, isUsable, set, state }
@@ -34,7 +34,7 @@ function restart() {
   set({ phase: 'checking', error: null, info: null, loadedWith: null, download: null,
     drawing: null, preview: null, needs: null });
   startWorker(workerSays);
-  send('inspect');
+  inspect();
 }
 
 /** Small models come unasked, and large ones that are here already; unless the last attempt ended
@@ -56,6 +56,7 @@ const workerSays = {
   },
 
   progress({ job, progress }) {
+    noteStorage(progress);
     if (job === 'load') loadProgress(progress);
     else drawProgress(progress);
   },
@@ -96,7 +97,7 @@ function waysOn({ info, onnxBytes }) {
 /** The graphics have all the time that they need, now and when they are opened. */
 function waitOn() {
   set({ phase: 'checking', error: null, options: { ...state.options, patienceMs: Infinity } });
-  send('inspect', { patienceMs: Infinity });
+  inspect({ patienceMs: Infinity });
 }
 
 function drawOnProcessor() {
@@ -143,6 +144,7 @@ function listen() {
   });
   press('generate', draw);
   document.addEventListener('keydown', onKey);
+  document.addEventListener('visibilitychange', askStored);
   press('load', loadAsked);
   press('pause', pauseOrResume);
   press('cancel', cancel);

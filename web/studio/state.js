@@ -33,6 +33,8 @@ export const state = {
   device: null, // inspectDevice()'s answer
   storage: null, // { refused, usage, persisted, asked? }, see storage.js
   stored: null, // { bytes, files, kind } of the model on this device
+  changed: null, // { files, of }: so many had changed on this device and were fetched again
+  notKept: null, // 'full' or 'refused': why some of the model is in memory only
   info: null, // the loaded pipeline's info
   download: null, // the library's progress and { startedAt, startBytes, now }
   needs: null, // { extraBytes, peakBytes } of the form's picture, once the model is loaded

@@ -6,7 +6,7 @@
  */
 export async function inspectStorage() {
   try {
-    await navigator.storage.getDirectory();
+    await navigator.storage.getDirectory().catch(() => caches.keys()); // either can keep a model
     const { usage = null } = await navigator.storage.estimate();
     return { refused: false, usage, persisted: await navigator.storage.persisted() };
   } catch {

@@ -44,27 +44,38 @@ function speedNote({ ok, adapter, warning }, info) {
   return info?.safe ? PLAIN : warning;
 }
 
+/** What a disk that loses bytes has done, and what was done about it. */
+export const changedFiles = ({ files, of }) => `${files} of ${of} files had changed on this device `
+  + `and ${files === 1 ? 'was' : 'were'} fetched again`;
+
+export const notKept = (why) => (why === 'full' ? 'The disk is full'
+  : 'This browser refuses to keep more');
+
 /** The text beside the model's bar. */
-export function modelText({ phase, download, modelBytes }) {
+export function modelText({ phase, download, modelBytes, changed, notKept: why }) {
   switch (phase) {
     case 'checking': return '';
     case 'unsupported': case 'lost': return 'Not loaded';
     case 'idle': case 'deleting': return bytes(modelBytes);
-    case 'loading': return downloadText(download);
+    case 'loading': return downloadText(download, why);
     case 'paused': return `Paused${download?.loadedBytes ? ` · ${shareText(download)}` : ''}`;
-    default: return `Ready · ${bytes(modelBytes)}`;
+    default: return ['Ready', bytes(modelBytes), changed && changedFiles(changed),
+      why && `${notKept(why)}: gone when the page is closed`].filter(Boolean).join(' · ');
   }
 }
 
-function downloadText(download) {
+function downloadText(download, why) {
   if (!download) return 'Starting';
   if (download.phase === 'wait') return 'Waiting for another tab that loads it';
   const waits = waitText(download);
-  if (download.phase === 'check') return capital(waits) || 'Checking the device';
+  if (download.phase === 'check') {
+    return capital(waits) || 'Checking the device and what is kept here';
+  }
   if (download.phase === 'prepare') {
     return `Preparing the graphics, kernel ${download.kernel} of ${download.kernels}`;
   }
-  return shareText(download) + (waits ? ` · ${waits}` : pace(download));
+  return shareText(download) + (waits ? ` · ${waits}` : pace(download))
+    + (why ? ` · ${notKept(why)}` : '');
 }
 
 function shareText({ loadedBytes, totalBytes, cachedBytes = 0 }) {
@@ -114,15 +125,24 @@ function memoryText({ form: { width, height }, peaks, needs, options, info }) {
   return `about ${bytes(peak)} for ${times(width, height)}`;
 }
 
-function storageText({ storage, stored, info }) {
+function storageText({ storage, stored, info, notKept: why }) {
   if (!storage) return 'being looked at';
-  if (storage.refused || info?.storage === 'memory') {
+  if (why === 'full' || (why && stored?.bytes)) return partlyKept(stored, why);
+  if (info?.storage === 'memory' || (storage.refused && info?.storage !== 'cache')) {
     return 'refused here: the model is gone when the page is closed';
   }
-  const here = stored?.bytes ? `${bytes(stored.bytes)} on this device` : 'nothing here yet';
+  const place = stored?.kind === 'cache' ? ", in the browser's cache" : '';
+  const here = stored?.bytes ? `${bytes(stored.bytes)} on this device${place}` : 'nothing here yet';
   if (storage.persisted) return `${here}, kept until you delete it`;
   return storage.asked ? `${here}; asked to keep it, the browser made no promise`
     : `${here}; the browser may clear it when space runs out`;
+}
+
+function partlyKept(stored, why) {
+  const because = why === 'full' ? 'the disk is full' : 'this browser refuses more';
+  return stored?.bytes ? `${bytes(stored.bytes)} on this device; the rest is not kept, because `
+    + `${because}, and is gone when the page is closed`
+    : `not kept: ${because}; the model is gone when the page is closed`;
 }
 
 /** What is said after the browser closed the tab in the middle of something. */

@@ -1,5 +1,6 @@
 /** Sentences about the form, about errors, and answers to what the visitor pressed. */
 
+import { changedFiles, notKept } from './model.js';
 import { bytes, sentence } from './numbers.js';
 
 const OR = new Intl.ListFormat('en', { type: 'disjunction' });
@@ -51,7 +52,10 @@ export const say = {
   stale: 'The model is prepared anew with the next picture.',
   persisted: 'This browser keeps the model until you delete it.',
   notPersisted: 'This browser made no promise: it may clear the model when space runs out.',
-  deleted: 'The model is deleted from this device.',
+  deleted: (sharedBytes) => `The model is deleted from this device.${sharedBytes
+    ? ` ${bytes(sharedBytes)} of it stay, because another site here has them, too.` : ''}`,
+  changed: (changed) => `${changedFiles(changed)}.`,
+  notKept: (why) => `${notKept(why)}: what comes now is gone when the page is closed.`,
   imageUnreadable: (name) => `${name} cannot be read as a picture: choose a PNG, JPEG or WebP `
     + 'file.',
   tooManyImages: (most) => (most === 1 ? 'The model takes one reference image.'
