@@ -1,11 +1,11 @@
 """README.md of the site, with the front matter of a static Space, and of the weights."""
 
 import json
-import re
 
+from export.front_matter import read_front_matter, yaml
+from export.headers import HUB
 from export.manifest import FORMAT
 
-FRONT_MATTER = re.compile(r"---\n(.*?)\n---\n", re.DOTALL)
 SPACE = """\
 # {title}
 
@@ -33,11 +33,27 @@ def title_of(name):
     return " ".join(word[0].upper() + word[1:] for word in words) + " in your browser"
 
 
-def licence_lines(folder, keys=r"license\w*"):
-    """The lines of a model's own card that name its licence; none where it does not say."""
-    card = folder / "README.md"
-    match = FRONT_MATTER.match(card.read_text(encoding="utf-8")) if card.is_file() else None
-    return re.findall(rf"^{keys}: *\S.*$", match[1], re.MULTILINE) if match else []
+def licence_lines(source, keys=("license", "license_name", "license_link")):
+    """The lines of a card that name a model's licence as its own card does; none where it does not.
+
+    A license_link to a file beside the card of a downloaded model becomes an address.
+    """
+    told = read_front_matter(source.card)
+    lines = []
+    for key in keys:
+        value = told.get(key)
+        if key == "license_link" and value:
+            value = linked(value, source.origin)
+        if value:
+            lines.append(f"{key}: {yaml(value)}")
+    return lines
+
+
+def linked(link, origin):
+    if not isinstance(link, str) or not origin or ":" in link:
+        return link
+    file = link.removeprefix("./").lstrip("/")
+    return f"https://{HUB}/{origin['repository']}/blob/{origin['revision']}/{file}"
 
 
 def front_matter(lines):
@@ -59,7 +75,7 @@ def space_readme(model, places):
         "fullWidth: true",
         "header: mini",
         "pinned: false",
-        *licence_lines(model.source.folder, "license"),
+        *licence_lines(model.source, ("license",)),
         "short_description: Text-to-image, entirely in your browser",
         f"thumbnail: {places.thumbnail}",
         "tags: [webgpu, text-to-image, on-device]",
@@ -81,7 +97,7 @@ def weights_readme(model, places):
         "library_name: trefoil",
         "pipeline_tag: text-to-image",
         *base,
-        *licence_lines(model.source.folder),
+        *licence_lines(model.source),
         f"tags: [webgpu, {model.family.NAME}, {model.variant}]",
     ]
     return front_matter(lines) + WEIGHTS.format(

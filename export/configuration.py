@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 from export.errors import ExportError
+from export.standins import refuse_standin
 
 REQUIRED = object()
 MOST = 1 << 24  # no size in a configuration is larger; keeps a damaged one from filling the memory
@@ -13,8 +14,9 @@ MOST = 1 << 24  # no size in a configuration is larger; keeps a damaged one from
 def read_json(path):
     """The object in a JSON file. Raises ExportError when it is missing or is no JSON object."""
     path = Path(path)
+    refuse_standin(path)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ExportError(f"{path}: no such file; is this a complete model folder?") from None
     except OSError as error:

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import jinja2
 
-from export import cards, headers, shell
+from export import cards, files, headers, shell
 from export.fingerprint import sizes
 from export.manifest import write_manifest
 from export.sizes import size_groups
 
 ROOT = Path(__file__).resolve().parent.parent
-LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*")
 
 
 def version():
@@ -54,10 +53,8 @@ def write_model(folder, model, manifest):
 
 
 def copy_licences(source, target):
-    for pattern in LICENCES:
-        for path in sorted(source.glob(pattern)):
-            if path.is_file():
-                shutil.copyfile(path, target / path.name)
+    for path in files.licences(source):
+        shutil.copyfile(path, target / files.printable(path.name))
 
 
 def pin(folder, places):
