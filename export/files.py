@@ -6,7 +6,7 @@ from this list.
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -31,8 +31,9 @@ SCHEDULER, AUTOENCODER = "scheduler", "vae"
 SCHEDULER_CONFIG = f"{SCHEDULER}/scheduler_config.json"
 TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json",
+    "added_tokens.json",
 )  # fmt: skip
-SLOW_TOKENIZER = ("vocab.json", "merges.txt")  # what a tokenizer.json is made from
+SLOW_TOKENIZER = ("vocab.json", "merges.txt")  # what a tokenizer.json can be made from
 CONFIGURATIONS = ("config.json", "quantization_config.json")
 LICENCE = re.compile(r"(license|licence|notice|copying).*", re.IGNORECASE | re.DOTALL)
 CARD = "readme.md"
@@ -64,7 +65,7 @@ def find_card(folder):
     return next((path for path in paths if path.name.lower() == CARD), None)
 
 
-def printable(name):
+def readable(name):
     """A file's name as text: bytes that are not UTF-8 become a mark."""
     return os.fsencode(name).decode("utf-8", "replace")
 
@@ -186,24 +187,15 @@ def rivals(listing, only):
 
 
 def choose_text_encoder(listing, bits):
-    """The encoder whose bits are the ones asked for; 16 means exactly what the source has."""
-    place = find_place(listing, layouts.TEXT_ENCODER)
-    if place is None:
-        refuse_none(listing, layouts.TEXT_ENCODER, "text encoder")
-    if bits is None:
-        return place
-    folder = folder_of(place)
-    stored = place.layout.stored_bits(listing.open(f"{folder}/config.json").parent)
-    if stored in (None, bits):
-        return place
-    exact = find_place(listing, [layouts.Floats])
-    if exact or bits == 16:
-        return exact or place
-    raise ExportError(
-        f"{listing.at(folder)}: the text encoder is stored in {stored} bits, got "
-        f"--text-encoder-bits {bits}, expected {stored}, 16 or none; or add the full-precision "
-        f"{layouts.Floats.folder}/"
-    )
+    """The encoder in the bits that are asked for, else the exact one, else the first."""
+    if bits:
+        own = [n for n in listing.names if n.startswith(f"text_encoder-mlx-{bits}bit/")]
+        place = find_place(replace(listing, names=own), [layouts.MlxAffine]) or find_place(
+            listing, [layouts.Floats])  # fmt: skip
+        if place:
+            return place
+    return find_place(listing, layouts.TEXT_ENCODER) or refuse_none(
+        listing, layouts.TEXT_ENCODER, "text encoder")  # fmt: skip
 
 
 def find_tokenizer(listing, text_encoder):

@@ -48,12 +48,13 @@ class Listing:
         return sorted({name.split("/")[0] + "/" for name in self.names if "/" in name})
 
     def tell(self, folder):
-        """What a folder holds, in words: "holds a and b", "is empty" or "is not there"."""
+        """What a folder holds, in words: "holds a, b", "holds no files" or "is not there"."""
         files = self.inside(folder)
         if not folder:
             files = self.folders() + files
         if not files:
-            return "is empty" if any(f"{folder}/" in n for n in self.names) else "is not there"
+            known = not folder or any(name.startswith(f"{folder}/") for name in self.names)
+            return "holds no files" if known else "is not there"
         return f"holds {shorten(files, 6)}"
 
 

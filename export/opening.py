@@ -26,6 +26,7 @@ def open_model(source, text_encoder_bits=None, with_image_input=False):
     chosen = files.choose(listing, text_encoder_bits, source.file)
     files.check_contents(listing, chosen)
     place, text_place = chosen.transformer, chosen.text_encoder
+    check_bits(text_place, text_encoder_bits)
     call = Configuration.read_optional(folder / files.CALL)
     taps = read_taps(call, family.TEXT_ENCODER_OUT_LAYERS)
     checkpoint = place.layout.open(place, call)
@@ -78,6 +79,17 @@ def open_text_encoder(config, place, call, bits):
     component = Component("text_encoder", "Qwen3", config, place.layout(checkpoint, specs, bits),
                           specs)  # fmt: skip
     return check(component, qwen3.make_drop_reason(config))
+
+
+def check_bits(place, bits):
+    """Refuses a text encoder that is not in the bits asked for; 16 means what the source has."""
+    stored = place.layout.stored_bits(place.path)
+    if bits not in (None, 16) and stored not in (None, bits):
+        raise ExportError(
+            f"{place.path}: the text encoder is stored in {stored} bits, got "
+            f"--text-encoder-bits {bits}, expected {stored}, 16 or none; or add the full-precision "
+            f"{layouts.Floats.folder}/"
+        )
 
 
 def open_autoencoder(folder, config):

@@ -54,7 +54,7 @@ def write_model(folder, model, manifest):
 
 def copy_licences(source, target):
     for path in files.licences(source):
-        shutil.copyfile(path, target / files.printable(path.name))
+        shutil.copyfile(path, target / files.readable(path.name))
 
 
 def pin(folder, places):

@@ -2,12 +2,14 @@
 
 import errno
 import glob
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from export import files
 from export.addresses import find_snapshot, is_weights, read_address
 from export.errors import ExportError
+from export.files import readable
 from export.listing import list_repository
 from export.pipeline import read_family
 
@@ -29,11 +31,10 @@ class Source:
 
 def find_model(model, text_encoder_bits=None):
     """The Source that --model names; a repository is downloaded. Raises ExportError."""
-    path = Path(model)
-    if path.is_dir():
-        return open_folder(path)
-    if path.is_file() or path.is_symlink():
-        return open_file(path)
+    if os.path.isdir(model):
+        return open_folder(Path(model))
+    if os.path.isfile(model) or os.path.islink(model):
+        return open_file(Path(model))
     address = read_address(model)
     if address is None:
         raise ExportError(
@@ -50,7 +51,7 @@ def open_folder(path, file=None):
     name = folder.resolve().name
     if origin and name == origin["revision"]:
         name = origin["repository"].split("/")[-1]
-    return Source(folder, files.printable(name), origin, file)
+    return Source(folder, readable(name), origin, file)
 
 
 def open_file(path):
@@ -63,7 +64,7 @@ def open_file(path):
     folder = path.absolute().parent.parent if inside else path.absolute().parent
     file = path.absolute().relative_to(folder).as_posix()
     source = open_folder(folder, file)
-    name = source.name if inside or source.origin else files.printable(path.stem)
+    name = source.name if inside or source.origin else readable(path.stem)
     return Source(source.folder, name, source.origin, file)
 
 

@@ -96,7 +96,7 @@ def find_weights(listing, folder):
     """As choose_weights; None where no safetensors file could be the model."""
     found = candidates(listing.inside(folder))
     left = [candidate for candidate in found if candidate.name]
-    while chosen := prefer(left, folder):
+    while chosen := prefer(left, (listing.root / folder).name):
         bare = [c for c in chosen if not c.single and not shards_there(listing, folder, c)]
         if not bare:
             break
@@ -152,7 +152,7 @@ def split_variant(base):
 
 
 def prefer(found, folder):
-    """Of Candidates the likeliest: one, several that are equally likely, or none."""
+    """Of Candidates in a folder of this name the likeliest: one, several alike, or none."""
     stems = (DIFFUSERS, TRANSFORMERS)
     if folder.startswith("text_encoder"):
         stems = (TRANSFORMERS, DIFFUSERS)
