@@ -2,8 +2,8 @@
 
 import json
 
-from export.front_matter import read_front_matter, yaml
-from export.headers import HUB
+from export.front_matter import yaml
+from export.licence import KEYS
 from export.manifest import FORMAT
 
 SPACE = """\
@@ -33,27 +33,9 @@ def title_of(name):
     return " ".join(word[0].upper() + word[1:] for word in words) + " in your browser"
 
 
-def licence_lines(source, keys=("license", "license_name", "license_link")):
-    """The lines of a card that name a model's licence as its own card does; none where it does not.
-
-    A license_link to a file beside the card of a downloaded model becomes an address.
-    """
-    told = read_front_matter(source.card)
-    lines = []
-    for key in keys:
-        value = told.get(key)
-        if key == "license_link" and value:
-            value = linked(value, source.origin)
-        if value:
-            lines.append(f"{key}: {yaml(value)}")
-    return lines
-
-
-def linked(link, origin):
-    if not isinstance(link, str) or not origin or ":" in link:
-        return link
-    file = link.removeprefix("./").lstrip("/")
-    return f"https://{HUB}/{origin['repository']}/blob/{origin['revision']}/{file}"
+def licence_lines(source, keys=KEYS):
+    """The lines of a card that name a model's licence; none where it does not say."""
+    return [f"{key}: {yaml(source.licence[key])}" for key in keys if key in source.licence]
 
 
 def front_matter(lines):

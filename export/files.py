@@ -61,8 +61,11 @@ def licences(folder):
 
 def find_card(folder):
     """A model's own README.md, however it is spelt, or None."""
-    paths = (path for path in sorted(Path(folder).iterdir()) if path.is_file())
-    return next((path for path in paths if path.name.lower() == CARD), None)
+    try:
+        paths = [path for path in sorted(Path(folder).iterdir()) if path.name.lower() == CARD]
+    except OSError:
+        return None  # what lists the folder says so
+    return next((path for path in paths if path.is_file()), None)
 
 
 def readable(name):

@@ -3,15 +3,17 @@
 import errno
 import glob
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from export import files
 from export.addresses import find_snapshot, is_weights, read_address
 from export.errors import ExportError
 from export.files import readable
+from export.licence import read_licence
 from export.listing import list_repository
 from export.pipeline import read_family
+from export.standins import refuse_standin
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -20,13 +22,9 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class Source:
     folder: Path
     name: str  # for display
-    origin: dict[str, str] = field(default_factory=dict)  # repository and revision, of a download
+    origin: dict[str, str] = field(default_factory=dict)  # repository and revision, of the hub
     file: str | None = None  # the one transformer file that is meant, where one is named
-
-    @property
-    def card(self):
-        """Its own README.md, or None."""
-        return files.find_card(self.folder)
+    licence: dict = field(default_factory=dict)  # license, license_name, license_link of its card
 
 
 def find_model(model, text_encoder_bits=None):
@@ -41,9 +39,11 @@ def find_model(model, text_encoder_bits=None):
             f"--model {model}: no such folder, and not a repository name like ORG/NAME or "
             "ORG/NAME@REVISION"
         )
-    folder, commit = download(address, text_encoder_bits)
-    origin = {"repository": address.repository, "revision": commit}
-    return Source(folder, address.repository.split("/")[1], origin, address.file)
+    folder = download(address, text_encoder_bits)
+    origin = {"repository": address.repository, "revision": folder.name}
+    licence = read_licence(files.find_card(folder), origin, download_card)
+    origin |= {"file": address.file} if address.file else {}
+    return Source(folder, address.repository.split("/")[1], origin, address.file, licence)
 
 
 def open_folder(path, file=None):
@@ -51,11 +51,13 @@ def open_folder(path, file=None):
     name = folder.resolve().name
     if origin and name == origin["revision"]:
         name = origin["repository"].split("/")[-1]
-    return Source(folder, readable(name), origin, file)
+    licence = read_licence(files.find_card(folder), origin)
+    return Source(folder, readable(name), origin, file, licence)
 
 
 def open_file(path):
     """The folder of a single file, with that file for its transformer."""
+    refuse_standin(path)
     if not is_weights(path.name):
         raise ExportError(
             f"--model {path}: is a file, expected a model's folder, or its .safetensors or .gguf"
@@ -64,12 +66,14 @@ def open_file(path):
     folder = path.absolute().parent.parent if inside else path.absolute().parent
     file = path.absolute().relative_to(folder).as_posix()
     source = open_folder(folder, file)
-    name = source.name if inside or source.origin else readable(path.stem)
-    return Source(source.folder, name, source.origin, file)
+    if source.origin:
+        return replace(source, origin=source.origin | {"file": file})
+    return source if inside and file.endswith(".safetensors") else replace(
+        source, name=readable(path.stem))  # fmt: skip
 
 
 def download(address, text_encoder_bits):
-    """(folder, commit) of a repository's snapshot with only the needed files.
+    """The folder of a repository's snapshot, named by its commit, with only the needed files.
 
     Without a network it is the copy that an earlier run left in the cache. What the names of its
     files and its model_index.json tell is refused before the weights are fetched.
@@ -90,9 +94,8 @@ def download(address, text_encoder_bits):
             return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns,
                                           local_files_only=info is None))  # fmt: skip
 
-        folder = fetch(needed_files(list_repository(where, names, fetch), text_encoder_bits,
-                                    address.file))  # fmt: skip
-        return folder, folder.name
+        listing = list_repository(where, names, fetch)
+        return fetch(needed_files(listing, text_encoder_bits, address.file))
     except ExportError:
         raise
     except errors.GatedRepoError:
@@ -110,6 +113,17 @@ def download(address, text_encoder_bits):
         else:
             problem = f"could not be downloaded: {reason}; run again, what is complete is kept"
     raise ExportError(f"{where}: the repository {problem}")
+
+
+def download_card(repository):
+    """(path, origin) of a repository's README.md, from the cache or the hub; None without one."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        path = Path(hf_hub_download(repository, "README.md"))
+    except Exception:  # nobody answers, there is none, or the name is no repository's
+        return None
+    return path, {"repository": repository, "revision": path.parent.name}
 
 
 def needed_files(listing, text_encoder_bits=None, file=None):
