@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from tests.export.conftest import ROOT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-FILE = re.compile(rf"/(org/[\w.-]+)/resolve/{COMMIT}/(.*)", re.DOTALL)
+FILE = re.compile(rf"/(org/[\w.-]+)/resolve/(?:main|{COMMIT})/(.*)", re.DOTALL)
 DESCRIPTION = re.compile(rf"/api/models/(org/[\w.-]+)(?:/revision/(?:main|v1|{COMMIT}))?")
 TREE = re.compile(rf"/api/models/(org/[\w.-]+)/tree/{COMMIT}")
 
