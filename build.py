@@ -1,12 +1,25 @@
 """Turns a ternary or binary text-to-image checkpoint into a static site: python build.py."""
 
-import argparse
-import re
+import os
 import signal
 import sys
-from pathlib import Path
 
-from export import environment
+
+def leave_at_once(number, frame):
+    """Until all is imported nothing is written, and an exception could be lost in foreign code."""
+    os.write(2, b"build.py: interrupted; nothing was written\n")
+    os._exit(1)
+
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, leave_at_once)
+
+import argparse  # noqa: E402
+import re  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from export import console, environment  # noqa: E402
+from export.errors import ExportError  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent
 EMBEDDED = ROOT / "models" / "garden-ternary"
@@ -43,6 +56,9 @@ def parse(arguments=None):
         help="also write the model as ONNX graphs for onnxruntime, into onnx/")
     add("--onnx-only", action="store_true", help="write onnx/ alone, without a site")
     options = parser.parse_args(arguments)
+    for flag in ("model", "out"):
+        if not getattr(options, flag):
+            parser.error(f"--{flag}: got no name at all, expected a folder")
     if options.weights_url and not WEB_ADDRESS.fullmatch(options.weights_url):
         parser.error(f"--weights-url {options.weights_url}: expected an http(s) address")
     check_publishing(parser, options)
@@ -75,28 +91,55 @@ def check_publishing(parser, options):
 
 def main(arguments=None):
     """Exit status 0, or 1 with one line on stderr. Usage errors leave with 2."""
-    parser, options = parse(arguments)
+    with console.steady_streams() as stdout:
+        parser, options = parse(arguments)
+        what = "nothing was written" if options.dry_run else f"{options.out} is as it was"
+        with console.Interrupts(what) as interrupts:
+            status = guarded(parser, options, arguments, interrupts)
+        stdout.flush()
+        if stdout.error and not isinstance(stdout.error, BrokenPipeError):
+            say(f"the standard output took no more ({stdout.error.strerror})")
+            status = status or int(options.dry_run)  # which writes nothing else
+    return status
+
+
+def guarded(parser, options, arguments, interrupts):
+    """The exit status of a run, whatever ends it."""
+    try:
+        return run(parser, options, arguments, interrupts)
+    except ExportError as error:
+        say(error)
+    except OSError as error:
+        say(f"{error.filename or options.out}: {error.strerror or error}")
+    except MemoryError:
+        say(f"the memory does not suffice; {interrupts.outcome}")
+    except BaseException:
+        if not interrupts.came:  # foreign code may make something else of an interrupt
+            raise
+        say(f"interrupted; {interrupts.outcome}")
+    return 1
+
+
+def run(parser, options, arguments, interrupts):
     extras = ("onnx",) if options.onnx or options.onnx_only else ()
     environment.ensure(sys.argv if arguments is None else [sys.argv[0], *arguments], extras)
-    from export import build, hosts
-    from export.errors import ExportError
+    with interrupts.importing():
+        from export import build, hosts
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         shard_bytes = hosts.shard_bytes(options.host, options.shard_mib)
     except ExportError as error:
         parser.error(str(error))
-    try:
-        build.run(options, shard_bytes)
-    except ExportError as error:
-        line = "".join(c if c.isprintable() else " " for c in str(error))
-        print(f"build.py: {line}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"build.py: interrupted; {options.out} is as it was", file=sys.stderr)
-        return 1
+    build.run(options, shard_bytes, interrupts)
     return 0
 
 
+def say(message):
+    line = "".join(c if c.isprintable() else " " for c in str(message))
+    print(f"build.py: {line}", file=sys.stderr)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what there is to say is said
+    sys.exit(status)

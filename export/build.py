@@ -1,69 +1,140 @@
 """One run of build.py: checkpoint -> packed model -> site."""
 
 import contextlib
+import math
 import sys
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from export import hosts, publish, report, serve, site
-from export.fingerprint import fingerprint, is_current, record
+from export import disk, hosts, publish, record, report, serve, site, whole
+from export.environment import tell
+from export.errors import ExportError
+from export.files import licences
+from export.fingerprint import check_unchanged, fingerprint, snapshot
 from export.manifest import build_manifest
 from export.model import pack_model, plan_model
 from export.opening import open_model
-from export.places import Places, weights_folder
+from export.places import Places, Workshop, weights_folder
 from export.preview import fit_preview
 from export.shards import ShardWriter
 from export.source import find_model
-from export.staging import remove_leftovers, staging
+from export.staging import Unwritable, locked, prepare, refuse_sources, staging, take
 
 
-def run(options, shard_bytes):
+@dataclass
+class Job:
+    """What a run writes: the site and, where it does not carry them, its weights beside it."""
+
+    options: Any
+    shard_bytes: int
+    places: Places
+    source: Any
+
+    def __post_init__(self):
+        out = Path(self.options.out)
+        apart = self.places.weights_url and not self.options.onnx_only
+        self.folders = [out, weights_folder(out)] if apart else [out]
+        self.workshops = [Workshop(folder) for folder in self.folders]
+
+    def open(self):
+        return open_model(self.source, text_encoder_bits=self.options.text_encoder_bits,
+                          with_image_input=self.options.with_image_input)  # fmt: skip
+
+    def look(self):
+        """(files, digest): the source's files as they are now, and what the site follows from."""
+        options = self.options
+        told = [options.text_encoder_bits, options.with_image_input, options.host,
+                self.shard_bytes, asdict(self.places), options.onnx, options.onnx_only]  # fmt: skip
+        files = snapshot(self.source.folder, self.workshops)
+        return files, fingerprint(self.source, files, told)
+
+
+def run(options, shard_bytes, interrupts):
     """Does what the command line asks. Raises ExportError."""
     places = Places.of(options)
     if options.publish and not options.dry_run:
         publish.check_token()
     source = find_model(options.model, options.text_encoder_bits)
-    choices = {"text_encoder_bits": options.text_encoder_bits,
-               "with_image_input": options.with_image_input}  # fmt: skip
+    job = Job(options, shard_bytes, places, source)
+    model = job.open()  # at once: a folder that holds none is not looked through
     if options.dry_run:
-        dry_run(open_model(source, **choices), options, shard_bytes, places)
+        dry_run(model, options, shard_bytes, places)
         return
-    out = Path(options.out)
-    beside = [weights_folder(out)] if places.weights_url and not options.onnx_only else []
-    told = [choices, options.host, shard_bytes, asdict(places), options.onnx, options.onnx_only]
-    digest = fingerprint(source, told)
-    if is_current(out, digest, beside):
-        for folder in (out, *beside):
-            remove_leftovers(folder)
-        print(f"{out}: is this model already, nothing to do (delete it to build it again)")
-    else:
-        start = time.monotonic()
-        model = open_model(source, **choices)
-        write(out, beside, model, options, shard_bytes, places)
-        record(out, digest, beside)
-        print_summary(model)
-        print_written(out, beside, model, options, time.monotonic() - start)
-    finish(options, out, beside, digest, places)
+    for workshop in job.workshops:
+        refuse_sources(workshop.out)
+    try:
+        with locked(job.workshops) as clean:
+            digest = bring(job, clean, interrupts)
+            if options.publish:
+                upload(job, digest)
+    except Unwritable:
+        if options.publish or not record.is_current(job.workshops, job.look()[1]):
+            raise
+        tell_current(job)
+    if options.serve is not None:
+        serve.serve(job.folders[0], options.serve, sys.stderr)
 
 
-def write(out, beside, model, options, shard_bytes, places):
-    """Writes the site and, where it does not carry them, the weights beside it."""
-    with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(staging(out))
-        apart = [stack.enter_context(staging(path)) for path in beside]
+def bring(job, clean, interrupts):
+    """Sees to it that the folders hold the job's site, whole; its fingerprint."""
+    for workshop in job.workshops:
+        prepare(workshop, clean)
+    files, digest = job.look()
+    if record.is_current(job.workshops, digest):
+        for workshop in job.workshops:
+            record.refresh(workshop, digest)
+        tell_current(job)
+        return digest
+    start = time.monotonic()
+    model = job.open()  # again, now that `files` is known: what is read is what was looked at
+    try:
+        aside = write(job, model, files, digest, interrupts)
+    except ExportError:
+        check_unchanged(job.source, files, job.workshops)
+        raise
+    for name, place in aside:
+        tell(f"{name} was not as the last build left it, or yours; it is now {place}")
+    print_summary(model)
+    print_written(job.folders, model, job.options, time.monotonic() - start)
+    return digest
+
+
+def write(job, model, files, digest, interrupts):
+    """Writes the folders. What of theirs was in the way is [(path, where it is now), ...]."""
+    options, outs = job.options, [workshop.out for workshop in job.workshops]
+    disk.check_readable(licences(job.source.folder))
+    with staging(job.workshops, least_bytes(model)) as stages, disk.telling(*outs):
+        folder, *apart = (stage.partial for stage in stages)
         if options.onnx or options.onnx_only:
             write_onnx(folder / "onnx", model)
         if not options.onnx_only:
-            write_site(folder, apart, model, options, shard_bytes, places)
-        hosts.check(options.host, site.list_files(folder))
+            write_site(folder, apart, model, options, job.shard_bytes, job.places)
+        for stage in stages:
+            whole.check(stage.partial)
+            stage.sort_out()
+        hosts.check(options.host, stages[0].sizes | stages[0].kept_sizes())
+        check_unchanged(job.source, files, job.workshops)
+        with interrupts.held(f"{job.folders[0]} is written"):
+            take(stages)
+            for stage in stages:
+                record.write(stage.workshop, digest, stage.sizes)
+        return [moved for stage in stages for moved in stage.aside]
+
+
+def least_bytes(model):
+    """Bytes that the weights take at least: a bit each."""
+    specs = (component.specs.values() for component in model.components.values())
+    return sum(math.prod(spec.shape) for some in specs for spec in some) // 8
 
 
 def write_site(folder, apart, model, options, shard_bytes, places):
     if not apart and hosts.limits_total(options.host):
         plan(model)
-        check_plan(model, options, shard_bytes, places)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            check_plan(model, options, shard_bytes, places, Path(scratch))
     shards = apart[0] if apart else folder / "model"
     shards.mkdir(exist_ok=True)
     manifest = write_shards(shards, model, shard_bytes)
@@ -88,17 +159,16 @@ def plan(model):
         plan_model(model, done)
 
 
-def check_plan(model, options, shard_bytes, places):
+def check_plan(model, options, shard_bytes, places, scratch):
     """What the site and the shards will be: ({path: bytes}, [bytes of each shard]).
 
-    Only the manifest's list of tensors is not counted. Raises ExportError where the host would
-    refuse the site.
+    Only the manifest's list of tensors is not counted. scratch: an empty folder. Raises ExportError
+    where the host would refuse the site.
     """
     sizes = model.shard_sizes(shard_bytes)
     shards = {f"model/shard {i + 1} of {len(sizes)}": size for i, size in enumerate(sizes)}
-    with tempfile.TemporaryDirectory() as folder:
-        site.write_site(Path(folder), model, build_manifest(model, [], {}, None), places)
-        files = site.list_files(Path(folder))
+    site.write_site(scratch, model, build_manifest(model, [], {}, None), places)
+    files = site.list_files(scratch)
     hosts.check(options.host, files if places.weights_url else files | shards)
     return files, sizes
 
@@ -110,20 +180,21 @@ def dry_run(model, options, shard_bytes, places):
     tables = (report.download_table, report.denoiser_table, report.storage_table,
               report.dropped_table, report.memory_table)  # fmt: skip
     print("\n" + "\n\n".join(table(model) for table in tables))
-    files, shards = check_plan(model, options, shard_bytes, places)
+    with disk.temporary_folder() as scratch:
+        files, shards = check_plan(model, options, shard_bytes, places, scratch)
     print("\n" + report.files_table(files, shards, bool(places.weights_url)))
     if options.publish:
         print("\n" + publish.foretell(places, options.private, files, shards))
 
 
-def finish(options, out, beside, digest, places):
-    if options.publish:
-        try:
-            publish.publish(places, options.private, out, beside)
-        finally:  # the site may name its weights' commit now, and is whole in either case
-            record(out, digest, beside)
-    if options.serve is not None:
-        serve.serve(out, options.serve, sys.stderr)
+def upload(job, digest):
+    """Publishes the folders, whose record then has the commit that the site may name."""
+    out, *beside = job.folders
+    try:
+        publish.publish(job.places, job.options.private, out, beside)
+    finally:  # the site is whole in either case
+        for workshop in job.workshops:
+            record.write(workshop, digest)
 
 
 def write_onnx(folder, model):
@@ -152,7 +223,12 @@ def print_summary(model):
     print(report.components_table(model))
 
 
-def print_written(out, beside, model, options, seconds):
+def tell_current(job):
+    print(f"{job.folders[0]}: is this model already, nothing to do (delete it to build it again)")
+
+
+def print_written(folders, model, options, seconds):
+    out, *beside = folders
     if options.onnx or options.onnx_only:
         print("\n" + report.onnx_table(model, out / "onnx"))
     if not options.onnx_only:

@@ -24,6 +24,11 @@ DTYPES = {
     "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "u1",
 }  # fmt: skip
+# What the format has beside them, for tensors that nobody reads: dtype -> bits.
+OTHER_BITS = {
+    "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "F4": 4,
+    "F6_E2M3": 6, "F6_E3M2": 6, "C64": 64,
+}  # fmt: skip
 MAX_HEADER_BYTES = 100_000_000  # as in the safetensors library
 MAX_DIMENSIONS = 16
 
@@ -115,19 +120,25 @@ def parse_entry(path, name, raw, data_start):
     if not isinstance(raw, dict) or not {"dtype", "shape", "data_offsets"} <= raw.keys():
         raise ExportError(f"{where}: the header entry lacks dtype, shape or data_offsets")
     dtype, shape, offsets = raw["dtype"], raw["shape"], raw["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise ExportError(f"{where}: dtype {dtype!r} is unknown, expected one of {list(DTYPES)}")
+    if not isinstance(dtype, str) or dtype not in DTYPES | OTHER_BITS:
+        raise ExportError(
+            f"{where}: dtype {dtype!r} is unknown, expected one of {[*DTYPES, *OTHER_BITS]}"
+        )
     if not is_sizes(shape) or len(shape) > MAX_DIMENSIONS:
         raise ExportError(f"{where}: shape {shape!r} is not a list of sizes")
     if not is_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise ExportError(f"{where}: data_offsets {offsets!r} are not a begin and an end")
     begin, end = offsets
-    want = math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize
+    want = -(-math.prod(shape) * bits_of(dtype) // 8)
     if end - begin != want:
         raise ExportError(
             f"{where}: {dtype} {shape} takes {want} bytes, the offsets give {end - begin}"
         )
     return Entry(path, dtype, tuple(shape), data_start + begin, want)
+
+
+def bits_of(dtype):
+    return OTHER_BITS.get(dtype) or 8 * np.dtype(DTYPES[dtype]).itemsize
 
 
 def is_sizes(values):
@@ -175,11 +186,15 @@ class Tensors:
 
     def strip_prefix(self, prefix):
         """Renames prefix.x to x, as a model inside a larger one has it."""
-        stripped = {}
+        self.rename(lambda name: name.removeprefix(prefix), prefix)
+
+    def rename(self, new_name, taken):
+        """Renames every x to new_name(x), which takes `taken` out of it."""
+        renamed = {}
         for name, entry in self.entries.items():
-            if stripped.setdefault(name.removeprefix(prefix), entry) is not entry:
-                raise ExportError(f"{entry.path}: {name} is there with and without {prefix!r}")
-        self.entries = stripped
+            if renamed.setdefault(new_name(name), entry) is not entry:
+                raise ExportError(f"{entry.path}: {name} is there with and without {taken!r}")
+        self.entries = renamed
 
     def read_finite(self, name, first=0, last=None):
         """As read; raises ExportError when a value is infinite or not a number."""

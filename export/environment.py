@@ -4,6 +4,7 @@ Where the running interpreter has them, nothing happens. Otherwise the command s
 .venv beside build.py, which is made if need be and kept at the versions of pyproject.toml.
 """
 
+import contextlib
 import importlib.metadata
 import os
 import re
@@ -12,6 +13,8 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+
+from export import lock
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -47,21 +50,42 @@ def ensure(arguments, extras=()):
     """
     lines = requirements(extras)
     inside = Path(sys.prefix).resolve() == VENV.resolve()
-    lacking = missing(lines, exact=inside)
-    if not lacking:
+    if not missing(lines, exact=inside):
         os.environ.pop(RESTARTED, None)
         return
+    with alone():
+        importlib.invalidate_caches()
+        lacking = missing(lines, exact=inside)  # another run may have brought them meanwhile
+        python = bring(lacking, inside)
+    restart(python, arguments)
+
+
+@contextlib.contextmanager
+def alone():
+    """Holds the environment against another run that makes or fills it."""
+
+    def wait(holder):
+        tell(f"another run ({holder}) is installing into {VENV}; waiting for it to end")
+
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # it cannot be written, which is told by those who try
+            stack.enter_context(lock.hold([VENV.with_name(f"{VENV.name}.lock")], wait))
+        yield
+
+
+def bring(lacking, inside):
+    """Makes the environment, or installs what it lacks; its interpreter."""
     python = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if inside:
+    if inside and lacking:
         if os.environ.get(RESTARTED):
             fail(f"still missing after installing: {', '.join(lacking)}")
         tell(f"installing into {VENV}: {', '.join(lacking)}")
         install(python, lacking)
         os.environ[RESTARTED] = "1"
-    elif not python.exists():
+    elif not inside and not python.exists():
         tell(f"this Python lacks {', '.join(lacking)}; making {VENV} and going on in there")
         create_venv()
-    restart(python, arguments)
+    return python
 
 
 def restart(python, arguments):

@@ -1,61 +1,66 @@
-"""Recognises that a site is already what a run would write: its record lies beside the site.
-
-The record holds what the site follows from (the source's files by size and time, the options, the
-code) and what was written. It is no part of the site, which is the same bytes on any machine.
-"""
+"""What a site follows from, as one digest; and whether its source stayed the same meanwhile."""
 
 import hashlib
 import json
+import os
 from pathlib import Path
+
+from export.errors import ExportError
 
 ROOT = Path(__file__).resolve().parent.parent
 CODE = ("export/**/*.py", "web/**/*", "wgsl/*", "LICENSE", "THIRD_PARTY.md", "pyproject.toml")
+DEPTH = 3  # folders that a checkpoint is deep: text_encoder/tokenizer/tokenizer.json
 
 
-def fingerprint(source, options):
-    """A digest of all that a site follows from. options: JSON values."""
+def fingerprint(source, files, options):
+    """A digest of all that a site follows from.
+
+    files: the source's, as `snapshot` has them. options: JSON values.
+    """
     sha = hashlib.sha256(json.dumps([source.name, source.origin, options]).encode())
-    for path in listing(source.folder):
-        name, stat = path.relative_to(source.folder), path.stat()
-        sha.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    for name, (size, time, _) in files.items():
+        sha.update(os.fsencode(f"{name} {size} {time}\n"))
     for pattern in CODE:
         for path in sorted(p for p in ROOT.glob(pattern) if p.is_file()):
             if "__pycache__" not in path.parts:
-                sha.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
+                sha.update(os.fsencode(f"{path.relative_to(ROOT)}\n") + path.read_bytes())
     return sha.hexdigest()
 
 
-def is_current(out, digest, beside=()):
-    """Whether `out` is the whole site that a run with this fingerprint wrote; likewise the
-    folders `beside` it."""
-    try:
-        record = json.loads(record_path(out).read_text(encoding="utf-8"))
-        return record == state(out, digest, beside)
-    except (OSError, ValueError):
-        return False
+def snapshot(folder, workshops=()):
+    """{path: (bytes, mtime, inode)} of a checkpoint's files.
+
+    Hidden ones are left out, and what belongs to the sites of `workshops`, should they lie there.
+    """
+    folder = Path(os.path.realpath(folder))
+    files = {}
+    for at, folders, names in os.walk(folder, followlinks=True):
+        here = Path(at)
+        deeper = len(here.relative_to(folder).parts) < DEPTH
+        folders[:] = sorted(f for f in folders if deeper and not skipped(here / f, workshops))
+        for name in sorted(names):
+            path = here / name
+            if not skipped(path, workshops) and path.is_file():
+                stat = path.stat()
+                key = path.relative_to(folder).as_posix()
+                files[key] = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    return files
 
 
-def record(out, digest, beside=()):
-    """Written last, so that an interrupted run leaves none that fits."""
-    text = json.dumps(state(out, digest, beside), sort_keys=True)
-    record_path(out).write_text(text + "\n", encoding="utf-8")
+def skipped(path, workshops):
+    return path.name.startswith(".") or any(workshop.owns(path) for workshop in workshops)
 
 
-def record_path(out):
-    out = Path(out).resolve()
-    return out.with_name(f".{out.name}.built")
+def check_unchanged(source, before, workshops):
+    """Raises ExportError if a file of the source is no longer what it was. New ones do not matter:
 
-
-def state(out, digest, beside):
-    return {"fingerprint": digest, "files": sizes(out)} | {
-        "beside": {folder.name: sizes(folder) for folder in beside}
-    }
-
-
-def sizes(out):
-    """{path: bytes} of all files below a folder."""
-    return {path.relative_to(out).as_posix(): path.stat().st_size for path in listing(out)}
-
-
-def listing(folder):
-    return sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    what came later was not read.
+    """
+    now = snapshot(source.folder, workshops)
+    changed = [name for name in before if before[name] != now.get(name)]
+    if changed:
+        what = "was changed" if changed[0] in now else "was removed"
+        raise ExportError(
+            f"{source.folder / changed[0]}: {what} while the model was packed, so nothing was "
+            "written; run again when the model's files are complete"
+        )

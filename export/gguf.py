@@ -1,8 +1,8 @@
 """Reads GGUF files: the header at once, tensors by rows.
 
 A file is: "GGUF", version, numbers of tensors and of key/value pairs; the pairs; for each tensor
-its name, dimensions (fastest first), type and offset; the data, aligned. A quantised row is a row
-of blocks, each with a float16 scale and the codes of `block` weights.
+its name, dimensions (fastest first), type and offset; the data, aligned. A tensor of a type that is
+not read has an entry too, with the type's name as its dtype: only one that is needed is refused.
 https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
@@ -14,19 +14,16 @@ import numpy as np
 
 from export.checkpoint import DTYPES, Entry, Tensor, Tensors
 from export.errors import ExportError
+from export.gguf_extents import Info, block_of, find_two_sizes, rooms, size_of
+from export.gguf_types import split_scales, type_name
 
-FLOATS = {0: "F32", 1: "F16", 30: "BF16"}
-BLOCKS = {  # type -> name and {weights in a block: bytes}
-    8: ("Q8_0", {32: 34}), 41: ("Q1_0", {128: 18}), 42: ("Q2_0", {64: 18, 128: 34}),
+SCALARS = {  # type of a value -> its form
+    0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d",
 }  # fmt: skip
-COARSE = {34: "TQ1_0", 35: "TQ2_0"}
-ROUNDED = {
-    2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K",
-    13: "Q5_K", 14: "Q6_K", 15: "Q8_K",
-}  # fmt: skip
-SCALARS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # type -> bytes
-UINT32, STRING, ARRAY = 4, 8, 9
+STRING, ARRAY = 8, 9
 MOST = 1 << 24  # tensors, pairs, elements of an array, bytes of a string
+MOST_NESTED = 8  # arrays in arrays
+BIG_ENDIAN = {version << 24 for version in (1, 2, 3)}
 
 
 @dataclass(frozen=True)
@@ -37,22 +34,30 @@ class GgufEntry(Entry):
 
 
 class Gguf(Tensors):
+    """`values` has the header's pairs: key -> number or string, None for an array."""
+
     def __init__(self, path):
         self.folder, self.path = path.parent, path
         try:
             with path.open("rb") as file:
-                self.entries = Header(path, file).entries()
+                header = Header(path, file)
+                self.entries = header.entries()
         except OSError as error:
             raise ExportError(f"{path}: cannot be read ({error.strerror})") from None
+        self.values = header.values
 
     def read(self, name, first=0, last=None):
-        """As Checkpoint.read; rows of Q1_0 and Q2_0 are u8 [rows, blocks, bytes of a block]."""
+        """As Checkpoint.read; rows of low-bit types are u8 [rows, blocks, bytes of a block]."""
         entry = self.entries[name]
-        last = min(entry.shape[0], last or entry.shape[0])
-        row_bytes = entry.bytes // entry.shape[0]
-        with self.path.open("rb") as file:
-            file.seek(entry.start + first * row_bytes)
-            data = np.fromfile(file, np.uint8, (last - first) * row_bytes)
+        rows = entry.shape[0] if entry.shape else 1
+        last = rows if last is None else min(last, rows)
+        row_bytes = entry.bytes // max(rows, 1)
+        try:
+            with self.path.open("rb") as file:
+                file.seek(entry.start + first * row_bytes)
+                data = np.fromfile(file, np.uint8, (last - first) * row_bytes)
+        except OSError as error:
+            raise ExportError(f"{self.path}: cannot be read ({error.strerror})") from None
         if data.size != (last - first) * row_bytes:
             raise ExportError(f"{self.path}: {name} ends early; the file changed while reading")
         if entry.block is None:
@@ -60,103 +65,94 @@ class Gguf(Tensors):
         else:
             data = data.reshape(last - first, -1, entry.block[1])
         if entry.block and entry.dtype == "F32":
-            scales, codes = split_blocks(data)
+            scales, codes = split_scales(data)
             data = (scales.astype("<f4")[..., None] * codes.view(np.int8)).astype("<f4")
             data = data.reshape(last - first, *entry.shape[1:])
         return Tensor(name, entry.dtype, data)
-
-
-def split_blocks(data):
-    """u8 [rows, blocks, bytes] -> scales f16 [rows, blocks] and codes u8 [rows, blocks, bytes-2]"""
-    scales = np.ascontiguousarray(data[..., :2]).view("<f2")[..., 0]
-    return scales, np.ascontiguousarray(data[..., 2:])
 
 
 class Header:
     def __init__(self, path, file):
         self.path, self.file = path, file
         self.file_bytes = path.stat().st_size
-        self.alignment = 32
+        self.alignment, self.values = 32, {}
 
     def entries(self):
+        """name -> GgufEntry. Raises ExportError for a damaged or hostile file."""
+        infos = self.read()
+        start = self.file.tell()
+        start += -start % self.alignment
+        room = rooms(infos, self.file_bytes - start)
+        told = (value for key, value in self.values.items() if key.startswith("general."))
+        hints = [self.path.name, *(value for value in told if isinstance(value, str))]
+        two_sizes = find_two_sizes(infos, room, self.file, start, hints, self.fail)
+        return {info.name: self.entry(info, start, room[info.name], two_sizes) for info in infos}
+
+    def read(self):
+        """The tensors' Infos; `values` and `alignment` on the way."""
         if self.take(4) != b"GGUF":
             self.fail("is no GGUF file")
         (version,) = self.unpack("I")
+        if version in BIG_ENDIAN:
+            self.fail("is a GGUF file in big-endian order, expected little-endian; convert it with "
+                      "llama.cpp's gguf_convert_endian.py, or download the usual file")  # fmt: skip
         if version not in (2, 3):
-            self.fail(f"is GGUF version {version}, expected 2 or 3 in little-endian order")
+            self.fail(f"is GGUF version {version}, expected 2 or 3; convert it anew")
         tensors, pairs = self.count(), self.count()
         for _ in range(pairs):
             key, (kind,) = self.string(), self.unpack("I")
-            value = self.value(kind)
-            if key == "general.alignment" and kind == UINT32:
-                (self.alignment,) = struct.unpack("<I", value)
-        if not 0 < self.alignment < MOST:
-            self.fail(f"general.alignment is {self.alignment}, expected a few bytes")
+            self.values[key] = self.value(kind)
+        self.alignment = self.values.get("general.alignment", self.alignment)
+        if type(self.alignment) is not int or not 0 < self.alignment < MOST:
+            self.fail(f"general.alignment is {self.alignment!r}, expected a few bytes")
         infos = [self.info() for _ in range(tensors)]
-        start = self.padded(self.file.tell())
-        if len({name for name, *_ in infos}) != len(infos):
+        if len({info.name for info in infos}) != len(infos):
             self.fail("two tensors have one name")
-        ends = sorted([at for *_, at in infos] + [self.file_bytes - start])
-        after = {at: ends[i + 1] for i, at in enumerate(ends[:-1])}
-        return {
-            name: self.entry(name, shape, kind, start + at, after[at] - at)
-            for name, shape, kind, at in infos
-        }
+        return infos
 
     def info(self):
         name, (dimensions,) = self.string(), self.unpack("I")
-        if not 1 <= dimensions <= 4:
-            self.fail(f"{name} has {dimensions} dimensions, expected 1 to 4")
+        if dimensions > 4:
+            self.fail(f"{name} has {dimensions} dimensions, expected at most 4")
         shape = self.unpack(f"{dimensions}Q")[::-1]
         kind, at = self.unpack("IQ")
-        if not all(0 < size < 1 << 40 for size in shape) or at % self.alignment:
+        if math.prod(shape) >= 1 << 48 or at % self.alignment or at >= 1 << 48:
             self.fail(f"the sizes {list(shape)} or the offset {at} of {name} are damaged")
-        return name, shape, kind, at
+        return Info(name, shape, kind, at)
 
-    def entry(self, name, shape, kind, start, room):
-        """room: bytes up to the next tensor, which tell the two blocks of Q2_0 apart."""
-        values = math.prod(shape)
-        if kind in FLOATS:
-            dtype, sizes = FLOATS[kind], {None: values * np.dtype(DTYPES[FLOATS[kind]]).itemsize}
-        elif kind in BLOCKS:
-            dtype, blocks = BLOCKS[kind]
-            sizes = {(n, b): values // n * b for n, b in blocks.items() if shape[-1] % n == 0}
-            dtype = "F32" if dtype == "Q8_0" else dtype
-        else:
-            self.refuse(name, kind)
-        fits = [block for block, size in sizes.items() if size <= room <= self.padded(size)]
-        if len(fits) != 1:
-            self.fail(f"{name}, {dtype} {list(shape)}, does not take the {room} bytes that it has; "
-                      "download the file again")  # fmt: skip
-        return GgufEntry(self.path, dtype, shape, start, sizes[fits[0]], fits[0])
+    def entry(self, info, start, room, two_sizes):
+        block = block_of(info, two_sizes)
+        dtype = type_name(info.kind)
+        where = f"{info.name}, {dtype} {list(info.shape)},"
+        if block and info.columns % block[0]:
+            self.fail(f"{info.name} is {dtype}, which has one scale for {block[0]} inputs, got "
+                      f"rows of {info.columns}; take another file of the model")  # fmt: skip
+        size = size_of(info, block, room)
+        end = start + info.at + size
+        if end > self.file_bytes:
+            self.fail(f"{where} ends at byte {end}, and the file has {self.file_bytes}; "
+                      "download it again")  # fmt: skip
+        if size > room:
+            self.fail(f"{where} needs {size} bytes, and the next tensor begins after {room}; the "
+                      "file is damaged, download it again")  # fmt: skip
+        dtype = "F32" if dtype == "Q8_0" else dtype
+        return GgufEntry(self.path, dtype, info.shape, start + info.at, size, block)
 
-    def refuse(self, name, kind):
-        if kind in COARSE:
-            self.fail(
-                f"{name} is {COARSE[kind]}, which has one scale for 256 inputs where the model has "
-                "one for 128, so it is no longer exact; take a Q1_0 or Q2_0 file, or another layout"
-            )
-        what = ROUNDED.get(kind, f"of the unknown type {kind}")
-        self.fail(
-            f"{name} is {what}, expected Q1_0, Q2_0, Q8_0, BF16, F16 or F32: other types round the "
-            "ternary or binary weights; take one of these, or another layout"
-        )
-
-    def value(self, kind):
-        """The bytes of a scalar; strings and arrays are only passed over."""
+    def value(self, kind, nested=0):
+        """A number or a string; an array is only passed over."""
         if kind in SCALARS:
-            return self.take(SCALARS[kind])
+            return self.unpack(SCALARS[kind])[0]
         if kind == STRING:
             return self.string()
-        if kind != ARRAY:
-            self.fail(f"has a value of the unknown type {kind}")
+        if kind != ARRAY or nested > MOST_NESTED:
+            self.fail(f"has a value of the unknown type {kind}" if kind != ARRAY else
+                      f"has arrays nested more than {MOST_NESTED} deep")  # fmt: skip
         (inner,), count = self.unpack("I"), self.count()
         if inner in SCALARS:
-            return self.take(count * SCALARS[inner])
-        if inner != STRING:
-            self.fail(f"has an array of the type {inner}")
-        for _ in range(count):
-            self.string()
+            self.skip(count * struct.calcsize(SCALARS[inner]))
+        else:
+            for _ in range(count):
+                self.value(inner, nested + 1)
         return None
 
     def string(self):
@@ -172,13 +168,18 @@ class Header:
         return struct.unpack(f"<{form}", self.take(struct.calcsize(f"<{form}")))
 
     def take(self, count):
-        data = self.file.read(count)
-        if len(data) < count:
-            self.fail(f"{self.file_bytes} bytes end inside the header; download it again")
-        return data
+        self.room_for(count)
+        return self.file.read(count)
 
-    def padded(self, size):
-        return size + -size % self.alignment
+    def skip(self, count):
+        self.room_for(count)
+        self.file.seek(count, 1)
+
+    def room_for(self, count):
+        if self.file.tell() + count > self.file_bytes:
+            self.fail(f"{self.file_bytes} bytes end inside the header; download it again")
 
     def fail(self, message):
         raise ExportError(f"{self.path}: {message}")
+
+

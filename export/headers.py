@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 HUB = "huggingface.co"
 # A file of the hub is answered with a redirect to one of these.
 HUB_CDN = ("https://*.hf.co", "https://*.xethub.hf.co", "https://*.huggingface.co")
-# The paths of what a deployment replaces; the shards' are not among them.
-REPLACED = ("/", "/*.html", "/*.js", "/*.css", "/*.wgsl", "/*.json", "/*.webmanifest",
-            "/*.svg", "/*.png")  # fmt: skip
+# The paths of what a deployment replaces; the shards' and the code's are not among them. Some hosts
+# leave .html out.
+REPLACED = ("/", "/index", "/bench", "/*.html", "/trefoil.js", "/start.js", "/sw.js",
+            "/*.webmanifest", "/thumbnail.jpg", "/model/*.json", "/onnx/*")  # fmt: skip
 IMMUTABLE = "public, max-age=31536000, immutable"
 
 
@@ -31,7 +32,8 @@ def policy(weights_url=None, wasm=False):
         "style-src": ("'self'",),
         "img-src": ("'self'", "blob:"),
         "connect-src": ("'self'", *sources(weights_url)),
-        "worker-src": ("'self'",),
+        # From an address of the page's own making a worker inherits this policy (studio/client.js).
+        "worker-src": ("'self'", "blob:"),
         "manifest-src": ("'self'",),
         "base-uri": ("'none'",),
         "form-action": ("'none'",),
@@ -39,8 +41,9 @@ def policy(weights_url=None, wasm=False):
     return "; ".join(" ".join((name, *values)) for name, values in directives.items())
 
 
-def headers_file(weights_url=None):
-    """The text of _headers. No two rules that match one path set the same header."""
+def headers_file(code, weights_url=None):
+    """The text of _headers; `code` is the name of the folder of code. No two rules that match one
+    path set the same header."""
     rules = {
         "/*": (
             ("X-Content-Type-Options", "nosniff"),
@@ -48,6 +51,7 @@ def headers_file(weights_url=None):
             ("Content-Security-Policy", policy(weights_url, wasm=True)),
         ),
         "/model/*.bin": (("Cache-Control", IMMUTABLE),),
+        f"/{code}/*": (("Cache-Control", IMMUTABLE),),
     } | {path: (("Cache-Control", "no-cache"),) for path in REPLACED}
     lines = []
     for path, headers in rules.items():

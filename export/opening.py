@@ -1,14 +1,15 @@
 """A checkpoint folder -> a Model, with everything but its weights read and checked."""
 
-from export import files, layouts
+from export import files, layouts, quantisers
 from export.autoencoders import kl
 from export.checkpoint import Checkpoint
 from export.configuration import Configuration
 from export.errors import ExportError
 from export.folding import plan_folding
+from export.layouts.naming import strip_prefixes
 from export.model import Component, Model
 from export.pipeline import check_tokenizer, read_family, read_pipeline, read_scheduler, read_taps
-from export.spec import check_complete
+from export.spec import check_complete, why_dropped
 from export.text_encoders import qwen3
 from export.tokenizer import read_tokenizer
 
@@ -25,11 +26,13 @@ def open_model(source, text_encoder_bits=None, with_image_input=False):
     family = read_family(folder, stands_alone=files.MODEL_INDEX not in listing.names)
     chosen = files.choose(listing, text_encoder_bits, source.file)
     files.check_contents(listing, chosen)
-    place, text_place = chosen.transformer, chosen.text_encoder
+    place, text_place = chosen.transformer, layouts.recognise(chosen.text_encoder)
     check_bits(text_place, text_encoder_bits)
     call = Configuration.read_optional(folder / files.CALL)
     taps = read_taps(call, family.TEXT_ENCODER_OUT_LAYERS)
     checkpoint = place.layout.open(place, call)
+    strip_prefixes(checkpoint, family.ANCHORS)
+    layout = layouts.by_content(place.layout, checkpoint.entries)
     config_file = read_transformer_config(place, checkpoint, family)
     encoder = qwen3.read_config(Configuration.read(text_place.path / "config.json"), taps)
     transformer = family.read_config(config_file)
@@ -43,7 +46,7 @@ def open_model(source, text_encoder_bits=None, with_image_input=False):
     folding = plan_folding(transformer, pipeline, autoencoder.patch, scheduler)
     components = (
         open_text_encoder(encoder, text_place, call, text_encoder_bits or 4),
-        open_transformer(transformer, place.layout, checkpoint, family, folding),
+        open_transformer(transformer, layout, checkpoint, family, folding),
         open_autoencoder(folder, autoencoder),
     )
     return Model(
@@ -61,6 +64,9 @@ def read_transformer_config(place, checkpoint, family):
     """config.json beside the weights or in transformer/; without one, what the shapes say."""
     path = place.path if place.path != place.folder else place.folder / "transformer"
     if place.layout.stands_alone and not (path / "config.json").exists():
+        known = family.drop_reason
+        kept = [name for name in checkpoint.entries if not why_dropped(name, known)]
+        quantisers.refuse(place.files[0], checkpoint.entries, kept)  # its shapes would mislead
         return Configuration(place.files[0], family.derive_config(place.files[0], checkpoint))
     return Configuration.read(path / "config.json")
 
@@ -75,6 +81,7 @@ def open_transformer(config, layout_class, checkpoint, family, folding):
 def open_text_encoder(config, place, call, bits):
     specs = qwen3.encoder_spec(config)
     checkpoint = place.layout.open(place, call)
+    strip_prefixes(checkpoint, qwen3.ANCHORS)
     checkpoint.strip_prefix("model.")
     component = Component("text_encoder", "Qwen3", config, place.layout(checkpoint, specs, bits),
                           specs)  # fmt: skip
@@ -94,6 +101,7 @@ def check_bits(place, bits):
 
 def open_autoencoder(folder, config):
     checkpoint = Checkpoint(folder / "vae")
+    strip_prefixes(checkpoint, kl.ANCHORS)
     encoder = kl.encoder_spec(config) if config.encoder else {}
     if encoder and not encoder.keys() & checkpoint.entries.keys():
         raise ExportError(
@@ -112,5 +120,6 @@ def check(component, drop_reason):
     checkpoint, expected = component.layout.checkpoint, component.layout.expected()
     check_complete(checkpoint.folder, expected, checkpoint.entries, drop_reason)
     for name in checkpoint.entries.keys() - expected.keys():
-        component.dropped.setdefault(drop_reason(name), []).append(checkpoint.entries[name].bytes)
+        why = why_dropped(name, drop_reason)
+        component.dropped.setdefault(why, []).append(checkpoint.entries[name].bytes)
     return component

@@ -21,6 +21,8 @@ STORAGE_OF = {"F32": "f32", "F16": "f16", "BF16": "bf16"}  # safetensors dtype -
 CODE_BITS = {"ternary": 2, "binary": 1, "affine1": 1, "affine2": 2, "affine4": 4, "affine8": 8}
 TRITS_PER_BYTE = 5
 POWERS = (1, 3, 9, 27, 81)
+SMALLEST_F16 = np.float32(2.0**-14)  # below, f16 is subnormal
+CHUNK_VALUES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -153,11 +155,27 @@ def narrow(*arrays):
 
     the arrays as stored, bf16 as u16.
     """
-    stored = [round_bf16(values) for values in arrays]
-    if all((widen_bf16(s) == a).all() for s, a in zip(stored, arrays, strict=True)):
-        return "BF16", stored
-    with np.errstate(over="ignore"):  # infinity differs from the value
-        stored = [values.astype("<f2") for values in arrays]
-    if all((s.astype(np.float32) == a).all() for s, a in zip(stored, arrays, strict=True)):
-        return "F16", stored
-    return "F32", [values.astype("<f4") for values in arrays]
+    arrays = [np.ascontiguousarray(values, "<f4") for values in arrays]
+    if all(is_bf16(values) for values in arrays):
+        return "BF16", [values.view("<u2").reshape(*values.shape, 2)[..., 1].copy()
+                        for values in arrays]  # fmt: skip
+    if all(is_f16(values) for values in arrays):
+        return "F16", [values.astype("<f2") for values in arrays]
+    return "F32", arrays
+
+
+def is_bf16(values):
+    """Whether the lower halves of f32 values are all zero."""
+    return not values.view("<u2").reshape(-1)[::2].any()
+
+
+def is_f16(values):
+    """Whether f16 holds all f32 values, none as a subnormal, for which a GPU may put zero."""
+    flat = values.reshape(-1)
+    for first in range(0, flat.size, CHUNK_VALUES):
+        chunk = flat[first : first + CHUNK_VALUES]
+        with np.errstate(over="ignore"):  # infinity differs from the value
+            exact = chunk.astype("<f2").astype("<f4") == chunk
+        if not (exact & ((np.abs(chunk) >= SMALLEST_F16) | (chunk == 0))).all():
+            return False
+    return True

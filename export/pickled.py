@@ -10,8 +10,9 @@ from export.checkpoint import DTYPES, Entry, Tensor, Tensors
 from export.errors import ExportError
 
 NAMES = {
-    "float32": "F32", "float16": "F16", "bfloat16": "BF16", "uint8": "U8", "int32": "I32",
-    "int64": "I64",
+    "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "uint8": "U8",
+    "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64", "bool": "BOOL",
+    "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2",
 }  # fmt: skip
 MAPPED_BYTES = 1 << 29  # pages read stay with the process until the file is mapped anew
 
@@ -33,20 +34,23 @@ class Pickled(Tensors):
         self.values = {key: value for key, value in state.items() if key not in self.tensors}
         self.entries = {}
         for key, tensor in self.tensors.items():
-            kind = str(tensor.dtype).removeprefix("torch.")
-            dtype, shape = NAMES.get(kind, kind), tuple(tensor.shape)
-            self.entries[key] = PickledEntry(path, dtype, shape, 0, tensor.nbytes, key)
+            dtype, shape = dtype_of(tensor), tuple(tensor.shape)
+            size = tensor.numel() * tensor.element_size()
+            self.entries[key] = PickledEntry(path, dtype, shape, 0, size, key)
 
     def map(self):
         """Maps the file anew, lets an earlier mapping go, and gives the flat state."""
         self.tensors, self.bytes_read = {}, 0
-        state = dict(flatten("", load(self.path)))
+        try:
+            state = dict(flatten("", load(self.path)))
+        except RecursionError:
+            raise ExportError(f"{self.path}: holds dicts without end, expected tensors") from None
         self.tensors = {key: v for key, v in state.items() if hasattr(v, "untyped_storage")}
         return state
 
-    def strip_prefix(self, prefix):
-        super().strip_prefix(prefix)
-        self.values = {name.removeprefix(prefix): value for name, value in self.values.items()}
+    def rename(self, new_name, taken):
+        super().rename(new_name, taken)
+        self.values = {new_name(name): value for name, value in self.values.items()}
 
     def read(self, name, first=0, last=None):
         import torch
@@ -59,6 +63,13 @@ class Pickled(Tensors):
         self.bytes_read += rows.nbytes
         data = rows.contiguous().flatten().view(torch.uint8).numpy().view(DTYPES[entry.dtype])
         return Tensor(name, entry.dtype, data.reshape(rows.shape))
+
+
+def dtype_of(tensor):
+    """By safetensors' name, or torch's own where there is none."""
+    kind = str(tensor.dtype).removeprefix("torch.")
+    plain = str(tensor.layout) == "torch.strided"
+    return NAMES.get(kind, kind) if plain else f"{tensor.layout} {kind}"
 
 
 def flatten(name, value):

@@ -8,9 +8,10 @@ import contextlib
 import fnmatch
 import re
 
-from export import site
+from export import code, site
 from export.errors import ExportError, shorten
 from export.files import is_licence
+from export.places import Workshop
 from export.source import shorten_reason
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -58,7 +59,8 @@ def publish(places, private, out, beside):
     with telling(space):
         api.create_repo(space, repo_type="space", space_sdk="static", private=private,
                         exist_ok=True)  # fmt: skip
-        commit = upload(api, space, "space", out, delete_patterns=f"model/{SHARD}")
+        earlier = [f"model/{SHARD}", f"{code.PATTERN}/*"]
+        commit = upload(api, space, "space", out, delete_patterns=earlier)
     print(f"{places.endpoint}/spaces/{space}: the site, commit {commit}")
     if weights and private:
         print(f"{weights} is private, so no page can fetch from it: make it public with the Space")
@@ -67,7 +69,8 @@ def publish(places, private, out, beside):
 def upload(api, repository, kind, folder, **options):
     """Uploads a folder; the commit that then holds all of it."""
     info = api.upload_folder(repo_id=repository, repo_type=kind, folder_path=folder,
-                             commit_message="Upload with build.py", **options)  # fmt: skip
+                             commit_message="Upload with build.py",
+                             ignore_patterns=f"{Workshop.INSIDE}*", **options)  # fmt: skip
     if not COMMIT.fullmatch(info.oid):
         raise ExportError(f"the hub names the commit {info.oid!r}, expected 40 hexadecimal digits")
     return info.oid

@@ -5,7 +5,6 @@ import sys
 from tqdm import tqdm
 
 LARGEST_IMAGE = (1024, 1024)  # a larger reference image is made this large
-PUBLISHED = {"ternary": 6.4, "binary": 8.3}  # 7.75 GB at 16 bits over 1.21 and 0.93 GB
 
 
 class Progress:
@@ -104,8 +103,6 @@ def denoiser_table(model):
     for name, size in (("for a first picture", first), ("with all on demand", first + later)):
         bits = 8 * size / transformer.parameters
         rows.append((name, f"{size:,}", f"{bits:.2f}", f"{16 / bits:.1f}x"))
-    published = PUBLISHED[model.variant]
-    rows.append(("Bonsai Image 4B, published", "", f"{16 / published:.2f}", f"{published}x"))
     return table(rows)
 
 

@@ -1,12 +1,15 @@
 """A static server for dist/ on this machine: ranges, MIME types, cache headers."""
 
+import contextlib
 import functools
 import http.server
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from export.code import NAME
 from export.errors import ExportError
+from export.headers import IMMUTABLE
 
 MIME = {
     ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8",
@@ -37,13 +40,18 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
     def answer(self, with_body):
         path = Path(self.translate_path(self.path))
-        if path.is_dir():
-            if not urlsplit(self.path).path.endswith("/"):
-                return self.redirect()
-            path /= "index.html"
-        if not path.is_file():
-            return self.send_error(404)
-        total = path.stat().st_size
+        try:
+            if path.is_dir():
+                if not urlsplit(self.path).path.endswith("/"):
+                    return self.redirect()
+                path /= "index.html"
+            self.send_file(path, path.stat().st_size, with_body)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True  # nobody listens any more
+        except (OSError, ValueError):
+            self.send_error(404)
+
+    def send_file(self, path, total, with_body):
         wanted = match_range(self.headers.get("Range"))
         first, last = span_of(wanted, total) if wanted else (0, total)
         if wanted and first >= last:
@@ -57,7 +65,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.send_header("Content-Type", MIME.get(path.suffix, "application/octet-stream"))
         self.send_header("Content-Length", str(last - first))
         self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Cache-Control", cache_control(path.name))
+        self.send_header("Cache-Control", cache_control(path))
         self.end_headers()
         if with_body:
             self.send_bytes(path, first, last)
@@ -71,18 +79,23 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.end_headers()
 
     def send_bytes(self, path, first, last):
-        with path.open("rb") as file:
-            file.seek(first)
-            while first < last:
-                piece = file.read(min(CHUNK_BYTES, last - first))
-                if not piece:
-                    break
-                try:
+        try:
+            with path.open("rb") as file:
+                file.seek(first)
+                while first < last:
+                    piece = file.read(min(CHUNK_BYTES, last - first))
+                    if not piece:
+                        break
                     self.wfile.write(piece)
-                except (BrokenPipeError, ConnectionResetError):
-                    self.close_connection = True
-                    return
-                first += len(piece)
+                    first += len(piece)
+        except OSError:  # nobody listens any more, or the site is just being replaced
+            pass
+        self.close_connection = self.close_connection or first < last
+
+    def send_error(self, *told):
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            return super().send_error(*told)
+        self.close_connection = True
 
     def log_message(self, format, *arguments):
         """Quiet: the page's own console tells of missing files."""
@@ -102,17 +115,17 @@ def span_of(match, total):
     return int(first), min(int(last) + 1, total) if last else total
 
 
-def cache_control(name):
-    if SHARD.fullmatch(name):
-        return "public, max-age=31536000, immutable"
-    return "no-cache"
+def cache_control(path):
+    """For ever where the content names the file or its folder."""
+    named = SHARD.fullmatch(path.name) or any(NAME.fullmatch(part) for part in path.parts)
+    return IMMUTABLE if named else "no-cache"
 
 
-def make_server(folder, port):
+def make_server(folder, port, handler=Handler):
     """A server of `folder` on 127.0.0.1; port 0 takes a free one. Raises ExportError."""
-    handler = functools.partial(Handler, directory=str(folder))
+    bound = functools.partial(handler, directory=str(folder))
     try:
-        return http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+        return http.server.ThreadingHTTPServer(("127.0.0.1", port), bound)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ExportError(

@@ -1,27 +1,33 @@
-"""shell.js: the list of what the service worker keeps, so that the site opens without a network.
+"""sw.js: the service worker, with the list of what it keeps for a visit without a network.
 
 The list's version follows from all of these files: a site with one changed byte is another shell.
+The list stands in the worker itself, so that no host can send the one without the other.
 """
 
 import base64
 import hashlib
 import json
+from pathlib import Path
 
+from export.code import find_code
+
+WORKER = Path(__file__).resolve().parent.parent / "web" / "sw.js"
 SUFFIXES = (".html", ".js", ".mjs", ".css", ".wgsl", ".json", ".svg", ".png", ".webmanifest")
-WORKER = ("sw.js", "shell.js")  # the browser keeps these itself
-APART = ("onnx",)  # folders that no page reads
+APART = ("onnx", "sw.js")  # what no page reads, and what the browser keeps itself
 
 
 def write_shell(folder):
-    """Writes shell.js for the site that `folder` holds."""
-    files, version = {}, hashlib.sha256((folder / "sw.js").read_bytes())
+    """Writes sw.js for the site that `folder` holds."""
+    source = WORKER.read_text(encoding="utf-8")
+    files, version = {}, hashlib.sha256(source.encode())
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.suffix in SUFFIXES and name not in WORKER and name.split("/")[0] not in APART:
+        if path.suffix in SUFFIXES and name.split("/")[0] not in APART:
             digest = hashlib.sha256(path.read_bytes()).digest()
             version.update(name.encode() + b"\n" + digest)
             # Hosts write into pages (a Space its variables), so only the rest is held to its hash.
             is_page = path.suffix == ".html"
             files[name] = "" if is_page else "sha256-" + base64.b64encode(digest).decode()
-    shell = json.dumps({"version": version.hexdigest()[:16], "files": files}, indent=1)
-    (folder / "shell.js").write_text(f"self.SHELL = {shell};\n", encoding="utf-8")
+    shell = {"version": version.hexdigest()[:16], "code": find_code(folder), "files": files}
+    text = f"self.SHELL = {json.dumps(shell, indent=1)};\n\n{source}"
+    (folder / "sw.js").write_text(text, encoding="utf-8", newline="\n")

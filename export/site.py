@@ -1,5 +1,6 @@
 """The static site around a packed model: pages, scripts, kernels, headers, licences."""
 
+import hashlib
 import json
 import shutil
 import tomllib
@@ -7,8 +8,8 @@ from pathlib import Path
 
 import jinja2
 
-from export import cards, files, headers, shell
-from export.fingerprint import sizes
+from export import cards, files, headers, record, shell
+from export.code import write_code
 from export.manifest import write_manifest
 from export.sizes import size_groups
 
@@ -22,16 +23,15 @@ def version():
 
 def write_site(folder, model, manifest, places):
     """Everything in dist/ but the shards. Raises OSError."""
-    copy_web(ROOT / "web", folder)
-    (folder / "wgsl").mkdir(exist_ok=True)
-    for kernel in sorted((ROOT / "wgsl").glob("*.wgsl")):
-        shutil.copyfile(kernel, folder / "wgsl" / kernel.name)
-    render_pages(ROOT / "web" / "pages", folder, page_values(model, manifest, places.weights_url))
+    code = write_code(folder)
+    values = page_values(model, manifest, places.weights_url) | {"code": code}
+    render_pages(ROOT / "web" / "pages", folder, values)
     (folder / "model").mkdir(exist_ok=True)
     own = {"weights_url": places.weights_url} if places.weights_url else {}
     write_model(folder / "model", model, manifest | own)
     (folder / "README.md").write_text(cards.space_readme(model, places), encoding="utf-8")
-    (folder / "_headers").write_text(headers.headers_file(places.weights_url), encoding="utf-8")
+    rules = headers.headers_file(code, places.weights_url)
+    (folder / "_headers").write_text(rules, encoding="utf-8")
     (folder / ".nojekyll").write_bytes(b"")
     for name in ("LICENSE", "THIRD_PARTY.md"):
         if (ROOT / name).exists():
@@ -69,18 +69,7 @@ def pin(folder, places):
 
 def list_files(folder):
     """{path: bytes} of a written site."""
-    return sizes(folder)
-
-
-def copy_web(web, folder):
-    """web/ byte for byte, its pages/ apart."""
-    for path in sorted(web.rglob("*")):
-        relative = path.relative_to(web)
-        if relative.parts[0] == "pages" or not path.is_file():
-            continue
-        target = folder / relative
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+    return record.files(folder)
 
 
 def page_values(model, manifest, weights_url):
@@ -90,6 +79,7 @@ def page_values(model, manifest, weights_url):
         "name": model.name,
         "family": model.family.NAME,
         "variant": model.variant,
+        "model": model_mark(manifest),
         "download_bytes": model.first_bytes,
         "width": model.pipeline.width,
         "height": model.pipeline.height,
@@ -104,6 +94,12 @@ def page_values(model, manifest, weights_url):
         "policy": headers.policy(weights_url, wasm=bool(onnx["shards"])),
         "wasm_policy": headers.policy(weights_url, wasm=True),
     }
+
+
+def model_mark(manifest):
+    """What tells models apart, as web/loader/updated.js makes it of a manifest."""
+    files = [*manifest["shards"], manifest["tokenizer"]]
+    return hashlib.sha256("".join(file["sha256"] for file in files).encode()).hexdigest()
 
 
 def studio_modules(web):

@@ -2,10 +2,11 @@
 
 Brings what it needs first: the Python packages of pyproject.toml's `test` and `onnx` extras into
 .venv, and, as root on Debian, two browsers, a software Vulkan driver, and npm for
-onnxruntime-web. Then lints, then tests.
+onnxruntime-web. Then lints, looks for marks of conflicts and stray blanks, then tests.
 """
 
 import ctypes.util
+import os
 import shutil
 import subprocess
 import sys
@@ -44,12 +45,27 @@ def ensure_debian_packages():
         environment.fail(f"they could not be installed (see above); run: {command}")
 
 
+def check_blanks():
+    """git's own check of all tracked text: marks of conflicts and stray blanks; its exit status."""
+
+    def git(*words, **options):
+        return subprocess.run(["git", *words], cwd=ROOT, text=True, **options)
+
+    tree = git("hash-object", "-t", "tree", os.devnull, capture_output=True)
+    top = git("rev-parse", "--show-toplevel", capture_output=True)
+    if tree.returncode or top.returncode or Path(top.stdout.strip()).resolve() != ROOT:
+        environment.tell("this is no git checkout, so nothing looks for marks of conflicts")
+        return 0
+    return git("diff", "--check", tree.stdout.strip()).returncode
+
+
 def main(arguments):
     environment.ensure(["-m", "tests", *arguments], extras=("test", "onnx"))
     ensure_debian_packages()
     lint = subprocess.run([sys.executable, "-m", "ruff", "check", "."], cwd=ROOT).returncode
+    blanks = check_blanks()
     tests = subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT).returncode
-    return lint or tests
+    return lint or blanks or tests
 
 
 if __name__ == "__main__":

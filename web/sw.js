@@ -1,40 +1,56 @@
 /**
- * Keeps the shell (pages, scripts, kernels, the model's manifest and tokenizer) so that the site
- * opens without a network. Weights and other origins never pass through here.
+ * Keeps the site without its weights, so that it opens without a network. `self.SHELL`, the list of
+ * its files, stands at the top of this file once the site is written: one file, of one version.
  *
- * shell.js, written with the site, lists the shell; a browser that finds it changed installs this
- * worker anew. A shell is used whole: its files come from one cache under the version of its list,
- * and a new one takes over when a page is opened and no other is open.
+ * Scripts, styles and kernels lie in a folder that is named by its content, so what is kept under
+ * such a name is always right. Everything else, the pages first, is asked of the host, and what is
+ * kept answers where the host does not. A page names its own folder of code: it runs on one version,
+ * whichever worker serves it, and so a new worker never has to wait for pages to close.
  */
 
-importScripts('./shell.js');
-
-const { version, files } = self.SHELL;
+const { version, code, files } = self.SHELL;
 const SCOPE = self.registration.scope;
 const OURS = `trefoil ${SCOPE} `; // other sites of the same origin have caches of their own
 const CACHE = OURS + version;
-/** Where the site is being built, the newest file counts; elsewhere one version throughout. */
+const IN_CODE = /^code-[0-9a-f]{16}\//;
+/** Of any version it does what it is for, and the page waits for it. */
+const START = 'start.js';
+/** Weights never pass through here. Pages that an earlier version opened may ask for more names. */
+const KINDS = /\.(html|m?js|css|wgsl|json|svg|png|webmanifest)$/;
+/** Where a host accepts a connection and says nothing, what is kept answers after this long. */
+const PATIENCE_MS = 5000;
+/** Where the site is being built, the newest file counts, however long it takes. */
 const BUILDING = ['localhost', '127.0.0.1', '[::1]'].includes(self.location.hostname);
-const TAKE_OVER = 'take over';
-const BLANK = '<!doctype html><link rel="icon" href="data:,">'; // asks for no favicon.ico
+const GONE = [404, 410];
 
-/** What the browser asks for, as the list has it; undefined: none of ours. */
-function fileOf({ method, url }) {
+/** A file's name below the scope, as the list has it; undefined: another's. */
+function nameOf({ method, url }) {
   if (method !== 'GET' || !url.startsWith(SCOPE)) return undefined;
-  const { pathname } = new URL(url);
-  const name = decodeURI(pathname.slice(new URL(SCOPE).pathname.length)) || 'index.html';
-  return Object.hasOwn(files, name) ? name : undefined;
+  const name = new URL(url).pathname.slice(new URL(SCOPE).pathname.length) || 'index.html';
+  return Object.hasOwn(files, `${name}.html`) ? `${name}.html` : name; // some hosts cut it off
 }
 
-/** One file of the shell, whose bytes must be the list's: a site may be replaced meanwhile. */
-async function keep(cache, name) {
-  const address = new URL(name === 'index.html' ? './' : name, SCOPE);
-  const response = await fetch(address, { cache: 'no-cache', integrity: files[name] });
-  if (!response.ok) throw new Error(`${address}: ${response.status}`);
-  // A redirected answer may not open a page; some hosts redirect x.html to x.
-  const whole = response.redirected ? new Response(response.body, response) : response;
-  await cache.put(new URL(name, SCOPE), whole);
+/** What is kept under a name: by this version, else by an earlier one. */
+async function kept(name) {
+  const theirs = (await caches.keys()).filter((each) => each.startsWith(OURS) && each !== CACHE);
+  for (const cacheName of [CACHE, ...theirs.reverse()]) {
+    const response = await caches.match(new URL(name, SCOPE), { cacheName });
+    if (response) return response;
+  }
+  return undefined;
 }
+
+/** From the host; what is kept where it has no such file, does not answer, or is broken. */
+async function ask(request, name) {
+  const asked = fetch(request);
+  const answers = [asked.catch(() => undefined)];
+  if (!BUILDING) answers.push(sleep(PATIENCE_MS));
+  const answer = await Promise.race(answers);
+  if (answer && answer.status < 500 && !GONE.includes(answer.status)) return answer;
+  return await kept(name) ?? asked;
+}
+
+const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
 async function install() {
   const cache = await caches.open(CACHE);
@@ -42,48 +58,50 @@ async function install() {
   const worker = async () => {
     for (let name = waiting.shift(); name; name = waiting.shift()) await keep(cache, name);
   };
-  await Promise.all(Array.from({ length: 6 }, worker));
-}
-
-async function removeOld() {
-  const names = await caches.keys();
-  await Promise.all(names.filter((name) => name.startsWith(OURS) && name !== CACHE)
-    .map((name) => caches.delete(name)));
-}
-
-/** From this version's cache; from the network where the browser has dropped it. */
-async function answer({ request, resultingClientId }, name) {
-  if (request.mode === 'navigate' && await givesWay(resultingClientId)) {
-    return new Response(BLANK, { headers: { 'Content-Type': 'text/html', Refresh: '0' } });
+  try {
+    await Promise.all(Array.from({ length: 6 }, worker));
+  } catch (error) {
+    await caches.delete(CACHE);
+    throw error;
   }
-  const kept = async () => (await caches.open(CACHE)).match(new URL(name, SCOPE));
-  if (BUILDING) return fetch(request).catch(async (error) => await kept() ?? Promise.reject(error));
-  return await kept() ?? fetch(request);
 }
 
-let blank; // the id of the last blank page
-
-/**
- * Lets a newer worker take over when no page but the one being opened is left. A single other page
- * may be the one that is being replaced: a blank page in its place, which asks once more, tells.
- * @returns {Promise<boolean>} whether the page that is being opened is to be blank
- */
-async function givesWay(opened) {
-  const { waiting } = self.registration;
-  if (!waiting) return false;
-  const pages = await self.clients.matchAll();
-  const others = pages.filter(({ id }) => id !== blank);
-  const asked = others.length < pages.length;
-  if (others.length > 1 || others.length && asked) return false;
-  if (!others.length) waiting.postMessage(TAKE_OVER);
-  blank = opened;
-  return true;
+/** One file of the list, whose bytes must be the list's: a site may be replaced meanwhile. */
+async function keep(cache, name) {
+  const inCode = IN_CODE.test(name);
+  const response = inCode && await kept(name) || await fetchListed(name, inCode);
+  await cache.put(new URL(name, SCOPE), response);
 }
 
-self.addEventListener('install', (event) => event.waitUntil(install()));
+async function fetchListed(name, inCode) {
+  const address = new URL(name === 'index.html' ? './' : name, SCOPE);
+  const options = { cache: inCode ? 'default' : 'no-cache', integrity: files[name] };
+  const response = await fetch(address, options);
+  if (!response.ok) throw new Error(`${address}: ${response.status}`);
+  // Hosts write into pages (a Space its variables), which have no hash: the folder they name tells.
+  if (name.endsWith('.html') && !(await response.clone().text()).includes(`${code}/`)) {
+    throw new Error(`${address}: of another version`);
+  }
+  // A redirected answer may not open a page; some hosts redirect x.html to x.
+  return response.redirected ? new Response(response.body, response) : response;
+}
+
+/** This version's and the last one's stay: pages may be open that run on it. */
+async function removeOld() {
+  const theirs = (await caches.keys()).filter((each) => each.startsWith(OURS) && each !== CACHE);
+  await Promise.all(theirs.slice(0, -1).map((each) => caches.delete(each)));
+}
+
+self.addEventListener('install', (event) => {
+  self.skipWaiting();
+  event.waitUntil(install());
+});
 self.addEventListener('activate', (event) => event.waitUntil(removeOld()));
-self.addEventListener('message', ({ data }) => data === TAKE_OVER && self.skipWaiting());
 self.addEventListener('fetch', (event) => {
-  const name = fileOf(event.request);
-  if (name) event.respondWith(answer(event, name));
+  const name = nameOf(event.request);
+  if (name === undefined || !KINDS.test(name)) return;
+  const { request } = event;
+  const keptFirst = IN_CODE.test(name) || name === START;
+  event.respondWith(keptFirst ? kept(name).then((response) => response ?? fetch(request))
+    : ask(request, name));
 });

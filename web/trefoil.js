@@ -12,6 +12,7 @@ import { inspectDevice } from './engine/device.js';
 import { ModelError, UnsupportedError } from './engine/errors.js';
 import { fetchManifest, resolve } from './loader/manifest.js';
 import { STORAGES } from './loader/shards.js';
+import { noteModel, throwIfUpdated } from './loader/updated.js';
 import * as flux2 from './models/flux2_pipeline.js';
 import { MEMORY, TEXT_TOKENS, checkChoice } from './models/request.js';
 import { Pipeline } from './pipeline.js';
@@ -50,10 +51,12 @@ const MEMORY_BUDGET = 2 ** 30;
  *   elsewhere, if the site was built with --onnx, its ONNX graphs on the CPU, by onnxruntime-web.
  *   There only `signal`, `onProgress`, `storage`, `memoryBudget` (of weights in memory) and
  *   `textTokens` mean something
+ * @param {string} [options.model] the mark of the model that the page was written for, as its
+ *   data-model has it: where the site has another one by now, that is told
  * @returns {Promise<import('./pipeline.js').Pipeline |
  *   import('./onnxruntime/pipeline.js').OnnxPipeline>}
- * @throws {UnsupportedError | DownloadError | ModelError | DOMException} the last one named
- *   AbortError
+ * @throws {UnsupportedError | DownloadError | UpdatedError | ModelError | DOMException} the last one
+ *   named AbortError
  */
 export async function loadPipeline(manifestUrl, options = {}) {
   const { signal, onProgress = () => {} } = options;
@@ -65,7 +68,7 @@ export async function loadPipeline(manifestUrl, options = {}) {
   checkChoice('textTokens', textTokens, TEXT_TOKENS);
   checkChoice('engine', engine, ENGINES);
   const url = resolve(manifestUrl);
-  const manifest = await fetchManifest(url, signal);
+  const manifest = await readManifest(url, options.model, signal);
   const family = FAMILIES[manifest.family];
   if (!family) {
     throw new ModelError(`${url}: family ${manifest.family}; `
@@ -73,8 +76,23 @@ export async function loadPipeline(manifestUrl, options = {}) {
   }
   const settings = { signal, onProgress, precision, storage, memoryBudget, memory, textTokens };
   if (!await takesOnnx(engine, manifest)) return Pipeline.open(manifest, url, family, settings);
-  const { OnnxPipeline } = await import('./onnxruntime/pipeline.js');
+  const { OnnxPipeline } = await import('./onnxruntime/pipeline.js').catch(async (error) => {
+    await throwIfUpdated(signal);
+    throw error;
+  });
   return OnnxPipeline.open(manifest, url, settings);
+}
+
+/** A site that was replaced may have one that this code cannot read, or that the page is not for. */
+async function readManifest(url, model, signal) {
+  try {
+    const manifest = await fetchManifest(url, signal);
+    await noteModel(url, manifest, model, signal);
+    return manifest;
+  } catch (error) {
+    if (error instanceof ModelError) await throwIfUpdated(signal);
+    throw error;
+  }
 }
 
 /** @throws {UnsupportedError} the ONNX graphs are asked for, and the site has none */

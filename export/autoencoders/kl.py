@@ -11,8 +11,8 @@ CLASS = "AutoencoderKLFlux2"
 drop_reason = by_prefix({
     "encoder.": "drawing needs only the decoder",
     "quant_conv.": "drawing needs only the decoder",
-    "bn.num_batches_tracked": "a counter of the training",
 })  # fmt: skip
+ANCHORS = ("decoder.conv_in.weight", "decoder.conv_out.weight")  # names that tell a prefix
 MAX_ATTENTION_WIDTH = 512
 
 

@@ -22,6 +22,9 @@ SCHEDULER = {  # FLUX.2's own scheduler_config.json, for repositories without on
     "stochastic_sampling": False,
 }  # fmt: skip
 TEXT_ENCODER_OUT_LAYERS = (9, 18, 27)
+ANCHORS = (  # names that tell a prefix: diffusers', and those of the original code
+    "x_embedder.weight", "context_embedder.weight", "img_in.weight", "txt_in.weight",
+)  # fmt: skip
 ROPE_AXES = 4  # t, h, w and l of a token's position
 GROUP = 128
 MOST_LAYERS = 1000
@@ -202,7 +205,7 @@ def single_block(width, mlp, head):
         "attn.to_qkv_mlp_proj": Spec((3 * width + 2 * mlp, width), LOWBIT),
         "attn.norm_q": Spec((head,), DENSE),
         "attn.norm_k": Spec((head,), DENSE),
-        "attn.to_out": Spec((width, width + mlp), LOWBIT),
+        "attn.to_out": Spec((width, width + mlp), LOWBIT, cut=width),
     }
 
 

@@ -1,12 +1,13 @@
 """The names of FLUX.2's original code, as diffusers' names: what each diffusers tensor is made of.
 
-q, k and v are one tensor there, and the last modulation has shift before scale.
+q, k and v are one tensor there, and the last modulation has shift before scale. The parts of a
+packed weight (scales, biases) follow it, row by row.
 """
 
 import re
 
 MARK = "double_stream_modulation_img.lin.weight"
-PREFIXES = ("model.diffusion_model.", "transformer.")
+PARTS = ("weight", "scales", "biases")  # of a linear; a norm has `scale`
 TOP = {
     "img_in": "x_embedder", "txt_in": "context_embedder",
     "time_in.in_layer": "time_guidance_embed.timestep_embedder.linear_1",
@@ -41,25 +42,29 @@ def rename(name, rows, swapped):
     """diffusers name -> [(first row, rows)] of the native tensor `name` that has `rows` rows.
 
     swapped: the halves of the last modulation are in diffusers' order already.
-    Names that are not known stay as they are.
+    Names that are not known stay as they are, those of other parts of a known module among them.
     """
-    module, _, _ = name.rpartition(".")
+    module, _, part = name.rpartition(".")
     everything = [(0, rows)]
+    if module.endswith("_norm") and part in ("scale", "weight"):
+        part = "weight"
+    elif part not in PARTS:
+        return {name: everything}
     if module in TOP:
-        return {f"{TOP[module]}.weight": everything}
+        return {f"{TOP[module]}.{part}": everything}
     if module == FINAL:
         half = rows // 2
-        order = everything if swapped else [(half, half), (0, half)]
-        return {"norm_out.linear.weight": order}
+        order = everything if swapped or rows % 2 else [(half, half), (0, half)]
+        return {f"norm_out.linear.{part}": order}
     match = BLOCK.fullmatch(module)
     if not match:
         return {name: everything}
-    kind, index, part = match.groups()
+    kind, index, inner = match.groups()
     block = f"{'transformer' if kind == 'double' else 'single_transformer'}_blocks.{index}"
-    if kind == "double" and part in FUSED:
+    if kind == "double" and inner in FUSED and rows % 3 == 0:
         third = rows // 3
         return {
-            f"{block}.attn.{to}.weight": [(i * third, third)] for i, to in enumerate(FUSED[part])
+            f"{block}.attn.{to}.{part}": [(i * third, third)] for i, to in enumerate(FUSED[inner])
         }
     known = DOUBLE if kind == "double" else SINGLE
-    return {f"{block}.{known[part]}.weight" if part in known else name: everything}
+    return {f"{block}.{known[inner]}.{part}" if inner in known else name: everything}

@@ -14,21 +14,26 @@ trefoil.json. Built from that source and the component's specs {name: Spec}, it 
 """
 
 import fnmatch
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from export.checkpoint import Checkpoint
 from export.layouts.floats import Floats
 from export.layouts.gemlite import Gemlite
 from export.layouts.gguf import Gguf
 from export.layouts.hqq import Hqq
 from export.layouts.mlx_affine import MlxAffine
+from export.layouts.mlx_grid import sibling
 from export.layouts.mlx_packed import MlxPacked
 from export.layouts.native import Native
 from export.layouts.unpacked import Unpacked
 
 TRANSFORMER = [MlxPacked, Unpacked, Gemlite, Gguf, Native]
 TEXT_ENCODER = [MlxAffine, Floats, Hqq]
+# A safetensors file may hold the one or the other, whatever its folder is called.
+PACKED = {Unpacked: MlxPacked, Native: MlxPacked, Floats: MlxAffine}
+PLAIN = {MlxPacked: Unpacked, MlxAffine: Floats}
 
 
 @dataclass(frozen=True)
@@ -59,9 +64,26 @@ def find(folder, files, choices):
     return None
 
 
+def by_content(layout, entries):
+    """The layout that tensors have which were found by the names that `layout` has."""
+    words = [name for name, entry in entries.items() if entry.dtype == "U32"]
+    packed = any(sibling(name, "scales") in entries for name in words if name.endswith("weight"))
+    return (PACKED if packed else PLAIN).get(layout, layout)
+
+
+def recognise(place):
+    """The Place with the layout that its tensors have."""
+    if place.layout not in PACKED | PLAIN:
+        return place
+    return replace(place, layout=by_content(place.layout, Checkpoint(place.path).entries))
+
+
 def matches(file, pattern):
     """fnmatch, but a star does not cross a slash."""
     return file.count("/") == pattern.count("/") and fnmatch.fnmatchcase(file, pattern)
 
 
-__all__ = ["TEXT_ENCODER", "TRANSFORMER", "Floats", "MlxAffine", "Place", "find", "matches"]
+__all__ = [
+    "TEXT_ENCODER", "TRANSFORMER", "Floats", "MlxAffine", "Place", "by_content", "find",
+    "matches", "recognise",
+]  # fmt: skip

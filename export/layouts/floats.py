@@ -1,10 +1,13 @@
-"""Full-precision tensors: kept exactly, or, for linear weights, quantised to 4 or 8 bits here."""
+"""Full-precision tensors: kept exactly, or, for linear weights, quantised to 4 or 8 bits here.
+
+Kept exactly is F32 too where a narrower float holds every value of the tensor.
+"""
 
 import numpy as np
 
 from export.checkpoint import Checkpoint
 from export.errors import ExportError
-from export.pack import STORAGE_OF, Packed, Storage, pack_words, quantize_affine
+from export.pack import STORAGE_OF, Packed, Storage, narrow, pack_words, quantize_affine
 from export.spec import CONV, LINEAR, Expected
 
 GROUP = 64
@@ -64,6 +67,8 @@ class Floats:
 def dense_storage(checkpoint, name, spec):
     """The storage of a tensor that is kept exactly; convolutions become channels-last."""
     dtype = checkpoint.entries[name].dtype
+    if dtype == "F32":  # the values tell whether fewer bits hold them
+        dtype = read_dense(checkpoint, name)[0]
     return Storage(STORAGE_OF[dtype], channels_last(spec))
 
 
@@ -75,8 +80,17 @@ def channels_last(spec):
 
 
 def pack_dense(checkpoint, name, spec):
-    data = checkpoint.read_finite(name).data
+    dtype, data = read_dense(checkpoint, name)
     if spec.role == CONV:
         data = data.transpose(0, 2, 3, 1)
-    storage = dense_storage(checkpoint, name, spec)
+    storage = Storage(STORAGE_OF[dtype], channels_last(spec))
     return Packed(storage, {"data": np.ascontiguousarray(data)})
+
+
+def read_dense(checkpoint, name):
+    """dtype and data of a tensor: as stored, or F32 in the narrowest type that holds it exactly."""
+    tensor = checkpoint.read_finite(name)
+    if tensor.dtype != "F32":
+        return tensor.dtype, tensor.data
+    dtype, (data,) = narrow(tensor.data)
+    return dtype, data

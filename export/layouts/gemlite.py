@@ -11,7 +11,8 @@ import numpy as np
 
 from export.checkpoint import Tensor
 from export.errors import ExportError
-from export.layouts.mlx_packed import BITS, GROUP, MlxPacked, sibling
+from export.layouts.mlx_grid import Grid, sibling
+from export.layouts.mlx_packed import BITS, GROUP, MlxPacked
 from export.pack import narrow
 from export.pickled import Pickled
 from export.spec import FLOATS, LOWBIT, Expected
@@ -32,10 +33,14 @@ class Gemlite(MlxPacked):
     def open(place, call):
         return Pickled(place.files[0])
 
-    def find_bits(self):
-        """The bits of the first low-bit weight; `metadata` checks the others against it."""
-        name = next(name for name, spec in self.specs.items() if spec.role == LOWBIT)
-        if sibling(name, "metadata") not in self.checkpoint.entries:
+    def find_grids(self):
+        """The bits of the first low-bit weight; `check` holds the others against it."""
+        lowbit = [name for name, spec in self.specs.items() if spec.role == LOWBIT]
+        return dict.fromkeys(lowbit, Grid(self.find_bits(lowbit[0]), GROUP))
+
+    def find_bits(self, name):
+        entry = self.checkpoint.entries.get(sibling(name, "metadata"))
+        if entry is None or (entry.shape, entry.dtype) != ((len(METADATA),), "I32"):
             return 2  # the completeness check will name the tensors
         bits = self.metadata(name)["W_nbits"]
         if bits not in BITS:
@@ -64,7 +69,7 @@ class Gemlite(MlxPacked):
 
     def metadata(self, name):
         values = self.checkpoint.read(sibling(name, "metadata")).data.tolist()
-        return dict(zip(METADATA, values, strict=False)) | {"W_nbits": values[1]}
+        return dict(zip(METADATA, values, strict=True))
 
     def check(self, name):
         """The metadata, when it says nothing that this layout does not read."""

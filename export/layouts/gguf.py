@@ -1,16 +1,18 @@
-"""A GGUF transformer with the original names: Q1_0 (binary) or Q2_0 (ternary) weights.
+"""A GGUF transformer: Q1_0 (binary), Q2_0, PQ2_0, TQ1_0, TQ2_0 or PTQ1_0 (ternary) weights.
 
-Q1_0 is +d or -d in blocks of 128. Q2_0 is (code - 1) * d in blocks of 64 or 128; blocks of 64 that
-share their scale in pairs are stored in groups of 128. Both are exact, with their f16 scales.
+Binary is +d or -d in blocks of 128, ternary (code - 1) * d in blocks of 64, 128 or 256. Blocks of
+64 that share their scale in pairs are stored in groups of 128, and so are those of 256, whose scale
+is written twice. All are exact, with their f16 scales.
 """
 
 import numpy as np
 
 from export.errors import ExportError
 from export.gguf import Gguf as GgufFile
-from export.gguf import split_blocks
+from export.gguf_types import LOWBIT as TYPES
+from export.gguf_types import split_scales, split_ternary, why_unread
 from export.layouts.native import Native, one_file, with_diffusers_names
-from export.pack import Packed, Storage, pack_trits, unpack_words
+from export.pack import Packed, Storage, pack_trits, pack_words
 from export.spec import FLOATS, LOWBIT, Expected
 
 GROUP = 128
@@ -24,41 +26,65 @@ class Gguf(Native):
         return with_diffusers_names(GgufFile(one_file(place)), call)
 
     def expected(self):
-        lowbit = (*FLOATS, "Q1_0", "Q2_0")
-        return {
-            name: Expected(spec.shape, lowbit if spec.role == LOWBIT else FLOATS)
-            for name, spec in self.specs.items()
-        }
+        names = {}
+        for name, spec in self.specs.items():
+            dtypes = (*FLOATS, *TYPES) if spec.role == LOWBIT else FLOATS
+            entry = self.checkpoint.entries.get(name)
+            if entry and entry.dtype not in dtypes:
+                self.fail(name, why_unread(entry.dtype))
+            names[name] = Expected(spec.shape, dtypes)
+        return names
 
     def pack(self, name):
         if self.checkpoint.entries[name].dtype in FLOATS:
             return super().pack(name)
         tensor = self.checkpoint.read(name)
-        scales, codes = split_blocks(tensor.data)
+        if tensor.dtype != "Q1_0":
+            return self.pack_ternary(name, *split_ternary(tensor.dtype, tensor.data))
+        scales, codes = split_scales(tensor.data)
         self.check_finite(name, scales)
+        # scale*(code - 0.5): a binary scale is twice the magnitude.
+        doubled = self.narrow(name, 2 * scales.astype(np.float32), "F16")[1]
+        storage = Storage("binary", self.specs[name].shape, GROUP, "f16")
         words = codes.reshape(len(codes), -1).view("<u4")
-        if tensor.dtype == "Q1_0":
-            # scale*(code - 0.5): a binary scale is twice the magnitude.
-            doubled = self.narrow(name, 2 * scales.astype(np.float32), "F16")
-            storage = Storage("binary", self.specs[name].shape, GROUP, "f16")
-            return Packed(storage, {"codes": words, "scales": doubled})
-        return self.pack_two_bits(name, words, scales)
+        return Packed(storage, {"codes": words, "scales": doubled})
 
-    def pack_two_bits(self, name, words, scales):
+    def pack_ternary(self, name, scales, codes):
+        self.check_finite(name, scales)
         rows, columns = self.specs[name].shape
         group = columns // scales.shape[1]
-        if group < GROUP and (scales[:, ::2] == scales[:, 1::2]).all():
+        if group > GROUP:
+            self.check_whole(name, codes, group)
+            scales, group = np.repeat(scales, group // GROUP, axis=1), GROUP
+        elif group < GROUP and (scales[:, ::2] == scales[:, 1::2]).all():
             group, scales = GROUP, np.ascontiguousarray(scales[:, ::2])
-        codes = unpack_words(words, 2)
         if codes.max() < 3:
             storage = Storage("ternary", (rows, columns), group, "f16")
             return Packed(storage, {"codes": pack_trits(codes), "scales": scales})
         storage = Storage("affine2", (rows, columns), group, "f16")
+        words = pack_words(codes, 2)
         return Packed(storage, {"codes": words, "scales": scales, "biases": -scales})
+
+    def check_whole(self, name, codes, group):
+        """Refuses blocks of 256 into which a model with a scale for every 128 was rounded.
+
+        Where one of two scales is less than half of the other, its weights became zeros: 128 in a
+        row, which a model of such blocks has not.
+        """
+        halves = (codes != 1).reshape(len(codes), -1, 2, group // 2).any(axis=-1)
+        rounded = halves[..., 0] != halves[..., 1]
+        if rounded.any():
+            row, block = np.argwhere(rounded)[0]
+            kind = self.checkpoint.entries[name].dtype
+            self.fail(name, (
+                f"is {kind}, which has one scale for {group} inputs, and half of block {block} of "
+                f"row {row} is zero: the file was rounded from a model with a scale for every "
+                f"{group // 2}; take a Q2_0, PQ2_0 or PTQ1_0 file, or another layout"
+            ))  # fmt: skip
 
     def check_finite(self, name, scales):
         if not np.isfinite(scales).all():
-            raise ExportError(
-                f"{self.checkpoint.folder}: {name} has a scale that is infinite or not a number; "
-                "the file is damaged"
-            )
+            self.fail(name, "has a scale that is infinite or not a number; the file is damaged")
+
+    def fail(self, name, message):
+        raise ExportError(f"{self.checkpoint.folder}: {name} {message}")

@@ -36,7 +36,8 @@ class Hqq:
         return META["nbits"]
 
     def is_quantized(self, name):
-        return part(name, "W_q") in self.checkpoint.entries
+        packed = part(name, "W_q") in self.checkpoint.entries
+        return packed and len(self.specs[name].shape) == 2
 
     def expected(self):
         names = {}
@@ -57,7 +58,8 @@ class Hqq:
         for key, want in META.items():
             if meta[key] != want:
                 self.fail(name, f"has {key} {meta[key]!r}, expected {want!r}")
-        shape = tuple(self.checkpoint.values.get(part(name, "meta.shape"), ()))
+        shape = self.checkpoint.values.get(part(name, "meta.shape"))
+        shape = tuple(shape) if isinstance(shape, list | tuple) else ()
         group = self.checkpoint.values.get(part(name, "meta.group_size"))
         rows, columns = self.specs[name].shape
         if shape != (rows, columns):

@@ -1,34 +1,29 @@
-"""An MLX-quantised text encoder, 4 or 8 bits: passed through as it is.
+"""An MLX-quantised text encoder, in 1, 2, 4 or 8 bits: passed through as it is.
 
 Quantised modules have weight u32 [out, in*bits/32], scales and biases [out, in/group], with
-w = scale*code + bias; the others (norms) are ordinary tensors.
+w = scale*code + bias; the others (norms, and what MLX left alone) are ordinary tensors. Bits and
+group may differ from module to module.
 """
 
 from export.checkpoint import Checkpoint
-from export.configuration import Configuration
 from export.errors import ExportError
 from export.layouts.floats import dense_storage, pack_dense
-from export.layouts.mlx_packed import expected_names, read_scales, sibling
+from export.layouts.mlx_grid import Declared, Grid, read_grid, sibling
+from export.layouts.mlx_packed import expected_names, read_scales
 from export.pack import STORAGE_OF, Packed, Storage
 from export.spec import LINEAR
 
-BITS = (4, 8)
-GROUP_STEP = 32  # the kernels read whole words of a group
+BITS = (1, 2, 4, 8)
 
 
 class MlxAffine:
     name, folder = "mlx-affine", "text_encoder-mlx-4bit"
-    files = (f"{folder}/*.safetensors*",)
+    files = (f"{folder}/*.safetensors*", "text_encoder-mlx-*bit/*.safetensors*")
 
     def __init__(self, checkpoint, specs, bits=None):
         self.checkpoint, self.specs = checkpoint, specs
-        self.bits, self.group = find_quantization(checkpoint.folder)
-        for name, spec in specs.items():
-            if spec.role == LINEAR and spec.shape[1] % self.group:
-                raise ExportError(
-                    f"{checkpoint.folder}: {name} is {spec.shape[1]} wide, not a multiple of the "
-                    f"group size {self.group}"
-                )
+        self.declared = Declared.beside(checkpoint.folder)
+        self.grids = self.find_grids()
 
     @staticmethod
     def open(place, call):
@@ -36,40 +31,62 @@ class MlxAffine:
 
     @staticmethod
     def stored_bits(folder):
-        return find_quantization(folder)[0]
+        """The bits that config.json gives for all modules."""
+        return Declared.beside(folder).bits or 4
+
+    def find_grids(self):
+        """name -> Grid of the quantised weights."""
+        grids = {}
+        for name, spec in self.specs.items():
+            if spec.role == LINEAR and not self.is_whole(name):
+                grids[name] = read_grid(self.checkpoint, name, spec, self.declared, self.check_bits)
+        usual = next(filter(None, grids.values()), Grid(self.declared.bits or 4, 64))
+        return {name: grid or usual for name, grid in grids.items()}
+
+    def is_whole(self, name):
+        """Whether MLX left a weight as it was."""
+        entry = self.checkpoint.entries.get(name)
+        if entry is None or entry.dtype not in STORAGE_OF:
+            return False
+        if isinstance(self.declared.own(name), dict):
+            bits = self.declared.of(name)[0]
+            raise ExportError(
+                f"{self.checkpoint.folder}: {name} holds {entry.dtype}, "
+                f"{self.declared.config.path.name} says {bits} bits; take both files from one place"
+            )
+        return True
+
+    def check_bits(self, name, bits, declared):
+        where = f"{self.checkpoint.folder}: {name} holds {bits} bits"
+        if declared not in (None, bits):
+            raise ExportError(
+                f"{where}, {self.declared.config.path.name} says {declared}; take both files from "
+                "one place"
+            )
+        if bits not in BITS:
+            raise ExportError(
+                f"{where}, expected 1, 2, 4 or 8; take the encoder in 4 or 8 bits, or in bf16"
+            )
 
     def expected(self):
-        return expected_names(self.specs, LINEAR, self.bits, self.group)
+        return expected_names(self.specs, self.grids)
 
     def storage(self, name):
-        spec = self.specs[name]
-        if spec.role != LINEAR:
-            return dense_storage(self.checkpoint, name, spec)
-        scales_dtype = self.checkpoint.entries[sibling(name, "scales")].dtype
-        return Storage(f"affine{self.bits}", spec.shape, self.group, STORAGE_OF[scales_dtype])
+        if name not in self.grids:
+            return dense_storage(self.checkpoint, name, self.specs[name])
+        dtype = self.checkpoint.entries[sibling(name, "scales")].dtype
+        if dtype == "F32":  # the values tell whether fewer bits hold them
+            dtype = read_scales(self.checkpoint, name)[0].dtype
+        return self.storage_of(name, dtype)
+
+    def storage_of(self, name, dtype):
+        grid, shape = self.grids[name], self.specs[name].shape
+        return Storage(f"affine{grid.bits}", shape, grid.group, STORAGE_OF[dtype])
 
     def pack(self, name):
-        spec = self.specs[name]
-        if spec.role != LINEAR:
-            return pack_dense(self.checkpoint, name, spec)
+        if name not in self.grids:
+            return pack_dense(self.checkpoint, name, self.specs[name])
         scales, biases = read_scales(self.checkpoint, name)
         codes = self.checkpoint.read(name).data
-        return Packed(
-            self.storage(name), {"codes": codes, "scales": scales.data, "biases": biases.data}
-        )
-
-
-def find_quantization(folder):
-    """Bits and group size from config.json: `quantization` or `quantization_config`."""
-    config = Configuration.read(folder / "config.json")
-    values = config.get("quantization", config.get("quantization_config", {}))
-    if not isinstance(values, dict):
-        config.fail(f"quantization is {values!r}, expected an object with bits and group_size")
-    quantization = Configuration(config.path, values)
-    bits = quantization.integer("bits", 4)
-    group = quantization.integer("group_size", 64)
-    if bits not in BITS:
-        config.fail(f"quantization says {bits} bits, expected 4 or 8")
-    if group % GROUP_STEP:
-        config.fail(f"the group size is {group}, expected a multiple of {GROUP_STEP}")
-    return bits, group
+        storage = self.storage_of(name, scales.dtype)
+        return Packed(storage, {"codes": codes, "scales": scales.data, "biases": biases.data})

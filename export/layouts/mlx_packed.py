@@ -1,17 +1,19 @@
-"""The MLX-packed Bonsai transformer, 2-bit (ternary) or 1-bit (binary), in groups of 128.
+"""The MLX-packed Bonsai transformer, 2-bit (ternary) or 1-bit (binary), in groups of 128 as a rule.
 
-For every low-bit linear: weight u32 [out, in*bits/32], scales and biases [out, in/128], with
+For every low-bit linear: weight u32 [out, in*bits/32], scales and biases [out, in/group], with
 w = scale*code + bias. Ternary and binary checkpoints have a bias that follows from the scale; where
-that holds exactly the bias is dropped, elsewhere the tensor stays general (affine).
+that holds exactly the bias is dropped, elsewhere the tensor stays general (affine). A low-bit
+linear that is stored whole is read as in the unpacked layout.
 """
 
 import numpy as np
 
-from export.checkpoint import Checkpoint, widen
+from export.checkpoint import Checkpoint, Tensor, widen
 from export.configuration import Configuration
 from export.errors import ExportError
-from export.layouts.floats import dense_storage, pack_dense
-from export.pack import STORAGE_OF, Packed, Storage, pack_trits, unpack_words
+from export.layouts.mlx_grid import Declared, Grid, read_grid, sibling
+from export.layouts.unpacked import Unpacked
+from export.pack import STORAGE_OF, Packed, Storage, narrow, pack_trits, unpack_words
 from export.spec import LOWBIT, Expected
 
 GROUP = 128
@@ -25,33 +27,53 @@ class MlxPacked:
 
     def __init__(self, checkpoint, specs):
         self.checkpoint, self.specs = checkpoint, specs
-        self.bits = self.find_bits()
+        self.whole = Unpacked(checkpoint, specs)
+        self.grids = self.find_grids()
+        self.bits = next(iter(self.grids.values())).bits if self.grids else None
 
     @staticmethod
     def open(place, call):
         return Checkpoint(place.path)
 
-    def find_bits(self):
-        return find_bits(self.checkpoint, self.specs)
+    def find_grids(self):
+        """name -> Grid of the packed weights."""
+        self.declared = declared = find_declared(self.checkpoint.folder)
+        grids = {}
+        for name, spec in self.specs.items():
+            if spec.role == LOWBIT and is_packed(self.checkpoint, name):
+                grids[name] = read_grid(self.checkpoint, name, spec, declared, self.check_bits)
+        if grids:
+            check_shape(self.checkpoint, next(iter(grids)), self.specs)
+        stated = Grid(declared.bits if declared.bits in BITS else 2, GROUP)
+        usual = next(filter(None, grids.values()), stated)  # for what the check will name
+        return {name: grid or usual for name, grid in grids.items()}
+
+    def check_bits(self, name, bits, declared):
+        if bits in BITS and declared in (None, bits):
+            return
+        also = f" and {self.declared.config.path.name} says {declared}" if declared else ""
+        raise ExportError(
+            f"{self.checkpoint.folder}: {name} holds {bits} bits a weight{also}, expected "
+            "1 (binary) or 2 (ternary), the same in both"
+        )
 
     def expected(self):
-        return expected_names(self.specs, LOWBIT, self.bits, GROUP)
+        return expected_names(self.specs, self.grids)
 
     def storage(self, name):
-        spec = self.specs[name]
-        if spec.role != LOWBIT:
-            return dense_storage(self.checkpoint, name, spec)
+        if name not in self.grids:
+            return self.whole.storage(name)
         return self.storage_of(name, *self.grid(name))
 
     def storage_of(self, name, scales, biases):
-        derived = {1: "binary", 2: "ternary"}[self.bits]
-        kind = derived if has_derived_bias(scales, biases, derived) else f"affine{self.bits}"
-        return Storage(kind, self.specs[name].shape, GROUP, STORAGE_OF[scales.dtype])
+        grid = self.grids[name]
+        derived = {1: "binary", 2: "ternary"}[grid.bits]
+        kind = derived if has_derived_bias(scales, biases, derived) else f"affine{grid.bits}"
+        return Storage(kind, self.specs[name].shape, grid.group, STORAGE_OF[scales.dtype])
 
     def pack(self, name):
-        spec = self.specs[name]
-        if spec.role != LOWBIT:
-            return pack_dense(self.checkpoint, name, spec)
+        if name not in self.grids:
+            return self.whole.pack(name)
         scales, biases = self.grid(name)
         storage = self.storage_of(name, scales, biases)
         words = self.words(name)
@@ -69,7 +91,7 @@ class MlxPacked:
         return self.checkpoint.read(name).data
 
     def grid(self, name):
-        """Scales and biases, Tensors [out, in/128]."""
+        """Scales and biases, Tensors [out, in/group]."""
         return read_scales(self.checkpoint, name)
 
     def refuse_code_3(self, name, codes):
@@ -81,26 +103,32 @@ class MlxPacked:
             )
 
 
-def sibling(name, part):
-    return name.removesuffix("weight") + part
+def is_packed(checkpoint, name):
+    """Whether a low-bit weight is packed, or missing in a file whose other weights are."""
+    entry = checkpoint.entries.get(name)
+    return entry is None or entry.dtype not in STORAGE_OF
 
 
-def expected_names(specs, role, bits, group):
-    """source name -> Expected: three tensors for each weight of `role`, one for the others."""
+def expected_names(specs, grids):
+    """source name -> Expected: three tensors for a weight that has a Grid, one for any other."""
     names = {}
     for name, spec in specs.items():
-        if spec.role != role:
+        grid = grids.get(name)
+        if grid is None:
             names[name] = Expected(spec.shape)
             continue
         rows, columns = spec.shape
-        names[name] = Expected((rows, columns * bits // 32), ("U32",))
+        names[name] = Expected((rows, columns * grid.bits // 32), ("U32",))
         for part in ("scales", "biases"):
-            names[sibling(name, part)] = Expected((rows, columns // group))
+            names[sibling(name, part)] = Expected((rows, columns // grid.group))
     return names
 
 
 def read_scales(checkpoint, name):
-    """(scales, biases) of a weight, which must be finite and of one dtype."""
+    """(scales, biases) of a weight, which must be finite and of one dtype; F32 ones as narrow as
+
+    holds them exactly.
+    """
     scales = checkpoint.read_finite(sibling(name, "scales"))
     biases = checkpoint.read_finite(sibling(name, "biases"))
     if scales.dtype != biases.dtype:
@@ -108,6 +136,9 @@ def read_scales(checkpoint, name):
             f"{checkpoint.folder}: {biases.name} has dtype {biases.dtype}, expected "
             f"{scales.dtype} as {scales.name} has"
         )
+    if scales.dtype == "F32":
+        dtype, (scale, bias) = narrow(scales.data, biases.data)
+        scales, biases = Tensor(scales.name, dtype, scale), Tensor(biases.name, dtype, bias)
     return scales, biases
 
 
@@ -118,36 +149,21 @@ def has_derived_bias(scales, biases, kind):
     return bool(np.all(bias == (-scale if kind == "ternary" else -scale / 2)))
 
 
-def find_bits(checkpoint, specs):
-    """Bits per code from the shapes, which quantization_config.json must agree with."""
-    config = Configuration.read_optional(checkpoint.folder / "quantization_config.json")
-    group = config.integer("group_size", config.integer("groupSize", None))
-    if group not in (None, GROUP):
-        config.fail(f"the group size is {group}, expected {GROUP}")
-    lowbit = {name: spec for name, spec in specs.items() if spec.role == LOWBIT}
-    name, spec = next(iter(lowbit.items()))
+def find_declared(folder):
+    """What quantization_config.json says, or, without one, config.json."""
+    config = Configuration.read_optional(folder / "quantization_config.json")
+    return Declared(config) if config.values else Declared.beside(folder)
+
+
+def check_shape(checkpoint, name, specs):
+    """Refuses a weight that is not packed along its inputs, unless a part of it is missing."""
     entry, scales = checkpoint.entries.get(name), checkpoint.entries.get(sibling(name, "scales"))
-    declared = config.integer("bits", config.integer("nbits", None))
     if entry is None or scales is None:
-        return declared if declared in BITS else 2  # the completeness check will name the tensors
-    rows, columns = spec.shape
+        return
+    rows, columns = specs[name].shape
     fits = len(entry.shape) == 2 and entry.shape[0] == rows and 32 * entry.shape[1] % columns == 0
     if entry.dtype != "U32" or not fits:
         raise ExportError(
             f"{checkpoint.folder}: {name} is {entry.dtype} {list(entry.shape)}, expected U32 "
             f"[{rows}, {columns}*bits/32] for {columns} inputs"
         )
-    bits = 32 * entry.shape[1] // columns
-    if bits not in BITS or declared not in (None, bits):
-        says = f" and {config.path.name} says {declared}" if declared else ""
-        raise ExportError(
-            f"{checkpoint.folder}: {name} holds {bits} bits a weight{says}, expected "
-            "1 (binary) or 2 (ternary), the same in both"
-        )
-    groups = scales.shape[1] if len(scales.shape) == 2 and scales.shape[0] == rows else 0
-    if groups and columns / groups != GROUP:
-        raise ExportError(
-            f"{checkpoint.folder}: the scales of {name} give a group size of {columns / groups:g}, "
-            f"expected {GROUP}"
-        )
-    return bits

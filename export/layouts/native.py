@@ -10,7 +10,9 @@ from dataclasses import replace
 import numpy as np
 
 from export.checkpoint import Checkpoint, Tensor, Tensors
-from export.families import flux2_native
+from export.errors import ExportError
+from export.families import flux2, flux2_native
+from export.layouts.naming import strip_prefixes
 from export.layouts.unpacked import Unpacked
 
 
@@ -29,8 +31,7 @@ def one_file(place):
 
 def with_diffusers_names(source, call):
     """The source itself when it has diffusers' names, else a Renamed one."""
-    for prefix in flux2_native.PREFIXES:
-        source.strip_prefix(prefix)
+    strip_prefixes(source, flux2.ANCHORS)
     swapped = call.flag("swapped_norm_out", False)
     return Renamed(source, swapped) if flux2_native.MARK in source.entries else source
 
@@ -42,16 +43,25 @@ class Renamed(Tensors):
         self.folder, self.source = source.folder, source
         self.entries, self.pieces = {}, {}
         for native, entry in source.entries.items():
-            all_rows = entry.shape[0]
+            all_rows = entry.shape[0] if entry.shape else 1
             for name, spans in flux2_native.rename(native, all_rows, swapped).items():
+                if name in self.entries:
+                    raise ExportError(f"{entry.path}: {native} and another tensor are both {name}")
                 rows = sum(count for _, count in spans)
-                shape, size = (rows, *entry.shape[1:]), entry.bytes * rows // all_rows
+                shape = (rows, *entry.shape[1:]) if entry.shape else ()
+                size = entry.bytes * rows // max(all_rows, 1)
                 self.entries[name] = replace(entry, shape=shape, bytes=size)
                 self.pieces[name] = [(native, first, count) for first, count in spans]
 
+    def rename(self, new_name, taken):
+        super().rename(new_name, taken)
+        self.pieces = {new_name(name): pieces for name, pieces in self.pieces.items()}
+
     def read(self, name, first=0, last=None):
         entry = self.entries[name]
-        last = min(entry.shape[0], last or entry.shape[0])
+        if not entry.shape:
+            return replace(self.source.read(self.pieces[name][0][0]), name=name)
+        last = entry.shape[0] if last is None else min(entry.shape[0], last)
         parts, at = [], 0
         for native, start, count in self.pieces[name]:
             begin, end = max(first - at, 0), min(last - at, count)

@@ -1,18 +1,23 @@
 """The unpacked diffusers transformer, whose low-bit weights already lie on a grid.
 
-Every group of 128 inputs of a row must hold only -s, 0 and s (ternary) or only -s and s (binary),
-exactly. A tensor without a single zero is stored binary, any other ternary; both are exact.
+Every group of inputs of a row must hold only -s, 0 and s (ternary) or only -s and s (binary),
+exactly. The values tell the group: 128 where that fits, else the widest that every row keeps to. A
+tensor without a single zero is stored binary, any other ternary; both are exact.
 """
+
+import math
 
 import numpy as np
 
 from export.checkpoint import DTYPES, Checkpoint, is_finite
 from export.errors import ExportError
 from export.layouts.floats import dense_storage, pack_dense
-from export.pack import STORAGE_OF, Packed, Storage, pack_trits, pack_words, round_bf16
+from export.pack import STORAGE_OF, Packed, Storage, narrow, pack_trits, pack_words, round_bf16
 from export.spec import LOWBIT, Expected
 
-GROUP = 128
+GROUP = 128  # of the published models
+GROUP_STEP, MOST_GROUP = 32, 256  # what the kernels take
+FEWEST_TOLD = 8  # narrower groups than that are no sign of a ternary weight
 ZERO = 1  # the ternary code of weight zero
 CHUNK_VALUES = 1 << 24  # rows are read in chunks of about this many weights
 
@@ -47,42 +52,91 @@ class Unpacked:
         step = max(1, CHUNK_VALUES // columns)
         chunks = [self.read_grid(name, row, row + step) for row in range(0, rows, step)]
         codes, scale = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
-        dtype = self.checkpoint.entries[name].dtype
+        group, scale = widest_group(scale, spec)
         if (codes == ZERO).any():
             kind, packed = "ternary", pack_trits(codes)
         else:
             # scale*(code - 0.5): a binary scale is twice the magnitude.
             kind, packed, scale = "binary", pack_words(codes >> 1, 1), 2 * scale
-        storage = Storage(kind, spec.shape, GROUP, STORAGE_OF[dtype])
-        return Packed(storage, {"codes": packed, "scales": self.narrow(name, scale, dtype)})
+        dtype, scales = self.narrow(name, scale, self.checkpoint.entries[name].dtype)
+        storage = Storage(kind, spec.shape, group, STORAGE_OF[dtype])
+        return Packed(storage, {"codes": packed, "scales": scales})
 
     def read_grid(self, name, first, last):
-        """Rows first..last as ternary codes u8 [rows, K] and magnitudes f32 [rows, K/GROUP]."""
+        """Rows first..last as ternary codes u8 [rows, K] and magnitudes f32 [rows, K/32]."""
         values = self.checkpoint.read_finite(name, first, last).float32()
         rows, columns = values.shape
-        values = values.reshape(rows, columns // GROUP, GROUP)
+        values = values.reshape(rows, columns // GROUP_STEP, GROUP_STEP)
         magnitudes = np.abs(values)
         scale = magnitudes.max(axis=-1)
         on_grid = (magnitudes == scale[..., None]) | (magnitudes == 0)
         if not on_grid.all():
-            self.refuse(name, first, on_grid, magnitudes)
+            self.refuse(name, first, on_grid.all(axis=-1), magnitudes.reshape(rows, columns))
         codes = (np.sign(values) + ZERO).astype(np.uint8)
         return codes.reshape(rows, columns), scale
 
     def narrow(self, name, scale, dtype):
-        """The scales in the tensor's own dtype; exact unless doubling one overflows."""
+        """dtype and the scales in it: the tensor's own, or a narrower one than F32 that is exact.
+
+        They are exact unless doubling one overflows.
+        """
         with np.errstate(over="ignore"):  # told below
             data = round_bf16(scale) if dtype == "BF16" else scale.astype(DTYPES[dtype])
         if not is_finite(data, dtype):
-            raise ExportError(f"{self.checkpoint.folder}: {name} has a scale too large for {dtype}")
-        return data
+            self.fail(name, f"has a scale too large for {dtype}")
+        if dtype == "F32":
+            dtype, (data,) = narrow(data)
+        return dtype, data
 
     def refuse(self, name, first, on_grid, magnitudes):
-        row, group, column = np.unravel_index(int(np.argmin(on_grid)), on_grid.shape)
-        found = np.unique(magnitudes[row, group])
+        """on_grid [rows, K/32], magnitudes [rows, K] of the rows from `first` on."""
+        spec = self.specs[name]
+        other = other_group(magnitudes, spec)
+        if other:
+            self.fail(name, f"is ternary in groups of {other}; this version packs multiples of "
+                      f"{GROUP_STEP}, as its kernels take them: make the model with groups of "
+                      f"{GROUP}")  # fmt: skip
+        row, run = np.unravel_index(int(np.argmin(on_grid)), on_grid.shape)
+        start = int(run) * GROUP_STEP // GROUP * GROUP
+        found = np.unique(magnitudes[row, start : start + GROUP])
         raise ExportError(
-            f"{self.checkpoint.folder}: {name}, row {first + row}, columns {group * GROUP} to "
-            f"{group * GROUP + GROUP - 1}: {len(found)} different magnitudes "
+            f"{self.checkpoint.folder}: {name}, row {first + row}, columns {start} to "
+            f"{start + GROUP - 1}: {len(found)} different magnitudes "
             f"({found[0]:g} to {found[-1]:g}), expected only 0 and one other; this is an ordinary "
             "full-precision checkpoint, and only ternary or binary ones can be packed"
         )
+
+    def fail(self, name, message):
+        raise ExportError(f"{self.checkpoint.folder}: {name} {message}")
+
+
+def widest_group(scale, spec):
+    """(group, scales [rows, K/group]) from the magnitudes [rows, K/32] of runs of 32 inputs."""
+    for group in groups_of(spec):
+        runs = scale.reshape(len(scale), -1, group // GROUP_STEP)
+        top = runs.max(axis=-1)
+        if ((runs == top[..., None]) | (runs == 0)).all():
+            return group, top
+    raise AssertionError("groups of 32 always fit")
+
+
+def groups_of(spec):
+    """Widths of a group that the kernels take, 128 first, then the widest."""
+    widths = [g for g in divisors(spec) if g % GROUP_STEP == 0 and g <= MOST_GROUP]
+    return sorted(widths, key=lambda g: (g != GROUP, -g))
+
+
+def divisors(spec):
+    """Of the columns, and of the column at which the runtime cuts the weight."""
+    columns = math.gcd(spec.shape[1], spec.cut)
+    return [n for n in range(1, columns + 1) if columns % n == 0]
+
+
+def other_group(magnitudes, spec):
+    """The widest group, of those that the kernels do not take, that [rows, K] keeps to, or None."""
+    for group in sorted(divisors(spec), reverse=True):
+        if group % GROUP_STEP and group >= FEWEST_TOLD:
+            runs = magnitudes.reshape(len(magnitudes), -1, group)
+            if ((runs == runs.max(axis=-1, keepdims=True)) | (runs == 0)).all():
+                return group
+    return None

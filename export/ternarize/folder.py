@@ -17,7 +17,8 @@ from export.checkpoint import Checkpoint
 from export.configuration import Configuration, read_json
 from export.layouts import Floats
 from export.layouts.mlx_affine import MlxAffine
-from export.layouts.mlx_packed import MlxPacked, sibling
+from export.layouts.mlx_grid import sibling
+from export.layouts.mlx_packed import MlxPacked
 from export.pack import pack_words, unpack_words, widen_bf16
 from export.spec import LINEAR
 from export.ternarize.files import save_tensors, write_json

@@ -141,5 +141,3 @@ def roll(family, transformer, state, context, steps):
         state = state + (sigmas[i + 1] - sigmas[i]) * velocity
         path.append(state)
     return path
-
-

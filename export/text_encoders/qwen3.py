@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from export.spec import LINEAR, Spec
 
 CLASSES = ("Qwen3ForCausalLM", "Qwen3Model")
+ANCHORS = ("embed_tokens.weight", "layers.0.input_layernorm.weight")  # names that tell a prefix
 KERNEL_COLUMNS = 4  # dense weights are read four columns at a time
 MOST_HEAD_DIM = 512  # of the attention kernel
 
@@ -112,7 +113,7 @@ def layer(c):
 
 
 def make_drop_reason(c):
-    """drop_reason(name): the head, the unread norm, and known tensors of unread layers."""
+    """drop_reason(name): the unread norm, and known tensors of unread layers."""
     modules = "|".join(re.escape(name) for name in layer(c))
     unread = re.compile(rf"layers\.(\d+)\.(?:{modules})\.(?:weight|scales|biases|W_q|meta\.\w+)")
 
@@ -120,8 +121,6 @@ def make_drop_reason(c):
         match = unread.fullmatch(name)
         if match and c.num_hidden_layers <= int(match[1]) < c.total_hidden_layers:
             return "no hidden state above them is read"
-        if name.startswith("lm_head."):
-            return "the language-model head has no part in encoding"
         return "only the last hidden state passes it" if name == "norm.weight" else None
 
     return drop_reason

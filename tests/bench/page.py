@@ -16,18 +16,19 @@ from export.onnx import web_runtime
 from export.serve import Handler
 from tests.bench import graphs
 from tests.conftest import launch
+from tests.dist import located
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL_MS = 500
 WANTED_ROWS = """
 async (names) => {
-  const { inspectDevice } = await import('./engine/device.js');
-  const { fixedRows } = await import('./bench/shapes.js');
+  const { inspectDevice } = await import('./code/engine/device.js');
+  const { fixedRows } = await import('./code/bench/shapes.js');
   const rows = [...fixedRows('headline'), ...fixedRows('bonsai')];
   if (names.some((name) => name.startsWith('model'))) {
-    const { openEngine } = await import('./bench/engine.js');
-    const { modelRows } = await import('./bench/model_rows.js');
-    const { fetchManifest } = await import('./loader/manifest.js');
+    const { openEngine } = await import('./code/bench/engine.js');
+    const { modelRows } = await import('./code/bench/model_rows.js');
+    const { fetchManifest } = await import('./code/loader/manifest.js');
     const engine = await openEngine();
     const manifest = await fetchManifest(new URL('./model/manifest.json', location.href));
     rows.push(...await modelRows(engine, manifest));
@@ -88,7 +89,7 @@ def run(dist, options, environ):
         if options.precisions:
             query += f"&precisions={','.join(options.precisions)}"
         if not options.alone:
-            wanted = page.evaluate(WANTED_ROWS, options.rows)
+            wanted = page.evaluate(located(WANTED_ROWS, url), options.rows)
             graphs.write(dist / "ort", wanted["rows"], "shader-f16" in wanted["features"])
             query += "&ort=./ort/"
         page.goto(f"{url}bench.html?{query}")

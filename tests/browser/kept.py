@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from playwright.sync_api import expect
 
 from tests.browser.test_page import Visit
+from tests.dist import located
 
 PAINT = """async (pictures) => {
-  const { openGallery } = await import('./studio/gallery/store.js');
-  const { makeThumbnail } = await import('./studio/gallery/thumbnail.js');
-  const { encodePng } = await import('./studio/picture.js');
+  const { openGallery } = await import('./code/studio/gallery/store.js');
+  const { makeThumbnail } = await import('./code/studio/gallery/thumbnail.js');
+  const { encodePng } = await import('./code/studio/picture.js');
   const store = await openGallery();
   return Promise.all(pictures.map(async ({ createdAt, ...settings }) => {
     const { width, height, seed } = settings;
@@ -33,7 +34,7 @@ def settings(seed, **changes):
 def paint(page, *pictures):
     """Keeps pictures with these settings, the last of them the newest; returns their entries."""
     dated = [{"createdAt": 1_700_000_000_000 + i, **one} for i, one in enumerate(pictures)]
-    return page.evaluate(PAINT, dated)
+    return page.evaluate(located(PAINT, page.url), dated)
 
 
 @contextmanager

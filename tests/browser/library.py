@@ -7,6 +7,9 @@ import numpy as np
 SETUP = """
 async (url) => {
   const trefoil = await import(new URL('trefoil.js', url));
+  const entry = await (await fetch(new URL('trefoil.js', url))).text();
+  const [folder] = entry.match(/code-[0-9a-f]{16}/) ?? ['.']; // web/ itself has none
+  const code = new URL(`${folder}/`, url);
   const encode = ({ buffer, byteOffset, byteLength }) =>
     new Uint8Array(buffer, byteOffset, byteLength).toBase64();
   const withPixels = ({ images, ...request }) => ({ ...request, images: images?.map((image) => (
@@ -21,6 +24,7 @@ async (url) => {
   let pipe;
   globalThis.library = {
     trefoil,
+    code,
     encode,
     load: (manifest, options) => outcome(async () => {
       pipe?.destroy();

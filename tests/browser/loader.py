@@ -10,7 +10,7 @@ from tests.browser.library import Library, LibraryError
 
 SETUP = """
 async (url) => {
-  const { openShards } = await import(new URL('loader/shards.js', url));
+  const { openShards } = await import(new URL('loader/shards.js', library.code));
   const base = new URL('model/', url);
   let abort, running, store;
   globalThis.loader = {

@@ -27,7 +27,7 @@ CASES = {  # shape, rows and columns of tokens, bytes that may be bound
 FLUX2 = {"block_out_channels": (128, 256, 512, 512)}  # and diffusers' defaults
 SETUP = """
 async (url) => {
-  const load = (path) => import(new URL(path, url));
+  const load = (path) => import(new URL(path, library.code));
   const { Allocator } = await load('engine/memory.js');
   const { Kernels } = await load('engine/kernels.js');
   const { KERNELS } = await load('engine/selfcheck.js');
@@ -45,7 +45,7 @@ async (url) => {
    */
   globalThis.passHalf = async ({ half, manifest, height, width, shape, input, limit }) => {
     const gpu = input ? device : null;
-    const kernels = new Kernels(gpu, new URL('wgsl/', url));
+    const kernels = new Kernels(gpu, new URL('wgsl/', library.code));
     await kernels.load(KERNELS);
     const allocator = new Allocator(gpu, limit);
     let largest = 0;

@@ -11,8 +11,8 @@ REQUEST = {"prompt": "an old pine in the snow", "seed": 7, "width": 48, "height"
 TERNARY = {"BITS": 2, "ZERO": 1, "GROUP": 128, "FORMAT": 1}
 # As on a GPU without f16 and with subgroups of four, allowed to use bytes.
 RACE = """
-async ([url, constants, earlier]) => {
-  const load = (file) => import(new URL(`engine/${file}.js`, url));
+async ([constants, earlier]) => {
+  const load = (file) => import(new URL(`engine/${file}.js`, library.code));
   const { openDevice, watchDevice } = await load('device');
   const { Kernels } = await load('kernels');
   const { Allocator } = await load('memory');
@@ -20,7 +20,7 @@ async ([url, constants, earlier]) => {
   const { Choice } = await load('choice');
   const { KERNELS } = await load('selfcheck');
   const { device } = await openDevice();
-  const kernels = new Kernels(device, new URL('wgsl/', url));
+  const kernels = new Kernels(device, new URL('wgsl/', library.code));
   await kernels.load(KERNELS);
   const choice = new Choice({ f16: false, subgroup: 4, dot: true, software: false }, 'int8');
   const ops = new Ops({ device, kernels, choice, watch: watchDevice(device),
@@ -81,8 +81,8 @@ def test_a_candidate_that_does_not_compile_is_passed_over(browser, url):
 
 def test_the_fastest_right_kernel_wins_and_is_remembered(browser, url):
     with Library(browser, url) as library:
-        first = library.page.evaluate(RACE, [url, TERNARY, []])
-        again = library.page.evaluate(RACE, [url, TERNARY, first["winners"]])
+        first = library.page.evaluate(RACE, [TERNARY, []])
+        again = library.page.evaluate(RACE, [TERNARY, first["winners"]])
         assert library.complaints == []
     [row] = first["table"]
     assert row["reason"] == "fastest" and row["refused"] == {}

@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 from tests.browser.kept import names, paint, press, settings, thumbs, toast, viewer, visits
 from tests.browser.test_page import DRAWN_MS, GARDEN, Visit
 from tests.conftest import launch
+from tests.dist import located
 
 FOCUSED = "document.activeElement.ariaLabel ?? document.activeElement.id"
 
@@ -165,12 +166,13 @@ def test_two_tabs_keep_each_others_pictures_and_follow_each_other(visit, url):
     second.goto(url)
     expect(thumbs(second)).to_have_count(1)
     add = """(seeds) => { window.adding = (async () => {
-      const { openGallery } = await import('./studio/gallery/store.js');
+      const { openGallery } = await import('./code/studio/gallery/store.js');
       const store = await openGallery();
       const settings = (seed) => ({ prompt: `tab ${seed}`, seed, width: 1, height: 1, steps: 1 });
       await Promise.all(seeds.map((seed) => store.add({
         blob: new Blob(['x']), thumbnail: new Blob(['x']), settings: settings(seed) })));
     })(); }"""
+    add = located(add, url)
     first.evaluate(add, list(range(10, 20)))
     second.evaluate(add, list(range(20, 30)))
     for page in (first, second):
@@ -210,27 +212,27 @@ def test_a_full_disk_keeps_the_newest_in_memory_and_says_so(visit, url):
     quota = studio.context.new_cdp_session(page)
     origin = url.rstrip("/")
     quota.send("Storage.overrideQuotaForOrigin", {"origin": origin, "quotaSize": 1})
-    kept = page.evaluate("""async () => {
-      const { openGallery } = await import('./studio/gallery/store.js');
+    kept = page.evaluate(located("""async () => {
+      const { openGallery } = await import('./code/studio/gallery/store.js');
       const store = await openGallery();
       const settings = { prompt: 'too much', seed: 1, width: 1, height: 1, steps: 1 };
       const blob = new Blob(['picture']);
       const { id, kept } = await store.add({ blob, thumbnail: blob, settings });
-      const { set } = await import('./studio/gallery/state.js');
+      const { set } = await import('./code/studio/gallery/state.js');
       const entries = await store.list();
       set({ entries });
       const listed = entries.map((entry) => [entry.settings.prompt, entry.kept]);
       return { kept, listed, text: await (await store.file(id)).text() };
-    }""")
+    }""", url))
     assert kept == {
         "kept": False, "listed": [["too much", False], ["picture 1", True]], "text": "picture",
     }  # fmt: skip
     expect(page.get_by_text("The browser had no room for the newest pictures")).to_be_visible()
 
 
-def test_what_a_closed_tab_left_incomplete_is_not_listed_and_swept_after_a_day(visit):
+def test_what_a_closed_tab_left_incomplete_is_not_listed_and_swept_after_a_day(visit, url):
     page = visit(settings(1), settings(2)).page
-    left = page.evaluate("""async () => {
+    left = page.evaluate(located("""async () => {
       const root = await navigator.storage.getDirectory();
       const folder = await root.getDirectoryHandle('trefoil-gallery');
       const write = async (name, text) => {
@@ -244,13 +246,13 @@ def test_what_a_closed_tab_left_incomplete_is_not_listed_and_swept_after_a_day(v
       await write('1700000000009-a.png', 'x');
       await write(`${Date.now()}-b.png`, 'x');
       await write('1700000000008-c.json', '{');
-      const { openGallery } = await import('./studio/gallery/store.js');
+      const { openGallery } = await import('./code/studio/gallery/store.js');
       const store = await openGallery();
       const prompts = (await store.list()).map(({ settings }) => settings.prompt);
       const removed = await store.remove(first.replace('.json', ''));
       const kept = (await Array.fromAsync(folder.keys())).map((name) => name.split('-')[1]);
       return { prompts, removed, kept: kept.filter((name) => name.length < 8).sort() };
-    }""")
+    }""", url))
     assert left == {
         "prompts": ["picture 2", "picture 1"], "removed": None, "kept": ["b.png", "c.json"],
     }  # fmt: skip

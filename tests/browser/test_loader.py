@@ -12,6 +12,7 @@ from tests.browser.flaky import FlakyServer
 from tests.browser.library import Library, LibraryError
 from tests.browser.loader import SETUP, Loader
 from tests.conftest import launch_profile
+from tests.dist import code_url
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 REALMS = {  # where it runs, and what it is told of storage
@@ -352,8 +353,9 @@ def test_a_sandboxed_frame_of_another_site_that_may_keep_nothing(browser, host, 
         frame = library.page.query_selector("iframe").content_frame()
         frame.wait_for_load_state()
         assert frame.evaluate(ASKED) == dict.fromkeys(["opfs", "cache", "locks"], "SecurityError")
-        frame.evaluate("async (url) => { globalThis.library = { trefoil: "
-                       "await import(new URL('trefoil.js', url)) }; }", host.url)
+        frame.evaluate("async ([url, code]) => { globalThis.library = { code, trefoil: "
+                       "await import(new URL('trefoil.js', url)) }; }",
+                       [host.url, code_url(host.url)])
         frame.evaluate(SETUP, host.url)
         frame.evaluate("() => loader.begin('auto')")
         assert frame.evaluate("() => loader.ended()") == {"value": "memory"}

@@ -4,13 +4,18 @@ A failure names the first stage that differs, its relative error and its worst e
 PARITY_TABLE=FILE in the environment the table that ends the run is written there too.
 """
 
+import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
+from export.pack import pack_words, quantize_affine
 from tests.browser.library import Library
 from tests.checkpoints import make_checkpoint
 from tests.closeness import psnr
@@ -130,6 +135,45 @@ def test_encoder_quantised_at_export(bits, checkpoint, site, server, browser):
         got = library.generate(tensors=True, prompt=prompt, width=32, height=32, steps=1)
     want = encode_prompt(folder, prompt, site_text_encoder(folder, dist))
     check("encoder_rows", got["seen"]["encoder_rows"], want, LIMITS["encoder_rows"])
+
+
+def test_encoder_of_mixed_bits(checkpoint, site, server, browser, tmp_path):
+    """As MLX writes them: an embedding in 8 bits, other groups here, a linear left whole there."""
+    folder = shutil.copytree(checkpoint("uneven", "ternary", "unpacked"), tmp_path / "mixed")
+    write_mixed(folder / "text_encoder", folder / "text_encoder-mlx-4bit")
+    dist = site(folder)
+    manifest = json.loads((dist / "model" / "manifest.json").read_text())
+    kinds = {(t["storage"], t.get("group")) for name, t in manifest["tensors"].items()
+             if name.startswith("text_encoder") and len(t["shape"]) == 2}
+    assert kinds == {("affine8", 64), ("affine4", 64), ("affine8", 32), ("bf16", None)}
+    prompt = PROMPTS["english"]
+    with Library(browser, server(dist)) as library:
+        library.load()
+        got = library.generate(tensors=True, prompt=prompt, width=32, height=32, steps=1)
+    want = encode_prompt(folder, prompt, site_text_encoder(folder, dist))
+    check("encoder_rows", got["seen"]["encoder_rows"], want, LIMITS["encoder_rows"])
+
+
+def write_mixed(whole, folder):
+    """An encoder's folder, quantised by what its modules are."""
+    stored, own = {}, {}
+    for name, value in load_file(whole / "model.safetensors").items():
+        base = name.removesuffix(".weight")
+        if value.ndim == 1 or base.endswith("q_proj"):
+            stored[name] = value
+            continue
+        bits = 8 if base.endswith(("embed_tokens", "down_proj")) else 4
+        group = 32 if base.endswith("down_proj") else 64
+        codes, scales, biases = quantize_affine(value.float().numpy(), bits, group)
+        stored[name] = torch.from_numpy(pack_words(codes, bits).astype(np.uint32))
+        for part, data in (("scales", scales), ("biases", biases)):
+            stored[f"{base}.{part}"] = torch.from_numpy(data).view(torch.bfloat16)
+        own |= {base: {"bits": bits, "group_size": group}} if bits == 8 else {}
+    folder.mkdir()
+    save_file(stored, folder / "model.safetensors")
+    config = json.loads((whole / "config.json").read_text())
+    quantization = {"bits": 4, "group_size": 64, "mode": "affine"} | own
+    (folder / "config.json").write_text(json.dumps(config | {"quantization": quantization}))
 
 
 def check_stages(got, want):

@@ -111,9 +111,9 @@ PIECES = """
 async () => {
   const [{ openDevice, watchDevice }, { Kernels }, { Allocator }, { Ops }, { Weights }] =
     await Promise.all(['device', 'kernels', 'memory', 'ops', 'weights']
-      .map((name) => import(new URL(`engine/${name}.js`, location))));
+      .map((name) => import(new URL(`engine/${name}.js`, library.code))));
   const { device } = await openDevice();
-  const kernels = new Kernels(device, new URL('wgsl/', location));
+  const kernels = new Kernels(device, new URL('wgsl/', library.code));
   await kernels.load(['unpack_trits']);
   const ops = new Ops({ device, kernels, watch: watchDevice(device),
     allocator: new Allocator(device, 2 ** 27) });
@@ -186,10 +186,10 @@ MEASURE = """
 async ({ manifest, size, memory, length }) => {
   const [{ Kernels }, { KERNELS }, { Allocator }, { Ops }, { Stages }] =
     await Promise.all(['kernels', 'selfcheck', 'memory', 'ops', 'stages']
-      .map((name) => import(new URL(`engine/${name}.js`, location))));
-  const { TensorFiles } = await import(new URL('loader/tensors.js', location));
-  const { draw, apartTensors } = await import(new URL('models/flux2_pipeline.js', location));
-  const kernels = new Kernels(null, new URL('wgsl/', location));
+      .map((name) => import(new URL(`engine/${name}.js`, library.code))));
+  const { TensorFiles } = await import(new URL('loader/tensors.js', library.code));
+  const { draw, apartTensors } = await import(new URL('models/flux2_pipeline.js', library.code));
+  const kernels = new Kernels(null, new URL('wgsl/', library.code));
   await kernels.load(KERNELS);
   const allocator = new Allocator(null, 2 ** 27);
   const g = new Ops({ device: null, kernels, allocator });

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Error, expect
 
 from tests.browser.studio import DRAWN_MS, SMALL, damaged, tell_page
+from tests.dist import code_url
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 ANDROID = "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) "
@@ -85,7 +86,7 @@ def hold_shards(page, after):
 def test_each_browser_and_cause_has_its_remedy(visit, url):
     page = visit(url + "model/manifest.json").page
     page.evaluate("async (url) => { globalThis.remedies = await import(url) }",
-                  url + "engine/remedies.js")
+                  code_url(url) + "engine/remedies.js")
     for cause, agent, named, not_named in REMEDIES:
         told = page.evaluate("([cause, agent]) => remedies.remedyFor(cause, agent)", [cause, agent])
         assert named in told and not_named not in told, f"{cause}, {agent}: {told}"

@@ -44,7 +44,7 @@ TEXTS = [
 ]
 ENCODE = """async ([url, texts]) => {
   const base = new URL('model/', url);
-  const { PromptTokenizer } = await import(new URL('models/tokenizer.js', url));
+  const { PromptTokenizer } = await import(new URL('models/tokenizer.js', library.code));
   const manifest = await (await fetch(new URL('manifest.json', base))).json();
   const tokenizer = await PromptTokenizer.load(manifest, new URL('manifest.json', base));
   return texts.map((text) => {
@@ -54,7 +54,7 @@ ENCODE = """async ([url, texts]) => {
 }"""
 
 ENCODE_WITH = """async ([url, file, texts]) => {
-  const { PromptTokenizer } = await import(new URL('models/tokenizer.js', url));
+  const { PromptTokenizer } = await import(new URL('models/tokenizer.js', library.code));
   const template = { config: {}, prefix: '', suffix: '', pad_token_id: 0 };
   const tokenizer = new PromptTokenizer(JSON.parse(file), template, 4096);
   return texts.map((text) => {

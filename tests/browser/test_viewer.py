@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 from tests.browser.kept import press, settings, thumbs, toast, viewer, visits
 from tests.browser.test_page import GARDEN
 from tests.conftest import launch
+from tests.dist import located
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +122,9 @@ def test_links_and_pictures_are_copied_where_that_is_allowed(visit):
     }""") == [64, 48]
 
 
-def test_inside_a_space_nothing_is_kept_which_is_said_and_the_hubs_page_is_shared(plain, dist):
+def test_inside_a_space_nothing_is_kept_which_is_said_and_the_hubs_page_is_shared(
+    plain, dist, url
+):
     context = plain.new_context(permissions=["clipboard-read", "clipboard-write"])
     frame_url = "https://trefoil-garden.static.hf.space/"
     context.route(
@@ -142,14 +145,14 @@ def test_inside_a_space_nothing_is_kept_which_is_said_and_the_hubs_page_is_share
     page.goto("https://huggingface.co/spaces/trefoil/garden")
     frame = page.frames[1]
     expect(frame.get_by_text("lets the page keep nothing")).to_be_visible()
-    assert frame.evaluate("""async () => {
-      const { readSettings, saveSettings } = await import('./studio/settings.js');
+    assert frame.evaluate(located("""async () => {
+      const { readSettings, saveSettings } = await import('./code/studio/settings.js');
       try { localStorage.length; return 'storage is not refused here'; } catch { }
       saveSettings({ theme: 'dark' });
       return readSettings().theme;
-    }""") == "dark"
-    assert frame.evaluate("""async () => {
-      const { openGallery } = await import('./studio/gallery/store.js');
+    }""", url)) == "dark"
+    assert frame.evaluate(located("""async () => {
+      const { openGallery } = await import('./code/studio/gallery/store.js');
       const store = await openGallery();
       const blob = new Blob(['picture']);
       const { id } = await store.add({ blob, thumbnail: blob, settings: { prompt: 'a' } });
@@ -157,11 +160,11 @@ def test_inside_a_space_nothing_is_kept_which_is_said_and_the_hubs_page_is_share
       const between = await store.list();
       const back = await store.add(removed);
       return [store.kept, between, back.id === id, back.kept, await (await store.file(id)).text()];
-    }""") == [False, [], True, False, "picture"]
-    frame.evaluate("""async () => {
-      const { linkTo } = await import('./studio/gallery/share.js');
+    }""", url)) == [False, [], True, False, "picture"]
+    frame.evaluate(located("""async () => {
+      const { linkTo } = await import('./code/studio/gallery/share.js');
       window.link = linkTo({ prompt: 'a & b', seed: 1, width: 64, height: 48, steps: 4 });
-    }""")
+    }""", url))
     query = "prompt=a+%26+b&seed=1&width=64&height=48&steps=4"
     assert frame.evaluate("link") == f"https://huggingface.co/spaces/trefoil/garden?{query}"
     assert page.evaluate("said") == [[frame_url.rstrip("/"), {"queryString": query}]]

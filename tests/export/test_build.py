@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from export.checkpoint import Checkpoint
+from export.code import find_code
 from tests.export.conftest import ROOT
 from tests.export.packed import PackedSite
 from tests.export.tiny import CALL, Tiny, as_float, load
@@ -112,13 +113,17 @@ def test_the_site_is_complete(build, mlx, tmp_path):
     (mlx / "NOTICE.md").write_text("the model's notice")
     result = build("--model", mlx, "--out", tmp_path / "site")
     assert result.status == 0, result.stderr
-    site = files(tmp_path / "site")
+    site, code = files(tmp_path / "site"), find_code(tmp_path / "site")
     for path in (ROOT / "web").rglob("*"):
         relative = path.relative_to(ROOT / "web")
-        if path.is_file() and relative.parts[0] != "pages":
+        if str(relative) in ("start.js", "thumbnail.jpg"):
             assert site[str(relative)] == path.read_bytes()
+        elif path.is_file() and relative.parts[0] not in ("pages", "sw.js"):
+            assert site[f"{code}/{relative}"] == path.read_bytes()
+    assert f"export * from './{code}/trefoil.js';" in site["trefoil.js"].decode()
+    assert site["sw.js"].endswith((ROOT / "web" / "sw.js").read_bytes())
     for path in (ROOT / "wgsl").glob("*.wgsl"):
-        assert site[f"wgsl/{path.name}"] == path.read_bytes()
+        assert site[f"{code}/wgsl/{path.name}"] == path.read_bytes()
     assert json.loads(site["model/tokenizer.json"])["model"]["vocab"]["a"] == 0
     assert site["README.md"].startswith(b"---\ntitle: ") and b"\nsdk: static\n" in site["README.md"]
     assert b"immutable" in site["_headers"] and site[".nojekyll"] == b""

@@ -3,16 +3,20 @@
 The wheel is written here and pip reads it from a folder, so nothing is fetched.
 """
 
+import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from export import environment
+from tests import __main__ as tests_command
 from tests.export.conftest import ROOT
 
 RUN = """
@@ -40,7 +44,8 @@ def write_wheel(folder, version):
 
 def write_project(folder, version):
     (folder / "export").mkdir(parents=True, exist_ok=True)
-    shutil.copy(ROOT / "export" / "environment.py", folder / "export")
+    for module in ("environment.py", "lock.py"):
+        shutil.copy(ROOT / "export" / module, folder / "export")
     (folder / "run.py").write_text(RUN)
     (folder / "pyproject.toml").write_text(
         f'[project]\nname = "x"\ndependencies = []\n'
@@ -113,6 +118,45 @@ def test_the_bootstrap_imports_the_standard_library_only():
         "assert options.serve == 8000\n"
     )
     subprocess.run([sys.executable, "-I", "-S", "-c", script], check=True, capture_output=True)
+
+
+def test_two_first_runs_at_once_share_one_environment(run, tmp_path):
+    write_project(tmp_path / "project", "1.0")
+    write_wheel(tmp_path / "wheels", "1.0")
+    with ThreadPoolExecutor() as threads:
+        runs = [threads.submit(run) for _ in range(2)]
+    results = [started.result() for started in runs]
+    for result in results:
+        assert result.returncode == 0 and " 1.0 ['--a', 'b c']\n" in result.stdout, result.stderr
+    told = "".join(result.stderr for result in results)
+    assert told.count("trefoil: this Python lacks") == told.count("trefoil: installing into") == 1
+    assert not list((tmp_path / "project").glob("*.lock"))
+
+
+def test_the_project_can_be_installed_as_its_metadata_says():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    backend = importlib.import_module(project["build-system"]["build-backend"])
+    assert hasattr(backend, "build_editable")
+    from setuptools import find_namespace_packages
+
+    found = project["tool"]["setuptools"]["packages"]["find"]
+    packages = find_namespace_packages(ROOT, **found)
+    assert {"export", "export.layouts", "export.onnx"} <= {*packages}
+    assert {name.split(".")[0] for name in packages} == {"export"}
+
+
+def test_conflict_marks_and_stray_blanks_are_found(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(tests_command, "ROOT", tmp_path)
+    (tmp_path / "notes.md").write_text("good\n")
+    assert tests_command.check_blanks() == 0
+    assert "this is no git checkout" in capfd.readouterr().err
+    subprocess.run(["git", "init", "-q", "."], cwd=tmp_path, check=True)
+    subprocess.run(["git", "add", "notes.md"], cwd=tmp_path, check=True)
+    assert tests_command.check_blanks() == 0
+    for bad, told in (("blank \n", "trailing whitespace"), ("<<<<<<< HEAD\n", "conflict marker")):
+        (tmp_path / "notes.md").write_text(bad)
+        assert tests_command.check_blanks() != 0
+        assert f"notes.md:1: {told}" in capfd.readouterr().out.replace("leftover ", "")
 
 
 def test_ci_calls_the_readme_s_command():

@@ -50,7 +50,7 @@ def test_everything_else_is_the_same_to_the_byte(sites):
     plain, full = (files(site.folder.parent) for site in sites)
     added = full.keys() - plain.keys()
     assert not plain.keys() - full.keys() and {name.split(".")[-1] for name in added} == {"bin"}
-    told = {"model/manifest.json", "index.html", "shell.js"}  # the shell names hashes of the others
+    told = {"model/manifest.json", "index.html", "sw.js"}  # the worker names hashes of the others
     assert {name for name in plain if plain[name] != full[name]} == told
 
     want, got = (site.manifest for site in sites)

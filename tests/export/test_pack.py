@@ -91,3 +91,21 @@ def test_affine_keeps_a_constant_group():
     q, scales, biases = pack.quantize_affine(values, 4, 64)
     assert q.any() == 0 and scales.tolist() == [[0]]
     assert pack.widen_bf16(biases).tolist() == [[0.375]]
+
+
+@pytest.mark.parametrize(("values", "dtype"), [
+    ([0, -0.0, 1.5, -2.0**-126], "BF16"), ([1 + 2.0**-7], "BF16"), ([1 + 2.0**-10, 65504], "F16"),
+    ([1 + 2.0**-10, 65536], "F32"), ([1 + 2.0**-10, 2.0**-15], "F32"), ([1 + 2.0**-11], "F32"),
+    ([3.4028234e38], "F32"), ([], "BF16"),
+])  # fmt: skip
+def test_the_narrowest_exact_type(values, dtype):
+    values = np.array(values, "<f4")
+    got, (stored,) = pack.narrow(values)
+    wide = pack.widen_bf16(stored) if got == "BF16" else stored.astype("<f4")
+    assert got == dtype and wide.tobytes() == values.tobytes() and stored.shape == values.shape
+
+
+def test_arrays_are_narrowed_together():
+    whole, fine = np.ones((2, 3), "<f4"), np.full((3, 2), np.float32(1 / 3))
+    assert pack.narrow(whole, fine)[0] == "F32"
+    assert [a.shape for a in pack.narrow(whole, whole.T)[1]] == [(2, 3), (3, 2)]

@@ -114,7 +114,7 @@ def test_a_second_run_uploads_nothing_and_a_change_uploads_itself(hub, publish, 
     changed = {kind: {path for _, path in paths} for what, kind, paths in hub.log}
     assert {what for what, *_ in hub.log} == {"commit"}
     assert changed["models"] == {"manifest.json"}
-    assert changed["spaces"] == {"index.html", "model/manifest.json", "shell.js"}
+    assert changed["spaces"] == {"index.html", "model/manifest.json", "sw.js"}
     manifest = json.loads((tmp_path / "site" / "model" / "manifest.json").read_text())
     assert hub.repositories["models", "me/weights"].head in manifest["weights_url"]
 
@@ -126,11 +126,14 @@ def test_a_space_may_carry_its_weights_and_loses_those_of_an_earlier_site(hub, p
     assert space.private and before and len(hub.repositories) == 1
     assert "weights_url" not in json.loads(space.files["model/manifest.json"])
     space.files["notes.txt"] = b"the owner's own"
+    space.files["code-0123456789abcdef/trefoil.js"] = b"an earlier version's"
     assert publish("--publish", "me/space", "--shard-mib", 0.125).returncode == 0
     manifest = json.loads(space.files["model/manifest.json"])
     after = {f"model/{shard['file']}" for shard in manifest["shards"]}
     assert {path for path in space.files if path.endswith(".bin")} == after != before
     assert space.files["notes.txt"] == b"the owner's own"
+    [code] = {path.split("/")[0] for path in space.files if path.startswith("code-")}
+    assert code in space.files["trefoil.js"].decode()
 
 
 def test_a_dry_run_tells_everything_and_asks_nobody(hub, publish, tmp_path):
@@ -148,7 +151,7 @@ def test_a_dry_run_tells_everything_and_asks_nobody(hub, publish, tmp_path):
     assert sorted(int(size.replace(",", "")) for size in sizes) == sorted(shards)
     listed = result.stdout[result.stdout.index("static Space"):]
     for path, content in space.items():
-        if path not in ("README.md", "model/manifest.json", "shell.js", "_headers", "index.html",
+        if path not in ("README.md", "model/manifest.json", "sw.js", "_headers", "index.html",
                         "bench.html"):  # fmt: skip
             assert re.search(rf" {len(content):,}  {re.escape(path)}$", listed, re.M), path
         assert f"  {path}\n" in listed

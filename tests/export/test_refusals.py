@@ -134,7 +134,7 @@ REFUSALS = {
     "four bits": (tensors(DIT, lambda t: t.update({f"{TO_Q}.weight": (
         "U32", np.zeros((128, 16)))})), "holds 4 bits a weight and"),
     "text in 3 bits": (config("text_encoder-mlx-4bit/config.json", quantization={"bits": 3}),
-                       "quantization says 3 bits, expected 4 or 8"),
+                       "embed_tokens.weight holds 4 bits, config.json says 3"),
     "text group": (config("text_encoder-mlx-4bit/config.json",
                           quantization={"bits": 4, "group_size": 48}), "group size is 48"),
     # files

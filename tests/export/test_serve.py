@@ -14,6 +14,7 @@ from export.serve import make_server
 from tests.export.conftest import ROOT
 
 SHARD = "0123456789abcdef" * 4 + ".bin"
+CODE = "code-" + "0123456789abcdef"
 BODY = bytes(range(200))
 
 
@@ -23,6 +24,8 @@ def port(tmp_path_factory):
     (folder / "model").mkdir()
     (folder / "model" / SHARD).write_bytes(BODY)
     (folder / "model" / "short.bin").write_bytes(b"")
+    (folder / CODE).mkdir()
+    (folder / CODE / "main.js").write_text("x")
     for name in ("index.html", "trefoil.js", "a.wgsl", "a.css", "a.json", "a.svg", "a.unknown"):
         (folder / name).write_bytes(b"content of " + name.encode())
     (folder.parent / "secret").write_text("x")
@@ -90,6 +93,12 @@ def test_types_and_no_cache(port, path, kind):
     status, headers, _ = ask(port, path)
     assert status == 200 and headers["Content-Type"] == kind
     assert headers["Cache-Control"] == "no-cache"
+
+
+def test_what_is_named_by_its_content_is_kept_for_ever(port):
+    status, headers, _ = ask(port, f"/{CODE}/main.js")
+    assert status == 200 and headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert headers["Content-Type"] == "text/javascript; charset=utf-8"
 
 
 def test_head_has_no_body(port):

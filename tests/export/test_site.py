@@ -4,12 +4,14 @@ import base64
 import hashlib
 import json
 import re
+from fnmatch import fnmatchcase
 
 import pytest
 import yaml
 from PIL import Image
 
 from export import headers, hosts
+from export.code import digest_of, find_code
 from export.errors import ExportError
 from export.model import plan_model
 from export.opening import open_model
@@ -25,8 +27,8 @@ def front_matter(folder):
 
 
 def shell_of(folder):
-    text = (folder / "shell.js").read_text(encoding="utf-8")
-    return json.loads(text.removeprefix("self.SHELL = ").removesuffix(";\n"))
+    text = (folder / "sw.js").read_text(encoding="utf-8")
+    return json.loads(text.removeprefix("self.SHELL = ").partition(";\n\n")[0])
 
 
 def rules_of(folder):
@@ -80,7 +82,8 @@ def test_headers_keep_to_what_hosts_read_and_repeat_the_pages_policy(site):
     lines = (folder / "_headers").read_text(encoding="utf-8").splitlines()
     assert len(rules) <= 100 and max(map(len, lines)) <= 2000
     assert "immutable" in rules["/model/*.bin"]["Cache-Control"]
-    assert rules["/*.js"] == {"Cache-Control": "no-cache"}
+    assert rules["/sw.js"] == {"Cache-Control": "no-cache"}
+    assert "immutable" in rules[f"/{find_code(folder)}/*"]["Cache-Control"]
     assert rules["/*"]["X-Content-Type-Options"] == "nosniff"
     assert "Cache-Control" not in rules["/*"], "it would be joined to the shards' own"
     written = rules["/*"]["Content-Security-Policy"]
@@ -94,20 +97,36 @@ def test_headers_keep_to_what_hosts_read_and_repeat_the_pages_policy(site):
                        "https://*.xethub.hf.co", "https://*.huggingface.co"]  # fmt: skip
 
 
-def test_every_kind_of_file_that_a_deployment_replaces_is_not_cached(site):
+def test_what_a_deployment_replaces_is_not_cached_and_the_code_for_ever(site):
     folder = site()
-    for name in shell_of(folder)["files"]:
-        assert f"/*.{name.rsplit('.', 1)[1]}" in rules_of(folder), name
+    rules = {path: headers["Cache-Control"] for path, headers in rules_of(folder).items()
+             if "Cache-Control" in headers}  # fmt: skip
+    for name in ["sw.js", *shell_of(folder)["files"]]:
+        [told] = [value for path, value in rules.items() if fnmatchcase(f"/{name}", path)]
+        assert ("immutable" in told) == name.startswith(find_code(folder)), name
+
+
+def test_the_code_lies_in_a_folder_that_is_named_by_its_content(site):
+    folder = site()
+    code = find_code(folder)
+    assert code == f"code-{digest_of(folder / code)[:16]}"
+    for page in ("index.html", "bench.html"):
+        html = (folder / page).read_text(encoding="utf-8")
+        own = re.findall(r'(?:src|href)="([^"]+\.(?:js|css|svg|png))"', html)
+        assert len(own) > 5 and {name.split("/")[0] for name in own} == {"start.js", code}
+        assert all((folder / name).is_file() for name in own)
+    (folder / code / "studio" / "main.js").write_text("")
+    assert digest_of(folder / code)[:16] not in code
 
 
 def test_the_shell_is_the_site_without_its_weights(site):
     folder = site()
     shell = shell_of(folder)
-    apart = {"sw.js", "shell.js", "README.md", "THIRD_PARTY.md", "_headers", ".nojekyll",
-             "studio/thumbnail.jpg"}  # fmt: skip
+    apart = {"sw.js", "README.md", "THIRD_PARTY.md", "_headers", ".nojekyll", "thumbnail.jpg"}
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     left = {name for name in there - shell["files"].keys() if not name.endswith(".bin")}
     assert {name for name in left - apart if not name.endswith(("LICENSE", "NOTICE"))} == set()
+    assert shell["code"] == find_code(folder)
     for name, integrity in shell["files"].items():
         digest = hashlib.sha256((folder / name).read_bytes()).digest()
         assert integrity in ("sha256-" + base64.b64encode(digest).decode(),
@@ -170,6 +189,7 @@ def test_a_foreign_folder_in_the_weights_place_is_left_alone(build, mlx, tmp_pat
     ("cloudflare-pages", dict.fromkeys(map(str, range(20_001)), 1), "has 20,001 files"),
     ("github-pages", {"a": 90_000_000} | {str(i): 90_000_000 for i in range(10)},
      "takes 990,000,000 bytes, the host at most 900,000,000"),
+    ("hf", {"onnx/a": 900_000_000, "onnx/b": 1_073_741_825}, "onnx/b has 1,073,741,825 bytes"),
     ("hf", {"a": 1_000_000_000, "b": 1}, "1,000,000,001 bytes, the host at most 1,000,000,000"),
 ])  # fmt: skip
 def test_what_a_host_would_refuse_is_refused_with_the_number(host, sizes, told):
@@ -177,6 +197,10 @@ def test_what_a_host_would_refuse_is_refused_with_the_number(host, sizes, told):
         hosts.check(host, sizes)
     sizes.pop(next(reversed(sizes)))
     hosts.check(host, sizes)
+
+
+def test_a_folder_takes_files_of_any_size():
+    hosts.check("generic", {"onnx/transformer/model.onnx_data": 2_000_000_000, "big": 2**40})
 
 
 @pytest.mark.parametrize("dry", [True, False])

@@ -10,7 +10,8 @@ import struct
 import numpy as np
 
 GROUP, TEXT_GROUP = 128, 64
-NUMPY = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "U32": "<u4", "I64": "<i8"}
+NUMPY = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "U32": "<u4", "I64": "<i8", "U8": "u1",
+         "I8": "i1", "I32": "<i4", "F64": "<f8", "F8_E4M3": "u1", "F8_E5M2": "u1", "F8_E8M0": "u1"}
 
 TRANSFORMER = {
     "_class_name": "Flux2Transformer2DModel", "in_channels": 16, "out_channels": None,

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-BYTES = {"BF16": 2, "F16": 2, "F32": 4, "U32": 4, "I64": 8}
+BYTES = {"BF16": 2, "F16": 2, "F32": 4, "U32": 4, "I32": 4, "I64": 8, "F64": 8}
 TORCH = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32,
          "U8": torch.uint8, "I32": torch.int32}  # fmt: skip
-GGML = {"F32": 0, "F16": 1, "Q8_0": 8, "BF16": 30, "Q1_0": 41, "Q2_0": 42}
-ALIGNMENT = 32
+GGML = {"F32": 0, "F16": 1, "Q8_0": 8, "I32": 26, "F64": 28, "BF16": 30, "TQ1_0": 34, "TQ2_0": 35,
+        "Q1_0": 41, "Q2_0": 42, "PQ2_0": 142, "PTQ1_0": 143}  # fmt: skip
 
 
 @dataclass
@@ -51,30 +51,40 @@ def write_safetensors(path, parts):
         assert file.tell() == 8 + len(text) + at
 
 
-def write_gguf(path, parts):
-    """Version 3: header, tensor infos (dimensions fastest first), aligned data."""
+def gguf_text(value):
+    return struct.pack("<Q", len(value.encode())) + value.encode()
 
-    def text(value):
-        return struct.pack("<Q", len(value)) + value.encode()
 
-    head = b"GGUF" + struct.pack("<IQQ", 3, len(parts), 2)
-    head += text("general.architecture") + struct.pack("<I", 8) + text("flux")
-    head += text("general.file_type") + struct.pack("<II", 4, 0)
+def write_gguf(path, parts, pairs=(), version=3, alignment=32, tail=b"", told=True):
+    """Header, tensor infos (dimensions fastest first), aligned data, and `tail` behind it.
+
+    pairs: (key, type and value as bytes) of more key/value pairs. told: the header says the
+    alignment where it is not the usual one.
+    """
+    pairs = [("general.architecture", struct.pack("<I", 8) + gguf_text("flux")),
+             ("general.file_type", struct.pack("<II", 4, 0)), *pairs]  # fmt: skip
+    if alignment != 32 and told:
+        pairs.append(("general.alignment", struct.pack("<II", 4, alignment)))
+    head = b"GGUF" + struct.pack("<IQQ", version, len(parts), len(pairs))
+    head += b"".join(gguf_text(key) + value for key, value in pairs)
     at = 0
     for part in parts:
         dimensions = part.shape[::-1]
-        head += text(part.name) + struct.pack("<I", len(dimensions))
+        head += gguf_text(part.name) + struct.pack("<I", len(dimensions))
         head += struct.pack(f"<{len(dimensions)}Q", *dimensions)
         head += struct.pack("<IQ", GGML[part.dtype], at)
         size = part.bytes or math.prod(part.shape) * BYTES[part.dtype]
-        at += size + -size % ALIGNMENT
+        at += size + -size % alignment
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
-        file.write(head + bytes(-len(head) % ALIGNMENT))
-        for part in parts:
+        file.write(head + bytes(-len(head) % (alignment if told else 32)))
+        start = file.tell()
+        for i, part in enumerate(parts):
             for chunk in part.chunks():
                 np.ascontiguousarray(chunk).tofile(file)
-            file.write(bytes(-file.tell() % ALIGNMENT))
+            if i < len(parts) - 1 or not tail:
+                file.write(bytes((start - file.tell()) % alignment))
+        file.write(tail)
 
 
 class Scratch:

@@ -192,18 +192,26 @@ def write_native(model, folder):
     write_safetensors(path, native_parts(model, lowbit_part))
 
 
-def write_gguf_file(model, folder, block=GROUP, swapped=False):
-    """binary: Q1_0; ternary: Q2_0 in blocks of 128 (a fork's) or 64 (mainline)."""
-    kind, block = ("Q1_0", GROUP) if model.levels == 2 else ("Q2_0", block)
+def write_gguf_file(model, folder, block=GROUP, swapped=False, kind="Q2_0", **options):
+    """binary: Q1_0; ternary: PQ2_0 or PTQ1_0, or Q2_0 in blocks of 128 (a fork's) or 64 (mainline).
 
-    def lowbit_part(native, names, shape):
+    options: as write_gguf takes them.
+    """
+    kind, block = ("Q1_0", GROUP) if model.levels == 2 else (kind, block)
+    parts = native_parts(model, gguf_lowbit(model, kind, block), swapped)
+    write_gguf(folder / f"bonsai_image_4b-{kind.lower()}.gguf", parts, **options)
+
+
+def gguf_lowbit(model, kind, block=GROUP):
+    """How native_parts makes a low-bit tensor of one GGUF type."""
+
+    def part(native, names, shape):
         blocks = shape[0] * shape[1] // block
-        size = blocks * (2 + block * model.bits // 8)
-        chunks = lambda: (gguf_blocks(model, name, block) for name in names)  # noqa: E731
-        return Part(native, kind, shape, chunks, size)
+        size = blocks * (28 if kind == "PTQ1_0" else 2 + block * model.bits // 8)
+        make = gguf_trits if kind == "PTQ1_0" else gguf_blocks
+        return Part(native, kind, shape, lambda: (make(model, n, block) for n in names), size)
 
-    path = folder / f"bonsai_image_4b-{kind.lower()}.gguf"
-    write_gguf(path, native_parts(model, lowbit_part, swapped))
+    return part
 
 
 def gguf_blocks(model, name, block):
@@ -213,10 +221,33 @@ def gguf_blocks(model, name, block):
     return np.concatenate([scales.reshape(-1, 1).view(np.uint8), packed], axis=1)
 
 
+def gguf_trits(model, name, block=GROUP):
+    codes, scales = model.lowbit(name)
+    return base3_blocks(codes.reshape(-1, block), scales, ((16, 5), (8, 5), (2, 4)))
+
+
+def base3_blocks(codes, scales, runs):
+    """Codes u8 [blocks, weights] -> u8 [blocks, bytes], scale last; runs: (bytes, digits a byte).
+
+    A byte is the fraction 0.t0 t1 t2 t3 t4 in base 3, rounded up to 256ths; weight n * c + m of a
+    run of c bytes is digit n of byte m. Where there are four digits the fifth is 0.
+    """
+    parts, at = [], 0
+    for count, digits in runs:
+        run = codes[:, at : at + count * digits].reshape(-1, digits, count).astype(int)
+        number = sum(run[:, n] * 3 ** (4 - n) for n in range(digits))
+        parts.append((-(-number * 256 // 243)).astype(np.uint8))
+        at += count * digits
+    stored = np.ascontiguousarray(scales, "<f2").reshape(-1, 1).view(np.uint8)
+    return np.concatenate([*parts, stored], axis=1)
+
+
 TRANSFORMERS = {
     "mlx": write_mlx, "gemlite": write_gemlite, "unpacked": write_unpacked,
     "native": write_native, "gguf": write_gguf_file,
     "gguf-64": lambda model, folder: write_gguf_file(model, folder, 64),
+    "gguf-pq2_0": lambda model, folder: write_gguf_file(model, folder, kind="PQ2_0"),
+    "gguf-ptq1_0": lambda model, folder: write_gguf_file(model, folder, kind="PTQ1_0"),
 }  # fmt: skip
 
 

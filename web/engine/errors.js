@@ -19,6 +19,9 @@ export class UnsupportedError extends NamedError {}
 /** A file could not be fetched, or its bytes are not the ones that the manifest names. */
 export class DownloadError extends NamedError {}
 
+/** A file is gone, for the site was replaced by another version since this page was opened. */
+export class UpdatedError extends DownloadError {}
+
 /** The manifest or a tensor in it does not fit this engine. */
 export class ModelError extends NamedError {}
 

@@ -7,9 +7,9 @@ const NEEDED = [
   'components', 'shards', 'tensors',
 ];
 
-/** A manifest's address, relative to the page; where there is no page, to the library. */
+/** A manifest's address, relative to the page; where there is none, to the site's trefoil.js. */
 export function resolve(manifestUrl) {
-  return new URL(manifestUrl, globalThis.location?.href ?? new URL('..', import.meta.url));
+  return new URL(manifestUrl, globalThis.location?.href ?? new URL('../..', import.meta.url));
 }
 
 /**

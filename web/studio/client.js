@@ -1,6 +1,13 @@
 /** The page's side of the worker protocol (written down in worker.js). */
+import { throwIfUpdated } from '../loader/updated.js';
 
 const WORKER_URL = new URL('worker.js', import.meta.url);
+/**
+ * A worker that comes from an address on the host has the policy of the host's answer, which many
+ * hosts do not send; one from an address that the page makes inherits the page's.
+ */
+const START = URL.createObjectURL(
+  new Blob([`import ${JSON.stringify(WORKER_URL)};`], { type: 'text/javascript' }));
 
 let worker = null;
 
@@ -10,11 +17,13 @@ let worker = null;
  */
 export function startWorker(on) {
   worker?.terminate();
-  worker = new Worker(WORKER_URL, { type: 'module' });
+  worker = new Worker(START, { type: 'module' });
   worker.onmessage = ({ data }) => on[data.type](data);
-  worker.onerror = (event) => {
+  worker.onerror = async (event) => {
     event.preventDefault();
-    on.error({ job: 'worker', name: 'WorkerError', message: event.message ?? '' });
+    const failed = { name: 'WorkerError', message: event.message ?? '' };
+    const { name, message } = await throwIfUpdated().then(() => failed, (error) => error);
+    on.error({ job: 'worker', name, message });
   };
 }
 

@@ -1,7 +1,7 @@
 /** The form: fields, sizes, seed, earlier prompts, and what is kept of it between visits. */
 
 import { askNeeds } from './load.js';
-import { rollSeed } from './request.js';
+import { isWritten, rollSeed } from './request.js';
 import { prompts, readSettings, saveSettings } from './settings.js';
 import { set, state } from './state.js';
 import { byId } from './view/document.js';
@@ -97,7 +97,10 @@ export function listenToForm() {
   });
 }
 
-/** The page's defaults, then what was kept of the last visit, then the query. */
+/**
+ * The page's defaults, then what was kept of the last visit, then the query.
+ * @returns {string[]} the query's names whose values are none
+ */
 export function readForm() {
   const query = new URLSearchParams(location.search);
   const { form: kept = {}, seedLocked = false } = readSettings();
@@ -105,9 +108,11 @@ export function readForm() {
   const names = same ? FIELDS : ['prompt'];
   const form = Object.fromEntries(FIELDS.map((name) => [name, byId(name).defaultValue]));
   for (const name of names) if (name in kept) form[name] = kept[name];
-  const locked = query.has('seed') || (same && seedLocked);
+  const asked = SETTINGS.filter((name) => query.has(name));
+  const meant = asked.filter((name) => isWritten(name, query.get(name)));
+  const locked = meant.includes('seed') || (same && seedLocked);
   if (!locked) form.seed = String(rollSeed());
-  for (const name of SETTINGS) if (query.has(name)) form[name] = query.get(name);
+  for (const name of meant) form[name] = query.get(name);
   const listed = [...byId('size').options].filter((option) => option.value !== 'custom');
   set({
     form, seedLocked: locked, theme: chosenTheme(), prompts: prompts(),
@@ -118,6 +123,7 @@ export function readForm() {
     patch: Number(byId('width').step),
     drawNext: query.has('run'),
   });
+  return asked.filter((name) => !meant.includes(name));
 }
 
 /** Of the kept options those that this page offers. */

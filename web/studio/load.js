@@ -17,7 +17,7 @@ export function load() {
   stopAs = 'idle';
   set({ phase: 'loading', download: null, error: null, unfinished: null, info: null,
     loadedWith: { ...options } });
-  send('load', { manifestUrl: MANIFEST_URL, options });
+  send('load', { manifestUrl: MANIFEST_URL, model: state.model, options });
 }
 
 /** As the visitor asked for it: then the browser may be asked to keep a large model. */

@@ -18,7 +18,9 @@ import { byId, write } from './view/document.js';
 import { keepAwake } from './wake.js';
 
 /** Errors that the engine survives; after any other it is started anew. */
-const HARMLESS = ['InputError', 'DownloadError', 'ModelError', 'UnsupportedError'];
+const HARMLESS = [
+  'InputError', 'DownloadError', 'UpdatedError', 'ModelError', 'UnsupportedError',
+];
 
 /** Nothing begins before it is known how the last attempt ended. */
 const lastTime = findUnfinished().then((unfinished) => {
@@ -33,10 +35,12 @@ function restart() {
   send('inspect');
 }
 
-/** Small models come unasked, unless the last attempt ended badly. */
+/** Small models come unasked, and large ones that are here already; unless the last attempt ended
+ * badly. */
 function beginUnasked() {
-  const { phase, unfinished, drawNext, modelBytes } = state;
-  if (phase === 'idle' && !unfinished && (drawNext || modelBytes <= UNASKED_BYTES)) load();
+  const { phase, unfinished, drawNext, modelBytes, stored } = state;
+  const here = drawNext ? stored?.bytes ?? 0 : 0;
+  if (phase === 'idle' && !unfinished && modelBytes - here <= UNASKED_BYTES) load();
 }
 
 const workerSays = {
@@ -67,7 +71,9 @@ const workerSays = {
 
   error(failure) {
     const broken = !HARMLESS.includes(failure.name);
-    const error = { message: say.failed(failure), reload: broken };
+    const updated = failure.name === 'UpdatedError';
+    const reload = updated ? 'page' : broken && 'engine';
+    const error = { message: say.failed(failure), reload };
     const drawing = failure.job === 'generate';
     const before = drawing ? 'ready' : isUsable(state) ? 'idle' : 'unsupported';
     fail(error, { phase: broken ? 'lost' : before, drawNext: false, preview: null,
@@ -100,15 +106,18 @@ function useLessMemory() {
 
 function listen() {
   const press = (id, action) => byId(id).addEventListener('click', action);
-  byId('form').addEventListener('submit', (event) => {
-    event.preventDefault();
-    draw();
+  // Frames may be forbidden to submit forms, so none is submitted.
+  byId('form').addEventListener('submit', (event) => event.preventDefault());
+  byId('form').addEventListener('keydown', ({ key, target, isComposing, ctrlKey, metaKey }) => {
+    const alone = key === 'Enter' && !(isComposing || ctrlKey || metaKey);
+    if (alone && target.matches('input')) draw();
   });
+  press('generate', draw);
   document.addEventListener('keydown', onKey);
   press('load', loadAsked);
   press('pause', pauseOrResume);
   press('cancel', cancel);
-  press('reload', restart);
+  press('reload', () => (state.error?.reload === 'page' ? location.reload() : restart()));
   press('keep', keepStored);
   press('delete', confirmDelete);
   press('confirm-delete', () => {
@@ -124,7 +133,7 @@ function listen() {
 
 if (/Mac|iPhone|iPad/.test(navigator.platform)) byId('shortcut').textContent = '⌘ ↵';
 byId('own-tab').href = location.href;
-readForm();
+const unread = readForm();
 for (const follower of [render, keepForm, keepAwake, noteWork]) follow(follower);
 listenToForm();
 listenToImages();
@@ -143,4 +152,5 @@ const gallery = startGallery({
   patch: () => state.patch,
 });
 deliverTo(gallery.add);
+if (unread.length) gallery.tell(say.queryUnread(unread));
 restart();

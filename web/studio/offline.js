@@ -1,6 +1,6 @@
 /** Lets the site open without a network, where the browser allows it. */
 
-const WORKER_URL = new URL('../sw.js', import.meta.url);
+const WORKER_URL = new URL('../../sw.js', import.meta.url);
 
 /**
  * Starts the service worker (sw.js), which keeps pages, scripts and kernels. Called when the model is

@@ -85,8 +85,8 @@ function split(bytes) {
 
 /** What stands behind the keyword, by type of chunk. */
 const READERS = {
-  tEXt: async (data) => latin1(data),
-  zTXt: async (data) => latin1(await inflate(data.subarray(1))),
+  tEXt: async (data) => decode(data),
+  zTXt: async (data) => decode(await inflate(data.subarray(1))),
   async iTXt(data) {
     const [compressed] = data;
     const language = data.indexOf(0, 2);
@@ -96,6 +96,18 @@ const READERS = {
     return new TextDecoder('utf-8', { fatal: true }).decode(compressed ? await inflate(text) : text);
   },
 };
+
+/**
+ * The format wants Latin-1 here. Studios write UTF-8 all the same, and Latin-1's control characters,
+ * which nobody means, are quotes and dashes in Windows-1252.
+ */
+function decode(bytes) {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    return new TextDecoder('windows-1252').decode(bytes);
+  }
+}
 
 /** TextDecoder's "latin1" is another code, so by hand. */
 function latin1(bytes) {

@@ -43,6 +43,11 @@ export function readRequest(form, patch) {
   return { request: { prompt, seed, width, height, steps }, count };
 }
 
+/** @returns {boolean} the text says a value of this field, if perhaps none that can be drawn */
+export function isWritten(field, text) {
+  return field === 'prompt' || wholeNumber(text) >= (field === 'seed' ? 0 : 1);
+}
+
 /** @returns {number} a seed between 0 and 999 999, short enough to read out */
 export function rollSeed() {
   return crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000;

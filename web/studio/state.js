@@ -8,6 +8,7 @@
 export const state = {
   phase: 'checking',
   name: document.body.dataset.name,
+  model: document.body.dataset.model, // the mark of the model that the page was written for
   modelBytes: Number(document.body.dataset.bytes),
   onnxBytes: Number(document.body.dataset.onnx), // of the graphs that draw without WebGPU, or 0
   mostImages: Number(document.body.dataset.images), // that the model takes as reference
@@ -40,7 +41,7 @@ export const state = {
   picture: null, // { url, prompt, seed, width, height, steps, timings, peakBytes, tokens }
   images: [], // reference images: { name, url, width, height, rgba }
   unfinished: null, // { doing, size }: what an earlier tab was at when the browser closed it
-  error: null, // { message, remedy?, field?, reload? }
+  error: null, // { message, remedy?, field?, reload? }; reload: of the 'engine' or the 'page'
 };
 
 /** A download up to this size needs no press and no word. */

@@ -3,7 +3,7 @@
  *
  * page -> worker
  *   { type: 'inspect' }
- *   { type: 'load', manifestUrl, options } options: { memory, precision, textTokens }
+ *   { type: 'load', manifestUrl, model, options }   options: { memory, precision, textTokens }
  *   { type: 'generate', request }          request: { prompt, seed, width, height, steps,
  *                                          textTokens, images? }
  *   { type: 'needs', request }             request: { width, height, steps, images? }: sides only
@@ -36,10 +36,10 @@ async function inspect() {
   postMessage({ type: 'device', device, stored: found });
 }
 
-async function load({ manifestUrl, options }, hooks) {
+async function load({ manifestUrl, model, options }, hooks) {
   pipeline?.destroy();
   pipeline = null;
-  pipeline = await loadPipeline(manifestUrl, { ...options, ...hooks });
+  pipeline = await loadPipeline(manifestUrl, { ...options, model, ...hooks });
   postMessage({ type: 'loaded', info: pipeline.info, stored: await stored() });
 }
 

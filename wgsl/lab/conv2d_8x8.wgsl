@@ -33,7 +33,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
   let width = dims.W * UP;
   let column = 8u * group.y;
   let channel = 8u * (8u * group.x + lane);
-  
+
   let quads = dims.Cin / 4u;
   let lanes = vec4u(0u, 1u, 2u, 3u);
   let f0 = min(channel + 0u + lanes, vec4u(dims.Cout - 1u)) * (KS * KS * dims.Cin);

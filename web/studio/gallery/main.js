@@ -26,7 +26,8 @@ let turn = Promise.resolve(); // when the last change of the list is done
  * @param {(settings: object) => void} studio.onVary fill the form and draw
  * @param {(text: string) => void} studio.announce into the page's polite live region
  * @param {() => number} studio.patch width and height are multiples of this
- * @returns {{ add(settings: object, blob: Blob): Promise<void> }} settings: what metadata.js writes
+ * @returns {{ add(settings: object, blob: Blob): Promise<void>, tell(sentence: string): void }}
+ *   settings: what metadata.js writes; tell: shows a sentence for a while and has it read out
  */
 export function startGallery(studio) {
   announce = studio.announce;
@@ -42,7 +43,7 @@ export function startGallery(studio) {
   listenForFiles({ ...studio, tell });
   store.then((gallery) => gallery.watch(follow));
   readList();
-  return { add };
+  return { add, tell };
 }
 
 const file = async (id) => (await store).file(id);

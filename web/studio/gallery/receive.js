@@ -1,27 +1,43 @@
 /** Files from outside: dropped anywhere on the page, pasted, or chosen. */
 
 import { settingsIn } from '../metadata.js';
-import { gallery as say } from '../strings.js';
+import { gallery as say, metadata } from '../strings.js';
 import { byId } from '../view/document.js';
 
 let studio = null; // what listenForFiles was given
 
-/** Decides what a file means: a picture whose settings are taken. */
-async function receiveFile(file) {
-  const { settings, notes, fault } = await settingsIn(file, studio.patch());
-  if (fault) return studio.tell(fault);
-  studio.onReuse(settings);
-  studio.tell([say.reused, ...notes].join(' '));
+/** Decides what files mean: a picture whose settings are taken, the first that has some. */
+async function receiveFiles(files) {
+  const outcomes = [];
+  for (const file of files) {
+    const outcome = await settingsOf(file);
+    if (outcome.settings) {
+      studio.onReuse(outcome.settings);
+      const which = files.length > 1 ? [metadata.ofSeveral(file.name, files.length)] : [];
+      return studio.tell([say.reused, ...which, ...outcome.notes].join(' '));
+    }
+    outcomes.push(outcome);
+  }
+  return studio.tell(outcomes[0].fault);
 }
 
-const firstFile = (transfer) => [...transfer?.files ?? []][0];
+/** A folder is handed over like a file, and a file may be gone when it is read. */
+async function settingsOf(file) {
+  try {
+    return await settingsIn(file, studio.patch());
+  } catch {
+    return { fault: metadata.unreadable(file.name) };
+  }
+}
+
+const filesOf = (transfer) => [...transfer?.files ?? []];
 
 function onDrop(event) {
   document.body.toggleAttribute('data-drop', false);
-  const file = firstFile(event.dataTransfer);
-  if (!file || event.defaultPrevented) return;
+  const files = filesOf(event.dataTransfer);
+  if (!files.length || event.defaultPrevented) return;
   event.preventDefault();
-  receiveFile(file);
+  receiveFiles(files);
 }
 
 /** Only a page that refuses the browser's own way gets the drop. */
@@ -33,10 +49,11 @@ function onDragOver(event) {
 
 /** Text with a picture of itself, as office programs copy it, is pasted as text. */
 function onPaste(event) {
-  const file = firstFile(event.clipboardData);
-  if (!file || event.defaultPrevented || event.clipboardData.types.includes('text/plain')) return;
+  const files = filesOf(event.clipboardData);
+  const text = event.clipboardData?.types.includes('text/plain');
+  if (!files.length || event.defaultPrevented || text) return;
   event.preventDefault();
-  receiveFile(file);
+  receiveFiles(files);
 }
 
 /**
@@ -50,7 +67,7 @@ export function listenForFiles(given) {
   const chooser = byId('settings-file');
   byId('open-settings').addEventListener('click', () => chooser.click());
   chooser.addEventListener('change', () => {
-    if (chooser.files.length) receiveFile(chooser.files[0]);
+    if (chooser.files.length) receiveFiles([...chooser.files]);
     chooser.value = ''; // the same file can be chosen again
   });
   document.addEventListener('dragover', onDragOver);

@@ -2,6 +2,8 @@
 
 import { bytes, sentence } from './numbers.js';
 
+const OR = new Intl.ListFormat('en', { type: 'disjunction' });
+
 function nearest(value, patch) {
   const below = Math.floor(value / patch) * patch;
   return `${below} or ${below + patch}`;
@@ -12,7 +14,7 @@ const JOBS = {
   worker: 'engine',
 };
 const NAMED_ERRORS = [
-  'InputError', 'DownloadError', 'ModelError', 'UnsupportedError', 'DeviceError',
+  'InputError', 'DownloadError', 'UpdatedError', 'ModelError', 'UnsupportedError', 'DeviceError',
 ];
 
 export const say = {
@@ -33,6 +35,10 @@ export const say = {
   },
   dropped: ({ count, limit, dropped }) => `The prompt has ${count} tokens and the model reads `
     + `${limit}: the last ${dropped} were left out.`,
+  large: (peak, ratio) => `That is ${Math.round(ratio)} times the largest size of the list: it takes `
+    + `about ${bytes(peak)} of GPU memory, and at least ${Math.round(ratio)} times as long.`,
+  queryUnread: (names) => `The address holds no usable ${OR.format(names)}: the model's own is in `
+    + 'the form.',
   extra: (count, withImages) => `This size and number of steps${withImages ? ', or images,' : ''} `
     + `need ${bytes(count)} more of the model, which Generate downloads first.`,
   stale: 'The model is prepared anew with the next picture.',

@@ -83,7 +83,10 @@ function fill(id, items, make) {
   }));
 }
 
+const LARGE = 2; // times the largest size that the page lists
+
 function renderNotes(state) {
+  renderLarge(state);
   const extraBytes = state.phase === 'ready' ? state.needs?.extraBytes ?? 0 : 0;
   const extra = extraBytes > UNASKED_BYTES;
   show('extra', extra);
@@ -91,4 +94,12 @@ function renderNotes(state) {
   const stale = isStale(state) && state.phase !== 'loading';
   show('stale', stale);
   write('stale', stale ? say.stale : '');
+}
+
+/** What a size far beyond the list's will take, before it is drawn. */
+function renderLarge({ form: { width, height }, sizes, needs, phase }) {
+  const ratio = width * height / Math.max(...sizes.map(([w, h]) => w * h));
+  const large = phase === 'ready' && ratio >= LARGE && needs?.peakBytes > 0;
+  show('large', large);
+  write('large', large ? say.large(needs.peakBytes, ratio) : '');
 }

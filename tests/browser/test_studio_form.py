@@ -1,0 +1,137 @@
+"""The studio's form: what is in reach, what the address may hold, and frames that forbid forms."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.studio import SMALL, damaged, tell_page
+from tests.browser.test_page import GARDEN
+
+SCREENS = [(1280, 720), (1280, 860), (1440, 900), (360, 740), (740, 360), (320, 568), (320, 215)]
+BETWEEN = """(element) => {
+  const { top, bottom } = element.getBoundingClientRect();
+  return [top, bottom];
+}"""
+BEHIND = """() => {
+  const { x, y, width, height } = document.getElementById('generate').getBoundingClientRect();
+  return document.elementFromPoint(x + width / 2, y + height / 2).closest('button')?.id;
+}"""
+
+
+@pytest.fixture(scope="module")
+def address(site, server):
+    return server(site(GARDEN, shard_mib=1))
+
+
+def overflow(page):
+    return page.evaluate("document.documentElement.scrollWidth - innerWidth")
+
+
+@pytest.mark.parametrize("screen", SCREENS, ids=lambda screen: "x".join(map(str, screen)))
+def test_generate_is_in_reach_and_covers_no_field_that_is_gone_to(visit, address, screen):
+    width, height = screen
+    page = visit(address, viewport={"width": width, "height": height}).loaded().page
+    generate = page.get_by_role("button", name="Generate", exact=True)
+    top, bottom = generate.evaluate(BETWEEN)
+    assert 0 <= top < bottom <= height
+    assert page.evaluate(BEHIND) == "generate"
+    for name in ("Seed", "Steps", "Pictures"):
+        page.get_by_role("spinbutton", name=name).focus()
+        _, end = page.get_by_role("spinbutton", name=name).evaluate(BETWEEN)
+        bar, _ = generate.evaluate(BETWEEN)
+        assert end <= bar + 1, name
+    assert overflow(page) <= 0
+
+
+def test_one_endless_word_stays_on_the_page(visit, address):
+    word = "x" * 400
+    seen = visit(f"{address}?{SMALL}&prompt={word}", viewport={"width": 360, "height": 740})
+    seen.loaded().button("Generate").click()
+    seen.picture()
+    expect(seen.page.locator("#caption")).to_have_text(word)
+    assert overflow(seen.page) <= 0
+    seen.page.locator("#earlier summary").click()
+    expect(seen.page.locator(".earlier-prompt")).to_have_text(word)
+    assert overflow(seen.page) <= 0
+    seen.page.locator(".thumbs button").first.click()
+    expect(seen.page.get_by_role("dialog")).to_be_visible()
+    assert seen.page.evaluate("""[...document.querySelectorAll('dialog[open] *')].every((each) =>
+      each.getBoundingClientRect().right <= innerWidth + 1)""")
+
+
+def test_a_prompt_like_a_book_does_not_become_a_page_like_one(visit, address):
+    seen = visit(f"{address}?{SMALL}").loaded()
+    seen.control("textbox", "Prompt").fill("a leaf and " * 9_000)
+    before = seen.page.evaluate("document.documentElement.scrollHeight")
+    seen.button("Generate").click()
+    seen.picture()
+    seen.page.locator("#earlier summary").click()
+    assert seen.page.evaluate("document.documentElement.scrollHeight") < before + 1_000
+
+
+@pytest.mark.parametrize("query, unread, kept", [
+    ("seed=abc&width=-5", "seed or width", {"width": "128", "height": "128"}),
+    ("steps=1e1&height=1.5", "height or steps", {"steps": "4", "height": "128"}),
+    ("steps=&seed=-1&prompt=a", "seed or steps", {"steps": "4", "prompt": "a"}),
+    ("steps=0", "steps", {"steps": "4"}),
+])  # fmt: skip
+def test_what_the_address_tells_wrongly_is_the_models_own_and_told(
+    visit, address, query, unread, kept
+):
+    seen = visit(f"{address}?{query}").loaded()
+    expect(seen.page.locator("#toast-text")).to_have_text(
+        f"The address holds no usable {unread}: the model's own is in the form.")
+    for field, value in kept.items():
+        expect(seen.page.locator(f"#{field}")).to_have_value(value)
+    assert seen.page.locator("#seed").input_value().isdigit()
+    assert seen.logged == []
+
+
+def test_what_the_address_tells_rightly_is_taken_without_a_word(visit, address):
+    seen = visit(f"{address}?prompt=a+tree&seed=9007199254740991&width=64&height=100&steps=50")
+    seen.loaded()
+    for field, value in {"prompt": "a tree", "seed": "9007199254740991", "height": "100"}.items():
+        expect(seen.page.locator(f"#{field}")).to_have_value(value)
+    expect(seen.page.locator("#toast-text")).to_have_text("")
+    seen.button("Generate").click()
+    assert "100, which is not a multiple of 16" in seen.alert()
+
+
+def test_a_size_far_beyond_the_list_says_what_it_takes_before_it_is_drawn(visit, address):
+    seen = visit(f"{address}?width=1024&height=512").loaded()
+    note = seen.page.locator("#large")
+    expect(note).to_contain_text("32 times the largest size of the list")
+    expect(note).to_contain_text("GPU memory")
+    expect(seen.button("Generate")).to_have_accessible_description(note.inner_text())
+    seen.control("spinbutton", "Width").fill("128")
+    seen.control("spinbutton", "Height").fill("128")
+    expect(note).to_be_hidden()
+
+
+def test_run_asks_before_gigabytes_come_and_draws_once_they_are_here(
+    visit, site, server, tmp_path
+):
+    large = damaged(site(GARDEN, shard_mib=1), tmp_path,
+                    lambda copy: tell_page(copy, bytes=2_700_000_000))  # fmt: skip
+    seen = visit(f"{server(large)}?{SMALL}&run")
+    load = seen.page.get_by_role("button", name="Load model (2.7 GB)")
+    expect(load).to_be_visible()
+    assert not any(url.endswith(".bin") for url in seen.requested)
+    load.click()
+    seen.picture()
+
+
+@pytest.mark.parametrize("press", ["button", "Enter", "Control+Enter"])
+def test_a_frame_that_forbids_forms_draws(visit, address, server, tmp_path, press):
+    (tmp_path / "index.html").write_text(
+        '<!doctype html><link rel="icon" href="data:,">'
+        '<iframe sandbox="allow-scripts allow-same-origin" allow="screen-wake-lock" '
+        f'width="900" height="800" src="{address}?{SMALL}&seed=7"></iframe>')
+    outer = visit(server(tmp_path))
+    frame = outer.page.frame_locator("iframe")
+    expect(frame.get_by_text("Ready ·")).to_be_visible()
+    if press == "button":
+        frame.get_by_role("button", name="Generate", exact=True).click()
+    else:
+        frame.get_by_role("spinbutton", name="Seed").press(press)
+    expect(frame.get_by_role("img")).to_be_visible(timeout=60_000)
+    assert outer.logged == []
