@@ -11,8 +11,11 @@ def leave_at_once(number, frame):
     os._exit(1)
 
 
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, leave_at_once)
+if __name__ == "__main__":
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, leave_at_once)
 
 import argparse  # noqa: E402
 import re  # noqa: E402
@@ -141,5 +144,6 @@ def say(message):
 
 if __name__ == "__main__":
     status = main()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what there is to say is said
+    for number in console.SIGNALS:  # what there is to say is said
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(status)

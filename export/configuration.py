@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 from export.errors import ExportError
@@ -16,16 +17,30 @@ def read_json(path):
     path = Path(path)
     refuse_standin(path)
     try:
-        values = json.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        values = json.loads(text)
     except FileNotFoundError:
         raise ExportError(f"{path}: no such file; is this a complete model folder?") from None
     except OSError as error:
         raise ExportError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
         raise ExportError(f"{path}: not valid JSON ({error}); download the file again") from None
+    try:
+        if has_surrogates(text):
+            json.dumps(values, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ExportError(
+            f"{path}: half a character is escaped there (\\ud800 to \\udfff, without its other "
+            "half), which no page can show; write the whole character"
+        ) from None
     if not isinstance(values, dict):
         raise ExportError(f"{path}: got a JSON {type(values).__name__}, expected an object")
     return values
+
+
+def has_surrogates(text):
+    """Whether JSON may hold an escaped half of a character; in pairs, they are one."""
+    return re.search(r"\\u[dD][89a-fA-F]", text) is not None
 
 
 class Configuration:

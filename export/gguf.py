@@ -181,5 +181,3 @@ class Header:
 
     def fail(self, message):
         raise ExportError(f"{self.path}: {message}")
-
-

@@ -76,14 +76,16 @@ def split_scales(blocks):
 
 def unpack_digits(packed, runs):
     """u8 [blocks, bytes] -> codes u8 [blocks, weights]"""
-    parts = []
+    weights = sum(count * digits for _, count, digits in runs)
+    codes = np.empty((len(packed), weights), np.uint8)
+    at = 0
     for first, count, digits in runs:
-        powers = 3 ** np.arange(digits, dtype=np.uint32)
-        left = np.arange(256, dtype=np.uint32) * powers[:, None] & 255
-        table = (left * 3 >> 8).astype(np.uint8)  # [digits, 256]
-        run = packed[:, first : first + count]
-        parts += [table[n][run] for n in range(digits)]
-    return np.concatenate(parts, axis=1)
+        left = packed[:, first : first + count].copy()
+        for _ in range(digits):  # what three times the fraction carries out of its byte
+            codes[:, at : at + count] = (left >= 86).view(np.uint8) + (left >= 171).view(np.uint8)
+            left *= np.uint8(3)
+            at += count
+    return codes
 
 
 def unpack_bit_runs(packed):

@@ -74,6 +74,16 @@ class Packed:
         assert got == self.storage.part_bytes(), (self.storage, got)
 
 
+def coarsen(scales, group, most):
+    """(scales, group) in groups twice as wide, up to `most`, while neighbours have one scale.
+
+    scales: any float as stored [N, groups], a multiple of `most` inputs a row.
+    """
+    while 2 * group <= most and (scales[:, ::2] == scales[:, 1::2]).all():
+        scales, group = np.ascontiguousarray(scales[:, ::2]), 2 * group
+    return scales, group
+
+
 def pack_words(codes, bits):
     """Codes u8 [N, K] below 2**bits -> u32 [N, K*bits/32]."""
     per_word = 32 // bits

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import http.server
 import re
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -121,11 +122,19 @@ def cache_control(path):
     return IMMUTABLE if named else "no-cache"
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """Quiet about visitors who leave, and about files that go while a site is built again."""
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
 def make_server(folder, port, handler=Handler):
     """A server of `folder` on 127.0.0.1; port 0 takes a free one. Raises ExportError."""
     bound = functools.partial(handler, directory=str(folder))
     try:
-        return http.server.ThreadingHTTPServer(("127.0.0.1", port), bound)
+        return Server(("127.0.0.1", port), bound)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ExportError(

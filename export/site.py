@@ -102,10 +102,15 @@ def model_mark(manifest):
     return hashlib.sha256("".join(file["sha256"] for file in files).encode()).hexdigest()
 
 
+# What another script starts, and what runs where modules do not.
+NOT_MODULES = ("worker", "stuck")
+
+
 def studio_modules(web):
     """Scripts of the page, which can then be fetched at once; the worker fetches its own."""
     modules = (web / "studio").rglob("*.js")
-    return sorted(path.relative_to(web).as_posix() for path in modules if path.stem != "worker")
+    return sorted(path.relative_to(web).as_posix() for path in modules
+                  if path.stem not in NOT_MODULES)
 
 
 def render_pages(pages, folder, values):

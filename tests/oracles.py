@@ -140,10 +140,13 @@ def patchify(z, mean, deviation):
 
 
 def to_rgba(x):
-    """x f32 [P,3] -> u32 [P]; in f32, step by step, as diffusers' image processor does."""
+    """x f32 [P,3] -> u32 [P]; in f32, step by step, as diffusers' image processor does. 0 where a
+    colour is no number."""
+    finite = np.isfinite(x).all(axis=1)
+    x = np.where(finite[:, None], x, np.float32(0))
     x = np.clip(x / np.float32(2) + np.float32(0.5), 0, 1).astype(np.float32)
     r, g, b = np.round(x * np.float32(255)).astype(np.uint32).T
-    return r | g << 8 | b << 16 | np.uint32(255 << 24)
+    return np.where(finite, r | g << 8 | b << 16 | np.uint32(255 << 24), np.uint32(0))
 
 
 def unpack_trits(data):

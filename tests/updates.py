@@ -113,11 +113,18 @@ class Tab:
         self.page = None
 
     def open(self):
-        if self.page:
-            self.page.close()
+        self.close()
         self.page = self.context.new_page()
         self.page.set_default_timeout(PATIENCE_MS)
-        self.page.goto(self.url, wait_until="commit")
+        try:
+            self.page.goto(self.url, wait_until="commit")
+        except Error as error:
+            self.count("stuck", str(error).splitlines()[0])
+
+    def close(self):
+        if self.page:
+            self.page.close()
+        self.page = None
 
     def reload(self):
         """Begins; `settle` sees the end."""
@@ -245,8 +252,12 @@ def run(options, folder):
 def update(site, tabs, generator):
     """One update, in the middle of two tabs' loading; a third one may sit it out."""
     moving = tabs if generator.random() < 0.5 else tabs[:2]
+    if generator.random() < 0.2:  # nobody is there for a moment: a new worker takes over
+        moving = tabs
+        for tab in tabs:
+            tab.close()
     for tab in moving:
-        tab.open() if generator.random() < 0.3 else tab.reload()
+        tab.open() if not tab.page or generator.random() < 0.3 else tab.reload()
     time.sleep(generator.uniform(0, 0.5))
     site.update()
     for tab in moving:

@@ -2,13 +2,15 @@
 import { abilitiesOf } from './engine/candidates.js';
 import { Choice } from './engine/choice.js';
 import { openDevice, watchDevice } from './engine/device.js';
-import { InputError, ShapeError, throwIfAborted } from './engine/errors.js';
+import { DeviceError, InputError, ShapeError, WrongResultError, throwIfAborted }
+  from './engine/errors.js';
 import { Kernels } from './engine/kernels.js';
 import { Allocator } from './engine/memory.js';
 import { Ops } from './engine/ops.js';
-import { KERNELS, selfCheck } from './engine/selfcheck.js';
+import { findWrong } from './engine/selfcheck.js';
+import { expectPicture, wrongResult } from './engine/sound.js';
 import { Stages } from './engine/stages.js';
-import { openWinners } from './engine/winners.js';
+import { anySignal, within } from './engine/waiting.js';
 import { firstBytes, sumBytes } from './loader/manifest.js';
 import { openShards } from './loader/shards.js';
 import { TensorFiles } from './loader/tensors.js';
@@ -16,9 +18,14 @@ import { checkImages, defaultSize } from './models/reference_image.js';
 import { MAX_STEPS, MEMORY, TEXT_TOKENS, checkChoice, checkRequest, checkSize, checkSteps,
   fractionOf } from './models/request.js';
 import { PromptTokenizer } from './models/tokenizer.js';
+import { observer } from './observing.js';
+import { prepareKernels } from './preparing.js';
 
 /** Shards for a rehearsal: nothing is downloaded yet, and no value matters. */
 const ZEROS = { read: async (shard, offset, bytes) => new Uint8Array(bytes) };
+
+/** A destroyed device is given this long to finish what it was told to do. */
+const IDLE_MS = 1000;
 
 /** A loaded model. Made by `open`. */
 export class Pipeline {
@@ -37,6 +44,8 @@ export class Pipeline {
   #stages;
   #tokenizer;
   #busy = false;
+  #gone = new AbortController(); // aborted by destroy()
+  #winners;
   #rehearsed = new Map();
 
   /**
@@ -47,23 +56,28 @@ export class Pipeline {
    * @param {object} settings `loadPipeline`'s options, complete
    */
   static async open(manifest, url, family, settings) {
-    const { signal, onProgress, storage, memory, textTokens, memoryBudget, precision } = settings;
+    const { signal, onProgress, storage, memory, textTokens, memoryBudget } = settings;
+    const { precision, kernels, patienceMs } = settings;
     const base = new URL(manifest.weights_url ?? '.', url);
     const store = await openShards(manifest.shards, base, storage);
     const cachedBytes = store.keptBytes(store.first);
-    onProgress({ phase: 'check', loadedBytes: cachedBytes, totalBytes: firstBytes(manifest),
-      cachedBytes });
-    const { device, adapter } = await openDevice();
-    const defaults = { memory, textTokens };
-    const pipeline = new Pipeline({ manifest, family, device, adapter, memoryBudget, defaults,
-      precision });
+    const tell = (progress) => onProgress({ ...progress, loadedBytes: cachedBytes,
+      totalBytes: firstBytes(manifest), cachedBytes });
+    const onWait = (wait) => tell({ phase: 'check', ...wait });
+    let pipeline = null;
     try {
-      await pipeline.check();
+      tell({ phase: 'check' });
+      const { device, adapter } = await openDevice({ signal, patienceMs });
+      const defaults = { memory, textTokens };
+      pipeline = new Pipeline({ manifest, family, device, adapter, memoryBudget, defaults,
+        precision: kernels === 'safe' ? 'f32' : precision });
+      if (kernels === 'safe') pipeline.#choice.useReferences('the safe one, as was asked for');
+      await pipeline.check({ signal, tell, onWait });
       throwIfAborted(signal);
-      await pipeline.download(store, url, { signal, onProgress });
+      await pipeline.download(store, url, { signal, onProgress, onWait });
       return pipeline;
     } catch (error) {
-      pipeline.destroy();
+      pipeline?.destroy();
       store.leave();
       throw error;
     }
@@ -84,33 +98,31 @@ export class Pipeline {
       allocator: new Allocator(device, device.limits.maxStorageBufferBindingSize) });
   }
 
+  /** Has the kernels ready that this model uses, and lets each compute a known answer. */
+  async check({ signal, tell, onWait }) {
+    const { vendor, architecture, description } = this.#adapter;
+    this.#winners = await prepareKernels({ kernels: this.#kernels, choice: this.#choice,
+      ops: this.#ops, names: [vendor, architecture, description, this.#precision],
+      rehearse: () => this.#rehearseAll() }, { signal, tell, onWait });
+  }
+
   /**
-   * Compiles the kernels that this model uses, chooses among those that could, and lets each
-   * compute a known answer.
+   * The picture of the model's own size shows which calls are dear; the smallest one, in steps that
+   * no table holds, needs all kernels that any other does.
    */
-  async check() {
-    await this.#kernels.load(KERNELS);
-    // The picture of the model's own size shows which calls are dear; the smallest one, in steps
-    // that no table holds, needs all kernels that any other does.
+  async #rehearseAll() {
     const { patch, pipeline: { width, height, image_input: imageInput } } = this.#manifest;
     const S = this.#textLength;
     const images = imageInput ? [{ width: 64, height: 64 }] : [];
-    const smallest = { width: patch, height: patch, steps: MAX_STEPS, S, images };
-    await this.#rehearse({ width, height, steps: this.#defaultSteps, S });
-    await this.#rehearse(smallest);
-    const { vendor, architecture, description } = this.#adapter;
-    const winners = await openWinners([vendor, architecture, description, this.#precision,
-      await this.#kernels.fingerprint()].join(' | '));
-    await this.#choice.decide(this.#ops, winners);
-    await winners.save();
     this.#rehearsed.clear();
-    const { variants } = await this.#rehearse(smallest);
-    await selfCheck(this.#ops, variants.values());
+    await this.#rehearse({ width, height, steps: this.#defaultSteps, S });
+    const smallest = { width: patch, height: patch, steps: MAX_STEPS, S, images };
+    return (await this.#rehearse(smallest)).variants;
   }
 
   /** Fetches the tokenizer, which lies beside the manifest, and the shards. */
-  async download(store, manifestUrl, { signal, onProgress }) {
-    this.#tokenizer = await PromptTokenizer.load(this.#manifest, manifestUrl, signal);
+  async download(store, manifestUrl, { signal, onProgress, onWait }) {
+    this.#tokenizer = await PromptTokenizer.load(this.#manifest, manifestUrl, { signal, onWait });
     await store.fetch(store.first, { signal, onProgress });
     this.#store = store;
     this.#files = new TensorFiles(this.#manifest, store);
@@ -126,7 +138,7 @@ export class Pipeline {
       bytes: firstBytes(this.#manifest),
       storage: this.#store.kind,
       device: { vendor, architecture, description },
-      kernels: this.#choice.table,
+      kernels: this.#choice.table, safe: this.#choice.safe,
     };
   }
 
@@ -142,6 +154,7 @@ export class Pipeline {
    * @throws {InputError} the size cannot be drawn
    */
   async plan(request) {
+    this.#expectHere();
     const { width, height, steps, images, prompt, ...choices } = this.#complete(request);
     const { memory, textTokens } = { ...this.#defaults, ...choices };
     checkSize(this.#manifest, width, height);
@@ -162,6 +175,7 @@ export class Pipeline {
    * @throws {InputError} the request cannot be drawn
    */
   async extraBytes(request) {
+    this.#expectHere();
     const { width, height, steps, images } = this.#complete(request);
     checkSize(this.#manifest, width, height);
     checkSteps(steps);
@@ -178,55 +192,102 @@ export class Pipeline {
    * @param {{ signal?: AbortSignal, onProgress?: Function, onPreview?: Function,
    *   onTensor?: Function, blocks?: boolean }} hooks onProgress receives
    *   { stage, step, steps, fraction }, and { loadedBytes, totalBytes } too while stage is
-   *   'download'; onPreview after every step { step, steps, width, height, rgba }, what the picture
+   *   'download', with otherTab while another tab downloads, and with what loadPipeline tells of a
+   *   file that is tried again; onPreview after every step { step, steps, width, height, rgba }, what the picture
    *   is going to be, an eighth as wide and high;
    *   onTensor(name, { shape, data }) receives every stage's result, and with `blocks` the tokens
    *   after every block of the denoiser; it slows drawing
    * @returns {Promise<object>} { width, height, rgba, seed, timings, peakBytes,
    *   stageBytes: { encode, reference, denoise, decode }, tokens: { count, limit, dropped } };
    *   bytes of GPU memory, at most
-   * @throws {InputError | DownloadError | DeviceError | DOMException} the last one named AbortError
+   * @throws {InputError | DownloadError | DeviceError | WrongResultError | DOMException} the last
+   *   one named AbortError, of `signal` or of `destroy`
    */
   async generate(request, hooks = {}) {
-    const { signal, onProgress = () => {}, onPreview, onTensor, blocks = false } = hooks;
+    this.#expectHere();
+    const { onProgress = () => {}, onPreview, onTensor, blocks = false } = hooks;
     const limit = this.#textLength;
     const { width, height, steps, images } = this.#complete(request, { pixels: true });
     const { prompt, seed = 0, textTokens = this.#defaults.textTokens } = request;
     checkRequest(this.#manifest, { prompt, seed, width, height, steps, textTokens });
-    throwIfAborted(signal);
+    throwIfAborted(hooks.signal);
     if (this.#busy) {
       throw new InputError('A picture is being drawn already; wait for it or cancel it.');
     }
     this.#busy = true;
     const tell = (p) => onProgress({ ...p, fraction: fractionOf(p) });
+    const { signal, leave } = anySignal([hooks.signal, this.#gone.signal]);
     try {
       const tokens = this.#tokens(prompt, textTokens);
-      await this.#rehearse({ width, height, steps, S: tokens.ids.length, images });
+      const { variants } = await this.#rehearse(
+        { width, height, steps, S: tokens.ids.length, images });
       await this.#fetchMissing({ width, height, steps, images }, { signal, onProgress: tell });
       const started = performance.now();
       this.#ops.allocator.resetPeak();
       const { rgba, timings, stageBytes } = await this.#family.draw(
         { g: this.#ops, stages: this.#stages, files: this.#files, manifest: this.#manifest },
         tokens, { seed, width, height, steps, images },
-        { signal, onProgress: tell, onPreview, observe: this.#observer(onTensor, blocks) },
+        { signal, onProgress: tell, onPreview, observe: observer(this.#ops, onTensor, blocks) },
       );
+      const { peakBytes } = this.#ops.allocator;
+      const checkMs = await this.#checkDrawn(rgba, variants, signal);
       onProgress({ stage: 'decode', step: steps, steps, fraction: 1 });
       return {
-        width, height, rgba, seed, timings: { ...timings, totalMs: performance.now() - started },
-        peakBytes: this.#ops.allocator.peakBytes, stageBytes,
+        width, height, rgba, seed, peakBytes, stageBytes,
+        timings: { ...timings, checkMs, totalMs: performance.now() - started },
         tokens: { count: tokens.count, limit, dropped: tokens.dropped },
       };
+    } catch (error) {
+      throwIfAborted(this.#gone.signal); // whatever a destroyed pipeline stumbled over
+      if (error instanceof WrongResultError) {
+        this.#stages.free(); // what was unpacked there may be wrong as well
+        await this.#winners.distrust();
+      }
+      throw error;
     } finally {
+      leave();
       this.#ops.reset();
+      if (this.#gone.signal.aborted) this.#free();
       this.#busy = false;
     }
   }
 
-  /** Frees the GPU. The pipeline cannot be used afterwards. */
+  /** Frees the GPU, for good. What is being drawn ends in an AbortError. */
   destroy() {
+    if (this.#gone.signal.aborted) return;
+    this.#gone.abort();
+    if (!this.#busy) this.#free();
+  }
+
+  /** wgpu, of Firefox and Deno, may panic over a device that goes with work in flight. */
+  async #free() {
     this.#stages?.free();
     this.#ops.reset();
+    if (this.#busy) {
+      const finished = this.#device.queue.onSubmittedWorkDone();
+      await within(finished, IDLE_MS, () => new DeviceError('still at work')).catch(() => {});
+    }
     this.#device.destroy();
+  }
+
+  /** @throws {InputError} after `destroy` */
+  #expectHere() {
+    if (!this.#gone.signal.aborted) return;
+    throw new InputError('This pipeline was destroyed: load the model again to draw with it.');
+  }
+
+  /**
+   * Whether it is a picture, and whether the kernels that drew it are right still.
+   * @returns {Promise<number>} milliseconds that it took
+   * @throws {WrongResultError}
+   */
+  async #checkDrawn(rgba, variants, signal) {
+    const started = performance.now();
+    expectPicture(rgba);
+    this.#ops.reset();
+    const wrong = await findWrong(this.#ops, variants.values(), { signal });
+    if (wrong) throw wrongResult(wrong);
+    return performance.now() - started;
   }
 
   /** A request with what it leaves open. @throws {InputError} its images cannot be read */
@@ -247,9 +308,8 @@ export class Pipeline {
     if (!missing.length) return;
     const { steps } = request;
     await this.#files.fetch(missing.map(({ index }) => index), { signal,
-      onProgress: ({ loadedBytes, totalBytes }) => {
-        onProgress({ stage: 'download', step: 0, steps, loadedBytes, totalBytes });
-      } });
+      onProgress: ({ phase, cachedBytes, file, ...progress }) => onProgress({ stage: 'download',
+        step: 0, steps, ...progress, ...(phase === 'wait' && { otherTab: true }) }) });
   }
 
   /** A dry run of one step: peak bytes, kernel variants, and an error if a buffer is too large. */
@@ -304,25 +364,5 @@ export class Pipeline {
   #tokens(prompt, textTokens) {
     const { ids, ...rest } = this.#tokenizer.encode(prompt);
     return { ids: textTokens === 'trimmed' ? ids.slice(0, rest.count) : ids, ...rest };
-  }
-
-  /** Reads results back for `onTensor`; several tensors are joined along their last dimension. */
-  #observer(onTensor, blocks) {
-    if (!onTensor) return async () => {};
-    const read = async (tensor) => new Float32Array(await this.#ops.read(tensor));
-    return async (name, shape, result) => {
-      if (name.startsWith('block.') && !blocks) return undefined;
-      if (ArrayBuffer.isView(result)) return onTensor(name, { shape, data: result.slice() });
-      if (!Array.isArray(result)) return onTensor(name, { shape, data: await read(result) });
-      const data = new Float32Array(shape[0] * shape[1]);
-      const width = shape[1] / result.length;
-      for (const [i, tensor] of result.entries()) {
-        const part = await read(tensor);
-        for (let row = 0; row < shape[0]; row++) {
-          data.set(part.subarray(row * width, (row + 1) * width), row * shape[1] + i * width);
-        }
-      }
-      return onTensor(name, { shape, data });
-    };
   }
 }

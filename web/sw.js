@@ -5,7 +5,9 @@
  * Scripts, styles and kernels lie in a folder that is named by its content, so what is kept under
  * such a name is always right. Everything else, the pages first, is asked of the host, and what is
  * kept answers where the host does not. A page names its own folder of code: it runs on one version,
- * whichever worker serves it, and so a new worker never has to wait for pages to close.
+ * whichever worker serves it. So a new worker need not hurry: it waits until no page is open, as
+ * browsers do of themselves. (One that takes over at once ends the last one, and in Chromium a page
+ * that this one was just opening then never comes.)
  */
 
 const { version, code, files } = self.SHELL;
@@ -15,6 +17,8 @@ const CACHE = OURS + version;
 const IN_CODE = /^code-[0-9a-f]{16}\//;
 /** Of any version it does what it is for, and the page waits for it. */
 const START = 'start.js';
+/** What is kept last: a version that has it is whole. */
+const LAST = 'index.html';
 /** Weights never pass through here. Pages that an earlier version opened may ask for more names. */
 const KINDS = /\.(html|m?js|css|wgsl|json|svg|png|webmanifest)$/;
 /** Where a host accepts a connection and says nothing, what is kept answers after this long. */
@@ -30,11 +34,18 @@ function nameOf({ method, url }) {
   return Object.hasOwn(files, `${name}.html`) ? `${name}.html` : name; // some hosts cut it off
 }
 
-/** What is kept under a name: by this version, else by an earlier one. */
+const addressOf = (name) => new URL(name, SCOPE);
+
+/** Names of the caches of this site's versions, the newest first. */
+async function versions() {
+  return (await caches.keys()).filter((each) => each.startsWith(OURS)).reverse();
+}
+
+/** What the newest version that is wholly kept has under a name, else an earlier one's. */
 async function kept(name) {
-  const theirs = (await caches.keys()).filter((each) => each.startsWith(OURS) && each !== CACHE);
-  for (const cacheName of [CACHE, ...theirs.reverse()]) {
-    const response = await caches.match(new URL(name, SCOPE), { cacheName });
+  for (const cacheName of await versions()) {
+    const whole = await caches.match(addressOf(LAST), { cacheName });
+    const response = whole && await caches.match(addressOf(name), { cacheName });
     if (response) return response;
   }
   return undefined;
@@ -53,28 +64,33 @@ async function ask(request, name) {
 const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
 async function install() {
+  const earlier = self.registration.active && !await kept(START);
+  if (earlier) self.skipWaiting(); // that one puts blank pages before the visitor while this waits
+  await caches.delete(CACHE); // a site may go back to a version: then that is the newest again
   const cache = await caches.open(CACHE);
-  const waiting = Object.keys(files);
+  const waiting = Object.keys(files).filter((name) => name !== LAST);
   const worker = async () => {
     for (let name = waiting.shift(); name; name = waiting.shift()) await keep(cache, name);
   };
   try {
     await Promise.all(Array.from({ length: 6 }, worker));
+    await keep(cache, LAST);
   } catch (error) {
     await caches.delete(CACHE);
     throw error;
   }
+  await removeBetween();
 }
 
 /** One file of the list, whose bytes must be the list's: a site may be replaced meanwhile. */
 async function keep(cache, name) {
   const inCode = IN_CODE.test(name);
   const response = inCode && await kept(name) || await fetchListed(name, inCode);
-  await cache.put(new URL(name, SCOPE), response);
+  await cache.put(addressOf(name), response);
 }
 
 async function fetchListed(name, inCode) {
-  const address = new URL(name === 'index.html' ? './' : name, SCOPE);
+  const address = addressOf(name === 'index.html' ? './' : name);
   const options = { cache: inCode ? 'default' : 'no-cache', integrity: files[name] };
   const response = await fetch(address, options);
   if (!response.ok) throw new Error(`${address}: ${response.status}`);
@@ -86,16 +102,20 @@ async function fetchListed(name, inCode) {
   return response.redirected ? new Response(response.body, response) : response;
 }
 
-/** This version's and the last one's stay: pages may be open that run on it. */
-async function removeOld() {
-  const theirs = (await caches.keys()).filter((each) => each.startsWith(OURS) && each !== CACHE);
-  await Promise.all(theirs.slice(0, -1).map((each) => caches.delete(each)));
+/**
+ * While pages are open: of many versions the newest two stay, and the one that is active, which is
+ * the oldest or, after the kind that is superseded above, the second.
+ */
+async function removeBetween() {
+  await Promise.all((await versions()).slice(2, -2).map((each) => caches.delete(each)));
 }
 
-self.addEventListener('install', (event) => {
-  self.skipWaiting();
-  event.waitUntil(install());
-});
+/** This version's and the last one's stay: a page may have been opened that runs on it. */
+async function removeOld() {
+  await Promise.all((await versions()).slice(2).map((each) => caches.delete(each)));
+}
+
+self.addEventListener('install', (event) => event.waitUntil(install()));
 self.addEventListener('activate', (event) => event.waitUntil(removeOld()));
 self.addEventListener('fetch', (event) => {
   const name = nameOf(event.request);

@@ -8,9 +8,11 @@
  *     });
  */
 import { PRECISIONS } from './engine/candidates.js';
-import { inspectDevice } from './engine/device.js';
-import { ModelError, UnsupportedError } from './engine/errors.js';
+import { PATIENCE_MS, inspectDevice } from './engine/device.js';
+import { DeviceError, ModelError, UnsupportedError } from './engine/errors.js';
+import { unlessAborted } from './engine/waiting.js';
 import { fetchManifest, resolve } from './loader/manifest.js';
+import { importModule } from './loader/modules.js';
 import { STORAGES } from './loader/shards.js';
 import { noteModel, throwIfUpdated } from './loader/updated.js';
 import * as flux2 from './models/flux2_pipeline.js';
@@ -23,6 +25,7 @@ export * from './engine/errors.js';
 
 const FAMILIES = { flux2 };
 const ENGINES = ['auto', 'webgpu', 'onnxruntime'];
+const KERNEL_CHOICES = ['auto', 'safe'];
 
 /** Weights stay in memory between pictures when all together need no more than this. */
 const MEMORY_BUDGET = 2 ** 30;
@@ -32,13 +35,18 @@ const MEMORY_BUDGET = 2 ** 30;
  * @param {string | URL} manifestUrl
  * @param {object} [options]
  * @param {AbortSignal} [options.signal]
- * @param {(progress: { phase: 'check' | 'wait' | 'download', loadedBytes: number,
- *   totalBytes: number, cachedBytes: number, file?: string, retryInMs?: number }) => void}
- *   [options.onProgress] wait: for another tab that downloads; cachedBytes of the loadedBytes were
- *   on this device before; retryInMs: the file is tried again then
+ * @param {(progress: { phase: 'check' | 'prepare' | 'wait' | 'download', loadedBytes: number,
+ *   totalBytes: number, cachedBytes: number, file?: string, retryInMs?: number, offline?: true,
+ *   asked?: true, kernel?: number, kernels?: number }) => void} [options.onProgress] prepare: so many
+ *   of about so many kernels are compiled; wait: for another tab that downloads; cachedBytes of the
+ *   loadedBytes were on this device before; retryInMs: a file is tried again then, offline: or as
+ *   soon as the network is back, asked: as the server wishes
  * @param {'f32' | 'f16' | 'int8'} [options.precision] the least exact operands that a kernel may
  *   have, default f32; sums and everything between kernels are f32 always. The fastest kernel that
  *   is allowed is taken where it can be measured, on a CPU the least exact
+ * @param {'auto' | 'safe'} [options.kernels] safe: the reference kernels alone, in f32, which need
+ *   least of a device and are slower; auto takes them too where others went wrong, at load or, in
+ *   this version of the browser, while drawing
  * @param {'auto' | 'opfs' | 'cache' | 'memory'} [options.storage] where the files are kept; auto:
  *   the private file system (OPFS), else the Cache API, else memory; `info.storage` tells
  * @param {number} [options.memoryBudget] bytes of weights that may stay on the GPU between pictures
@@ -47,10 +55,13 @@ const MEMORY_BUDGET = 2 ** 30;
  * @param {'padded' | 'trimmed'} [options.textTokens] what `generate` does unless told; padded:
  *   text is filled up to the model's length, as in diffusers; trimmed: only the prompt's own
  *   tokens, faster, another picture
- * @param {'auto' | 'webgpu' | 'onnxruntime'} [options.engine] auto: WebGPU where the browser has it;
- *   elsewhere, if the site was built with --onnx, its ONNX graphs on the CPU, by onnxruntime-web.
- *   There only `signal`, `onProgress`, `storage`, `memoryBudget` (of weights in memory) and
- *   `textTokens` mean something
+ * @param {'auto' | 'webgpu' | 'onnxruntime'} [options.engine] auto: WebGPU; but if the site was
+ *   built with --onnx, its ONNX graphs on the processor, by onnxruntime-web, where WebGPU is not,
+ *   is computed on the processor itself (`inspectDevice`'s `prefer`), does not answer, or has no
+ *   kernel that is right. There only `signal`, `onProgress`, `storage`, `memoryBudget` (of weights
+ *   in memory) and `textTokens` mean something
+ * @param {number} [options.patienceMs] how long the browser may take to open the graphics, 15 s
+ *   unless told; Infinity: for ever
  * @param {string} [options.model] the mark of the model that the page was written for, as its
  *   data-model has it: where the site has another one by now, that is told
  * @returns {Promise<import('./pipeline.js').Pipeline |
@@ -61,46 +72,65 @@ const MEMORY_BUDGET = 2 ** 30;
 export async function loadPipeline(manifestUrl, options = {}) {
   const { signal, onProgress = () => {} } = options;
   const { precision = 'f32', storage = 'auto', memoryBudget = MEMORY_BUDGET } = options;
-  const { memory = 'auto', textTokens = 'padded', engine = 'auto' } = options;
+  const { memory = 'auto', textTokens = 'padded', engine = 'auto', kernels = 'auto' } = options;
+  const { patienceMs = PATIENCE_MS } = options;
   checkChoice('precision', precision, PRECISIONS);
   checkChoice('storage', storage, STORAGES);
   checkChoice('memory', memory, MEMORY);
   checkChoice('textTokens', textTokens, TEXT_TOKENS);
   checkChoice('engine', engine, ENGINES);
+  checkChoice('kernels', kernels, KERNEL_CHOICES);
   const url = resolve(manifestUrl);
-  const manifest = await readManifest(url, options.model, signal);
+  const onWait = (wait) => onProgress({ phase: 'check', loadedBytes: 0, totalBytes: 0,
+    cachedBytes: 0, ...wait });
+  const manifest = await readManifest(url, options.model, { signal, onWait });
   const family = FAMILIES[manifest.family];
   if (!family) {
     throw new ModelError(`${url}: family ${manifest.family}; `
       + `this engine draws ${Object.keys(FAMILIES)}`);
   }
-  const settings = { signal, onProgress, precision, storage, memoryBudget, memory, textTokens };
-  if (!await takesOnnx(engine, manifest)) return Pipeline.open(manifest, url, family, settings);
-  const { OnnxPipeline } = await import('./onnxruntime/pipeline.js').catch(async (error) => {
-    await throwIfUpdated(signal);
-    throw error;
-  });
-  return OnnxPipeline.open(manifest, url, settings);
+  const settings = { signal, onProgress, onWait, precision, storage, memoryBudget, memory,
+    textTokens, kernels, patienceMs };
+  const both = engine === 'auto' && manifest.onnx;
+  if (engine === 'onnxruntime') return openOnnx(manifest, url, settings);
+  if (both && await prefersOnnx(settings)) return openOnnx(manifest, url, settings);
+  try {
+    return await Pipeline.open(manifest, url, family, settings);
+  } catch (error) {
+    if (!(both && isTheDevices(error))) throw error;
+    return openOnnx(manifest, url, settings);
+  }
 }
 
 /** A site that was replaced may have one that this code cannot read, or that the page is not for. */
-async function readManifest(url, model, signal) {
+async function readManifest(url, model, job) {
   try {
-    const manifest = await fetchManifest(url, signal);
-    await noteModel(url, manifest, model, signal);
+    const manifest = await fetchManifest(url, job);
+    await noteModel(url, manifest, model, job.signal);
     return manifest;
   } catch (error) {
-    if (error instanceof ModelError) await throwIfUpdated(signal);
+    if (error instanceof ModelError) await throwIfUpdated(job.signal);
     throw error;
   }
 }
 
-/** @throws {UnsupportedError} the ONNX graphs are asked for, and the site has none */
-async function takesOnnx(engine, manifest) {
-  if (engine === 'onnxruntime' && !manifest.onnx) {
+async function prefersOnnx({ signal, patienceMs }) {
+  const found = await unlessAborted(inspectDevice({ patienceMs }), signal);
+  return found.prefer === 'onnxruntime';
+}
+
+/** Whether the processor can do better. */
+function isTheDevices(error) {
+  return error instanceof UnsupportedError || error instanceof DeviceError;
+}
+
+/** @throws {UnsupportedError} the site has no graphs, or the browser does not run them */
+async function openOnnx(manifest, url, settings) {
+  if (!manifest.onnx) {
     throw new UnsupportedError('This site was built without ONNX graphs: build it with --onnx, or '
       + 'draw with WebGPU.');
   }
-  if (engine !== 'auto') return engine === 'onnxruntime';
-  return Boolean(manifest.onnx) && !(await inspectDevice()).ok;
+  const { OnnxPipeline } = await importModule(
+    new URL('./onnxruntime/pipeline.js', import.meta.url), settings);
+  return OnnxPipeline.open(manifest, url, settings);
 }

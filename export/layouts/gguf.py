@@ -12,7 +12,7 @@ from export.gguf import Gguf as GgufFile
 from export.gguf_types import LOWBIT as TYPES
 from export.gguf_types import split_scales, split_ternary, why_unread
 from export.layouts.native import Native, one_file, with_diffusers_names
-from export.pack import Packed, Storage, pack_trits, pack_words
+from export.pack import Packed, Storage, coarsen, pack_trits, pack_words
 from export.spec import FLOATS, LOWBIT, Expected
 
 GROUP = 128
@@ -56,8 +56,7 @@ class Gguf(Native):
         if group > GROUP:
             self.check_whole(name, codes, group)
             scales, group = np.repeat(scales, group // GROUP, axis=1), GROUP
-        elif group < GROUP and (scales[:, ::2] == scales[:, 1::2]).all():
-            group, scales = GROUP, np.ascontiguousarray(scales[:, ::2])
+        scales, group = coarsen(scales, group, GROUP)
         if codes.max() < 3:
             storage = Storage("ternary", (rows, columns), group, "f16")
             return Packed(storage, {"codes": pack_trits(codes), "scales": scales})

@@ -13,7 +13,7 @@ from export.configuration import Configuration
 from export.errors import ExportError
 from export.layouts.mlx_grid import Declared, Grid, read_grid, sibling
 from export.layouts.unpacked import Unpacked
-from export.pack import STORAGE_OF, Packed, Storage, narrow, pack_trits, unpack_words
+from export.pack import STORAGE_OF, Packed, Storage, coarsen, narrow, pack_trits, unpack_words
 from export.spec import LOWBIT, Expected
 
 GROUP = 128
@@ -61,30 +61,30 @@ class MlxPacked:
         return expected_names(self.specs, self.grids)
 
     def storage(self, name):
-        if name not in self.grids:
-            return self.whole.storage(name)
-        return self.storage_of(name, *self.grid(name))
+        return self.form(name)[0] if name in self.grids else self.whole.storage(name)
 
-    def storage_of(self, name, scales, biases):
+    def form(self, name):
+        """Storage of a packed weight, and its parts but for the codes."""
+        scales, biases = self.grid(name)
         grid = self.grids[name]
-        derived = {1: "binary", 2: "ternary"}[grid.bits]
-        kind = derived if has_derived_bias(scales, biases, derived) else f"affine{grid.bits}"
-        return Storage(kind, self.specs[name].shape, grid.group, STORAGE_OF[scales.dtype])
+        kind, group = {1: "binary", 2: "ternary"}[grid.bits], grid.group
+        parts = {"scales": scales.data}
+        if has_derived_bias(scales, biases, kind):
+            parts["scales"], group = coarsen(scales.data, group, GROUP)
+        else:
+            kind, parts["biases"] = f"affine{grid.bits}", biases.data
+        return Storage(kind, self.specs[name].shape, group, STORAGE_OF[scales.dtype]), parts
 
     def pack(self, name):
         if name not in self.grids:
             return self.whole.pack(name)
-        scales, biases = self.grid(name)
-        storage = self.storage_of(name, scales, biases)
+        storage, parts = self.form(name)
         words = self.words(name)
-        if storage.kind == "ternary":
-            codes = unpack_words(words, 2)
-            self.refuse_code_3(name, codes)
-            return Packed(storage, {"codes": pack_trits(codes), "scales": scales.data})
-        parts = {"codes": words, "scales": scales.data}
-        if storage.kind != "binary":
-            parts["biases"] = biases.data
-        return Packed(storage, parts)
+        if storage.kind != "ternary":
+            return Packed(storage, {"codes": words} | parts)
+        codes = unpack_words(words, 2)
+        self.refuse_code_3(name, codes)
+        return Packed(storage, {"codes": pack_trits(codes)} | parts)
 
     def words(self, name):
         """Codes u32 [out, in*bits/32], the first in the lowest bits."""

@@ -1,15 +1,20 @@
 """A static server whose next answers can be spoilt, and which counts what it sends."""
 
+import contextlib
+import gzip
 import http.server
+import socket
 import sys
 import threading
 import time
 from collections import Counter, defaultdict
 from functools import partial
+from pathlib import Path
 
-from export.serve import Handler
+from export.serve import Handler, match_range, span_of
 
 PIECE = 1 << 12
+MOST_SECONDS = 180  # until a page has asked, on a machine that is busy
 READ_SECONDS = 0.3  # a page loses what it has not read yet when the connection breaks
 
 
@@ -26,17 +31,37 @@ class FlakyServer:
         self.asked, self.sent = defaultdict(list), Counter()
         self.faults, self.always = defaultdict(list), {}
         self.turn, self.rate = threading.Lock(), rate
-        handler = partial(FlakyHandler, directory=str(dist), flaky=self)
-        self.httpd = QuietServer(("127.0.0.1", 0), handler)
-        self.url = f"http://127.0.0.1:{self.httpd.server_port}/"
+        self.signatures = []  # of addresses that are good for one request
+        self.signed_faults = []  # which such requests meet, one each
+        self.handler = partial(FlakyHandler, directory=str(dist), flaky=self)
+        self.port = 0
+        self.come_back()
+        self.url = f"http://127.0.0.1:{self.port}/"
 
     def __enter__(self):
-        threading.Thread(target=self.httpd.serve_forever, daemon=True).start()
         return self
 
     def __exit__(self, *error):
+        self.leave()
+
+    def leave(self):
+        """As when the network goes: nothing answers, and open connections are gone."""
         self.httpd.shutdown()
         self.httpd.server_close()
+        for connection in self.httpd.connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def come_back(self):
+        self.httpd = QuietServer(("127.0.0.1", self.port), self.handler)
+        self.port = self.httpd.server_port
+        threading.Thread(target=self.httpd.serve_forever, daemon=True).start()
+
+    def until_asked(self, name):
+        deadline = time.monotonic() + MOST_SECONDS
+        while not self.asked[name]:
+            assert time.monotonic() < deadline, f"{name} was not asked for"
+            time.sleep(0.02)
 
     def spoil(self, name, *faults):
         self.faults[name] += faults
@@ -65,6 +90,8 @@ class FlakyServer:
                 time.sleep(count / self.rate)
 
 
+# ---- faults ------------------------------------------------------------------------------------
+
 def cut(count):
     """The connection breaks after so many bytes of the body."""
     return {"cut": count}
@@ -75,17 +102,56 @@ def hold(count):
     return {"hold": count}
 
 
+def short(count):
+    """After so many bytes the body ends as if that were all of it."""
+    return {"short": count}
+
+
+def pieces(count):
+    """206 and at most so many bytes of whatever is asked for."""
+    return {"pieces": count}
+
+
 def refuse(status, **headers):
     """refuse(429, Retry_After="1")"""
     return {"status": status, "headers": headers}
 
 
+def page(kind="text/html; charset=utf-8", text="<!DOCTYPE html><title>A site</title>" + " " * 999):
+    """200 and this text, whatever range is asked for."""
+    return {"page": text.encode(), "kind": kind}
+
+
+def of_ranges(fault):
+    """Only requests of ranges meet the fault."""
+    return {"of_ranges": fault}
+
+
+def claims(content_range, kind=None):
+    """206 whose Content-Range and, if named, whose Content-Type say this."""
+    return {"claims": content_range, "kind": kind}
+
+
 WHOLE = {"whole": True}  # 200 and the whole file, whatever range is asked for
 FROM_ZERO = {"from_zero": True}  # 206 and the whole file, in answer to any range
 WRONG = {"wrong": True}  # a byte of the body is another one
+SILENT = {"silent": True}  # the request is read, and no answer begins
+LOOP = {"loop": True}  # a redirect to the same address
+PACKED = {"packed": True}  # gzip; a range is one of the packed bytes, and said to be
+PACKED_UNSAID = {"packed": True, "unsaid": True}  # the same, but ranges do not say that they are
+SIGNED = {"signed": True}  # a redirect to an address that is good for one request
 
 
 class QuietServer(http.server.ThreadingHTTPServer):
+    def __init__(self, *arguments):
+        self.connections = []
+        super().__init__(*arguments)
+
+    def get_request(self):
+        accepted = super().get_request()
+        self.connections.append(accepted[0])
+        return accepted
+
     def handle_error(self, request, client_address):
         """Says nothing of a browser that was killed or gave up."""
         if not isinstance(sys.exception(), ConnectionError):
@@ -98,27 +164,101 @@ class FlakyHandler(Handler):
         super().__init__(*arguments, **options)
 
     def answer(self, with_body):
-        name = self.path.partition("?")[0].rpartition("/")[2]
-        self.flaky.asked[name].append(self.headers.get("Range"))
-        self.fault = self.flaky.fault_of(name)
-        if "status" in self.fault:
-            self.send_response(self.fault["status"])
-            for key, value in self.fault["headers"].items():
-                self.send_header(key.replace("_", "-"), value)
-            self.send_header("Content-Length", "0")
-            return self.end_headers()
+        path, _, query = self.path.partition("?")
+        name = path.rpartition("/")[2]
+        if not with_body:  # the page asks whether the server is there, and redirects
+            self.fault = {}
+            if "loop" in self.flaky.always.get(name, {}):
+                return self.send_refusal(302, Location=self.path)
+            return super().answer(with_body)
+        wanted = self.headers.get("Range")
+        if query in self.flaky.signatures:
+            self.flaky.signatures.remove(query)
+            self.fault = self.flaky.signed_faults.pop(0) if self.flaky.signed_faults else {}
+        else:
+            self.flaky.asked[name].append(wanted)
+            self.fault = self.flaky.fault_of(name)
+        if "of_ranges" in self.fault:
+            self.fault = self.fault["of_ranges"] if wanted else {}
+        for kind, spoil in SPOILT.items():
+            if kind in self.fault:
+                return spoil(self)
+        self.turn_range(wanted)
+        super().answer(with_body)
+
+    def turn_range(self, wanted):
         if "whole" in self.fault:
             del self.headers["Range"]
-        if "from_zero" in self.fault:
+        if "from_zero" in self.fault and wanted:
             self.headers.replace_header("Range", "bytes=0-")
-        super().answer(with_body)
+        if "pieces" in self.fault:
+            first = int((wanted or "bytes=0-")[len("bytes="):-1])
+            del self.headers["Range"]
+            self.headers["Range"] = f"bytes={first}-{first + self.fault['pieces'] - 1}"
+
+    def send_header(self, key, value):
+        if key == "Content-Length" and "short" in self.fault:
+            key, value = "Connection", "close"  # its end is the body's
+        if key == "Content-Range" and "claims" in self.fault:
+            if self.fault["claims"] is None:
+                return
+            value = self.fault["claims"]
+        if key == "Content-Type":
+            value = self.fault.get("kind") or value
+        super().send_header(key, value)
+
+    def send_refusal(self, status=None, **headers):
+        self.send_response(status or self.fault["status"])
+        for key, value in (headers or self.fault["headers"]).items():
+            self.send_header(key.replace("_", "-"), value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def send_page(self):
+        body = self.fault["page"]
+        self.send_response(200)
+        self.send_header("Content-Type", self.fault["kind"])
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def send_signed(self):
+        self.flaky.signatures.append(f"signature={len(self.flaky.asked)}{time.monotonic_ns()}")
+        self.send_refusal(302, Location=f"{self.path}?{self.flaky.signatures[-1]}")
+
+    def send_packed(self):
+        body = gzip.compress(Path(self.translate_path(self.path)).read_bytes(), 1)
+        wanted = match_range(self.headers.get("Range"))
+        first, last = span_of(wanted, len(body)) if wanted else (0, len(body))
+        if first >= last:
+            return self.send_refusal(416, Content_Range=f"bytes */{len(body)}")
+        self.send_response(206 if wanted else 200)
+        if wanted:
+            self.send_header("Content-Range", f"bytes {first}-{last - 1}/{len(body)}")
+        if not (wanted and "unsaid" in self.fault):
+            self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Type", "application/octet-stream")
+        self.send_header("Content-Length", str(last - first))
+        self.end_headers()
+        short = self.fault.get("cut")
+        self.wfile.write(body[first:last][:short])
+        if short is not None:
+            self.wfile.flush()
+            time.sleep(READ_SECONDS)
+            self.close_connection = True
+
+    def wait_for_close(self):
+        """Until the other side closes."""
+        with contextlib.suppress(OSError):
+            self.connection.recv(1)
+        self.close_connection = True
 
     def send_bytes(self, path, first, last):
         name, fault = path.name, self.fault
         content = bytearray(path.read_bytes())[first:last]
         if "wrong" in fault:
             content[len(content) // 2] ^= 1
-        short = fault.get("cut", fault.get("hold"))
+        short = fault.get("cut", fault.get("hold", fault.get("short")))
         body = memoryview(content)[:short]
         try:
             for at in range(0, len(body), PIECE):
@@ -129,7 +269,18 @@ class FlakyHandler(Handler):
             if "cut" in fault:
                 time.sleep(READ_SECONDS)
             if "hold" in fault:
-                self.connection.recv(1)  # until the other side closes
+                self.wait_for_close()
         except OSError:
             pass
         self.close_connection = self.close_connection or short is not None
+
+
+# By the key of a fault that leaves nothing of the ordinary answer.
+SPOILT = {
+    "status": FlakyHandler.send_refusal,
+    "page": FlakyHandler.send_page,
+    "packed": FlakyHandler.send_packed,
+    "signed": FlakyHandler.send_signed,
+    "silent": FlakyHandler.wait_for_close,
+    "loop": lambda handler: handler.send_refusal(302, Location=handler.path),
+}

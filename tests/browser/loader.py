@@ -10,10 +10,14 @@ from tests.browser.library import Library, LibraryError
 
 SETUP = """
 async (url) => {
-  const { openShards } = await import(new URL('loader/shards.js', library.code));
+  const module = (path) => import(new URL(path, library.code));
+  const { openShards } = await module('loader/shards.js');
+  const { LIMITS } = await module('loader/patience.js');
   const base = new URL('model/', url);
   let abort, running, store;
   globalThis.loader = {
+    LIMITS,
+    module,
     progress: [],
     begin(storage) {
       loader.progress = [];
@@ -56,6 +60,10 @@ class Loader(Library):
             self.scope.evaluate(f"() => {{ {REFUSE[storage]}; }}")
         self.scope.evaluate(SETUP, host.url)
 
+    def limit(self, **milliseconds):
+        """Shorter patience, by the names of patience.js."""
+        self.scope.evaluate("(limits) => { Object.assign(loader.LIMITS, limits); }", milliseconds)
+
     def begin(self, storage="auto"):
         self.scope.evaluate("(storage) => loader.begin(storage)", storage)
 
@@ -79,7 +87,7 @@ class Loader(Library):
 
     def until(self, condition):
         """Waits for a progress event `p` with this JavaScript condition."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 180
         while not self.scope.evaluate(f"() => loader.progress.some((p) => {condition})"):
             assert time.monotonic() < deadline, f"no {condition}: {self.progress()[-3:]}"
             time.sleep(0.02)

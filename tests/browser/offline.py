@@ -75,17 +75,19 @@ def kept(page, url):
 
 
 def renewed(page):
-    """Has the browser look for a new version of the site, and waits until it is active."""
+    """Has the browser look for a new version of the site, and waits until it is kept; the worker's
+    state: 'installed' where an earlier one is active while pages are open, else 'activated'."""
     page.evaluate("""async () => {
-      globalThis.active = null;
+      globalThis.keeping = null;
       const registration = await navigator.serviceWorker.getRegistration();
       await registration.update();
       const worker = registration.installing ?? registration.waiting ?? registration.active;
-      const look = () => { globalThis.active = worker.state === 'activated' || null; };
+      const wanted = ['installed', 'activated', 'redundant'];
+      const look = () => { keeping = wanted.includes(worker.state) ? worker.state : null; };
       worker.addEventListener('statechange', look);
       look();
     }""")
-    assert until(page, "globalThis.active") is True
+    return until(page, "globalThis.keeping")
 
 
 def caches_of(page):

@@ -14,13 +14,14 @@ expect.set_options(timeout=30_000)
 class Visit:
     """One page in a fresh profile, with all that it logged and requested.
 
-    `script` runs before the page's own.
+    `script` runs before the page's own, and prepare(context) before that.
     """
 
-    def __init__(self, browser, address, script="", **context):
+    def __init__(self, browser, address, script="", prepare=lambda context: None, **context):
         context = {"viewport": {"width": 1280, "height": 860}} | context
         self.context = browser.new_context(**context)
         self.context.add_init_script(script)
+        prepare(self.context)
         self.logged, self.requested, self.referers = [], [], set()
         self.context.on("request", self.on_request)
         self.page = self.context.new_page()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.dist import code_url
+
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 HEADLINE = {"ternary-m256", "ternary-m1", "conv", "attention"}
 LIMITS = {"f32": 1e-5, "f16": 1e-2, "int8": 5e-2}  # of the bench's error: largest over rms
@@ -101,3 +103,27 @@ def test_run_button_times_what_is_chosen_and_stops(visit, url):
     page.wait_for_selector("[data-phase=done]", timeout=TIMED_MS)
     assert "Stopped" in page.get_by_role("status").inner_text()
     assert logged == []
+
+
+HALVES = """
+async (url) => {
+  const { fromHalves, toHalves } = await import(new URL('bench/halves.js', url));
+  const all = Uint16Array.from({ length: 65536 }, (_, i) => i);
+  const values = new Float32Array(new Float16Array(all.buffer));
+  // Between two halves, a little below and above the middle, and beyond all of them.
+  const between = Float32Array.from(values, (value, i) => (value + values[i + 1]) / 2);
+  const given = Float32Array.from([...between, ...between.map((v) => v * (1 + 1e-6)),
+    ...between.map((v) => v * (1 - 1e-6)), 65519, 65520, 1e9, -1e9, 1e-9, 2 ** -25]);
+  const want = new Uint16Array(new Float16Array(given).buffer);
+  const same = (got, wanted) => got.every((value, i) => Object.is(value, wanted[i]));
+  return [same(fromHalves(all), values), same(new Float32Array(fromHalves(toHalves(given))),
+    fromHalves(want))];
+}
+"""
+
+
+def test_halves_are_those_of_browsers_that_have_them(browser, url):
+    page = browser.new_page()
+    page.goto(url)
+    assert page.evaluate(HALVES, code_url(url)) == [True, True]
+    page.close()

@@ -82,3 +82,28 @@ def test_studio_draws_keeps_the_picture_and_the_model(site, tmp_path):
     assert seen["facts"] == "Seed 7 · 64 × 48 · 1 step"
     assert seen["alert"] == "" and seen["lost"] == "ready"
     assert seen["stored"]["kind"] == "opfs" and seen["stored"]["bytes"] > 4e6
+
+
+DESTROY = """async (url) => {
+  const { loadPipeline } = await import(new URL('trefoil.js', url));
+  const open = () => loadPipeline(new URL('model/manifest.json', url), { storage: 'memory' });
+  const name = (work) => work.then(() => 'drawn', (error) => error.name);
+  const request = { prompt: 'a pine', seed: 7, width: 64, height: 48, steps: 2 };
+  const outcomes = {};
+  for (const at of ['encode', 'denoise', 'decode']) {
+    const pipe = await open();
+    const onProgress = ({ stage }) => { if (stage === at) pipe.destroy(); };
+    outcomes[at] = await name(pipe.generate(request, { onProgress }));
+    pipe.destroy();
+    outcomes.after = await name(pipe.generate(request));
+  }
+  const pipe = await open();
+  outcomes.another = await name(pipe.generate(request));
+  return outcomes;
+}"""
+
+
+def test_a_pipeline_that_is_destroyed_while_it_draws_aborts(site, tmp_path):
+    assert firefox.run(site(GARDEN), DESTROY, tmp_path) == {
+        "encode": "AbortError", "denoise": "AbortError", "decode": "AbortError",
+        "after": "InputError", "another": "drawn"}

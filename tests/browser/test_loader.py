@@ -112,13 +112,12 @@ def test_a_reload_and_a_closed_browser_keep_what_has_come(playwright, host, dist
     assert host.shards() == once(shards)
 
 
-@pytest.mark.parametrize(("fault", "more"), [(flaky.WHOLE, []), (flaky.FROM_ZERO, [None])],
-                         ids=["200", "206 from 0"])
-def test_a_server_that_ignores_the_range(loader, host, dist, shards, fault, more):
+@pytest.mark.parametrize("fault", [flaky.WHOLE, flaky.FROM_ZERO], ids=["200", "206 from 0"])
+def test_a_server_that_ignores_the_range(loader, host, dist, shards, fault):
     one, file, half = loader(), shards[0]["file"], shards[0]["bytes"] // 2
     host.spoil(file, flaky.cut(half), fault)
     assert one.download() == "opfs"
-    assert host.asked[file] == [None, f"bytes={half}-", *more]
+    assert host.asked[file] == [None, f"bytes={half}-"]
     assert one.holds(dist, shards[0])
     assert one.scope.evaluate("() => loader.last()")["loadedBytes"] == total(shards)
 
@@ -161,9 +160,7 @@ def test_busy_servers_and_broken_connections_are_tried_again(loader, host, dist,
     assert all(one.holds(dist, shard) for shard in shards[:3])
 
 
-def test_a_server_that_stays_broken_is_told_and_a_missing_file_is_not_asked_for_again(
-    loader, host, shards
-):
+def test_a_server_that_stays_broken_is_told_and_a_missing_file_sooner(loader, host, shards):
     one, file = loader(), shards[0]["file"]
     host.keep(file, flaky.refuse(503, Retry_After="0"))
     with pytest.raises(LibraryError) as caught:
@@ -176,10 +173,10 @@ def test_a_server_that_stays_broken_is_told_and_a_missing_file_is_not_asked_for_
     host.keep(file, flaky.refuse(404))
     with pytest.raises(LibraryError, match="404"):
         one.download()
-    assert len(host.asked[file]) == 1
-    host.keep(file, flaky.refuse(429, Retry_After="100000"))
+    assert len(host.asked[file]) == 3
+    host.keep(file, flaky.refuse(429, Retry_After="120"))
     one.begin()
-    one.until("p.retryInMs === 300000")
+    one.until("p.retryInMs === 120000 && p.asked")
     one.abort()
     host.heal()
     assert one.download() == "opfs"

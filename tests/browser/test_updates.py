@@ -20,6 +20,8 @@ MODELS = Path(__file__).resolve().parents[2] / "models"
 GARDEN, BINARY = MODELS / "garden-ternary", MODELS / "garden-binary"
 EARLIER = Path(__file__).parent / "earlier" / "sw.js"
 WAIT_MS = 60_000
+TAKEN_OVER = """navigator.serviceWorker.getRegistration().then(({ installing, waiting, active }) =>
+  !installing && !waiting && active.state === 'activated' || null)"""
 
 
 @pytest.fixture
@@ -68,12 +70,12 @@ def test_a_reload_shows_the_newest_version_and_an_open_page_keeps_its_own(host, 
         newest(other, url, title)
         code = code_of(host.folder).name
         assert code != own and other.evaluate("document.scripts[0].dataset.code") == code
-        renewed(other)
+        assert renewed(other) == "installed"
         if title == "New":  # the last version's files are kept for the page that runs on it
             text = page.evaluate("async (name) => (await fetch(name)).text()",
                                  f"{own}/studio/wake.js")  # fmt: skip
             assert text.startswith("/** ") and "New:" not in text
-    assert len(caches_of(page)) == 2
+    assert len(caches_of(page)) == 3
     host.stop()
     other.reload()
     assert started(other).startswith("Newer New")
@@ -83,6 +85,12 @@ def test_a_reload_shows_the_newest_version_and_an_open_page_keeps_its_own(host, 
     hindrances = session.send("Page.getInstallabilityErrors")["installabilityErrors"]
     assert [each["errorId"] for each in hindrances] == ["in-incognito"]  # the tests' own profile
     assert complaints(page) == []
+    context = page.context
+    for closed in (page, other):
+        closed.close()
+    last = context.new_page()
+    newest(last, url, "Newer")  # with nobody there the new worker takes over
+    assert until(last, "caches.keys().then(({ length }) => length === 2 || null)") is True
 
 
 def test_a_few_updates_in_the_middle_of_loading_leave_no_page_blank_stuck_or_mixed(
@@ -110,7 +118,7 @@ def test_a_few_updates_in_the_middle_of_loading_leave_no_page_blank_stuck_or_mix
 def test_a_worker_that_waited_for_pages_to_close_is_superseded(host, open_browser):
     """The one of versions before 2026-11-26, which put blank pages in the place of the last one."""
     modern = (host.folder / "sw.js").read_text(encoding="utf-8")
-    files = {"index.html": "", "start.js": ""} | {
+    files = {"index.html": ""} | {
         f"{code_of(host.folder).name}/{path.relative_to(code_of(host.folder)).as_posix()}": ""
         for path in code_of(host.folder).rglob("*") if path.suffix in (".js", ".css", ".svg")}
     shell = str({"version": "0123456789abcdef", "files": files})
@@ -129,6 +137,7 @@ def test_a_worker_that_waited_for_pages_to_close_is_superseded(host, open_browse
     other.goto(url)
     assert started(other) == first  # the earlier worker's own
     renewed(page)
+    until(page, TAKEN_OVER)
     for tab in (page, other):
         tab.reload()
         assert started(tab) == f"New {first}"

@@ -56,7 +56,7 @@ def test_both_engines_draw_one_picture(browser, url):
     with Library(browser, url) as library:
         assert library.load(storage="memory", engine="onnxruntime")["engine"] == "onnxruntime"
         one = library.generate(**REQUEST)["rgba"]
-        assert library.load(storage="memory")["engine"] == "webgpu"
+        assert library.load(storage="memory", engine="webgpu")["engine"] == "webgpu"
         other = library.generate(**REQUEST)["rgba"]
     assert psnr(one, other) >= LEAST_PSNR
 

@@ -211,3 +211,21 @@ def test_an_interrupt_while_modules_are_imported(mlx, tmp_path, module):
     assert result.returncode == 1 and len(lines) == 1, result.stderr
     assert lines[0].startswith("build.py: interrupted; ")
     assert not (tmp_path / "site").exists()
+
+
+def test_half_a_character_is_no_prompt(build, mlx, tmp_path):
+    arguments = ["--model", mlx, "--out", tmp_path / "site"]
+    path = mlx / "trefoil.json"
+    call = path.read_text(encoding="utf-8")
+    path.write_text(call.replace("a pine", r"a pine \ud83c"), encoding="utf-8")
+    result = build(*arguments)
+    assert result.status == 1 and result.stderr.startswith(f"build.py: {path}: half a character")
+    path.write_text(call.replace("a pine", r"a pine \ud83c\udf32"), encoding="utf-8")
+    assert build(*arguments).status == 0
+    assert "a pine 🌲" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_card_that_is_not_utf_8(build, mlx, tmp_path):
+    (mlx / "README.md").write_bytes(b"---\nlicense: other\nauthor: " + RAW + b"\n---\n")
+    result = build("--model", mlx, "--out", tmp_path / "site")
+    assert result.status == 0, result.stderr

@@ -16,17 +16,19 @@ from tests.export.tiny import CALL, Tiny
 from tests.two_builds import contents
 
 
-@pytest.fixture
-def mounted(tmp_path, monkeypatch):
-    """mounted(size=None): an empty folder that cannot be renamed. A real mount where that may be
+@pytest.fixture(params=["a file system", "a folder mounted twice", "a refused rename"])
+def mounted(request, tmp_path, monkeypatch):
+    """An empty folder that cannot be renamed. A real mount where that may be made; elsewhere, and
 
-    made; elsewhere the system's answer to a rename, which is all that a build sees of one.
+    for systems that do not list their mounts, the system's answer to a rename.
     """
-    folder = tmp_path / "volume"
+    folder, other = tmp_path / "volume", tmp_path / "other"
     folder.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", folder],
-                           capture_output=True)  # fmt: skip
-    if mount.returncode:
+    other.mkdir()
+    how = {"a file system": ["-t", "tmpfs", "-o", "size=64m", "none"],
+           "a folder mounted twice": ["--bind", other]}.get(request.param)  # fmt: skip
+    made = how and not subprocess.run(["mount", *how, folder], capture_output=True).returncode
+    if not made:
         rename = Path.rename
 
         def busy(self, target):
@@ -36,7 +38,7 @@ def mounted(tmp_path, monkeypatch):
 
         monkeypatch.setattr(Path, "rename", busy)
     yield folder
-    if not mount.returncode:
+    if made:
         subprocess.run(["umount", "-l", folder], check=True)
 
 
@@ -363,6 +365,22 @@ def test_permissions(mlx, tmp_path, what):
     assert (f"{closed}: cannot be read" in lines[0]) == (what == "LICENSE")
     assert str(closed) in lines[0] and not list(place.glob(".*"))
     assert without_root_s_rights(command).returncode == 0
+
+
+def test_a_site_that_cannot_be_written_may_be_the_right_one(mlx, tmp_path):
+    place = tmp_path / "place"
+    command = [sys.executable, "build.py", "--model", mlx, "--out", place / "site"]
+    assert without_root_s_rights(command).returncode == 0
+    before = contents(place)
+    for closed in (place / "site", place):
+        closed.chmod(0o555)
+    again = without_root_s_rights(command)
+    other = without_root_s_rights([*command, "--shard-mib", "0.01"])
+    for closed in (place, place / "site"):
+        closed.chmod(0o755)
+    assert again.returncode == 0 and "nothing to do" in again.stdout, again.stderr
+    assert other.returncode == 1 and "permission denied" in other.stderr
+    assert len(other.stderr.splitlines()) == 1 and contents(place) == before
 
 
 def test_a_folder_whose_parent_cannot_be_written_is_filled(mlx, tmp_path):

@@ -139,6 +139,21 @@ def test_f32_that_bf16_holds_is_stored_as_bf16(build, tmp_path, layout):
     assert f"{want['components']['transformer']['packed_bytes']:,}" in plan
 
 
+@pytest.mark.parametrize("variant", ["ternary", "binary"])
+def test_f32_that_nothing_narrower_holds_stays(build, tmp_path, variant):
+    """A scale of 1/3, and a binary one whose double alone would overflow f16."""
+    folder = Tiny(variant).write(tmp_path / "tiny", "unpacked")
+    values = [-1, 1] if variant == "binary" else [-1, 0, 1]
+    signs = np.random.default_rng(1).choice(values, (128, 128))
+    want = {TO_Q: signs * np.float32(1 / 3),
+            "transformer_blocks.0.attn.to_k": signs * np.float32(40000.0 + 2.0**-5)}  # fmt: skip
+    edit(folder / DIT, lambda t: t.update({f"{n}.weight": ("F32", w) for n, w in want.items()}))
+    site = built(build, folder, tmp_path / "site")
+    for name, weights in want.items():
+        assert site.manifest["tensors"][f"transformer.{name}.weight"]["scales_dtype"] == "f32"
+        assert (site.weight(f"transformer.{name}.weight") == weights.astype("<f4")).all()
+
+
 def test_f32_that_f16_holds_is_stored_as_f16(build, tmp_path):
     tiny = Tiny(dtype="F16")
     folder = tiny.write(tmp_path / "tiny", "unpacked")

@@ -191,6 +191,22 @@ def test_mlx_weights_in_a_single_file(build, tmp_path):
     assert shards(built(build, folder, tmp_path / "again")) == want
 
 
+def test_groups_that_share_their_scales_become_the_usual_ones(build, tmp_path):
+    """Groups of 64 made of a model in groups of 128 pack to the same bytes."""
+    folder = Tiny().write(tmp_path / "tiny")
+    want = shards(built(build, folder, tmp_path / "site"))
+    place = folder / "transformer-packed-mflux"
+
+    def change(tensors):
+        for name in [n for n in tensors if n.endswith((".scales", ".biases"))]:
+            dtype, values = tensors[name]
+            tensors[name] = (dtype, np.repeat(values, 2, axis=1))
+
+    edit(place / "diffusion_pytorch_model.safetensors", change)
+    write_json(place / "quantization_config.json", {"bits": 2, "group_size": 64})
+    assert shards(built(build, folder, tmp_path / "again")) == want
+
+
 @pytest.mark.parametrize("group", [32, 64])
 @pytest.mark.parametrize("variant", ["ternary", "binary"])
 def test_packed_weights_in_other_groups(build, tmp_path, variant, group):

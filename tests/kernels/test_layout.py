@@ -61,6 +61,16 @@ def test_to_rgba_clamps_and_rounds_half_to_even():
     assert [hex(word) for word in got] == ["0xffffbf00", "0xff80ff00", "0xffca8080"]
 
 
+def test_to_rgba_marks_what_is_no_number():
+    """Alpha 0 tells the page that the device went wrong; the largest numbers are still colours."""
+    x = np.zeros((6, 3), np.float32)
+    x[1, 0], x[2, 1], x[3, 2] = np.nan, np.inf, -np.inf
+    x[4] = [np.finfo(np.float32).max, -np.finfo(np.float32).max, 1e-45]
+    got = gpu.run("to_rgba", {"P": 6}, {"x": x, "rgba": (6,)})
+    assert got.tolist() == oracles.to_rgba(x).tolist()
+    assert [word >> 24 for word in got.tolist()] == [255, 0, 0, 0, 255, 255]
+
+
 @pytest.mark.parametrize("case, words", [("smallest", 1), ("ragged", 1003), ("real", 48 * 256)])
 def test_unpack_trits(case, words):
     trits = integers(1, 3, 16 * words)

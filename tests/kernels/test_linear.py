@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -194,3 +196,13 @@ def test_half_order(number_format, word):
     for name in PACKED[:-1]:
         got = gpu.run(name, dims, stored, {"GROUP": 32, "FORMAT": number_format})
         assert got.tolist() == [[1, 2]] * 32
+
+
+@pytest.mark.parametrize("group", [96, 160, 192, 256])
+@pytest.mark.parametrize("name", PACKED)
+def test_groups_of_any_multiple_of_32(monkeypatch, name, group):
+    """Other widths than powers of two: as many runs of 128 inputs as whole groups take."""
+    runs = math.lcm(group, 128) // 128
+    monkeypatch.setitem(SHAPES, "groups", (9, 40, 40, 0, runs, 2 * runs, runs))
+    for variant in (TERNARY, BINARY, AFFINE[4]):
+        check(name, "groups", variant | {"GROUP": group})

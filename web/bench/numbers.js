@@ -1,5 +1,7 @@
 /** Reproducible numbers for the bench, and the forms in which weights store them. */
 
+import { fromHalves, toHalves } from './halves.js';
+
 /** The zero of each packed kind's codes: weight = scale * (code - zero). */
 export const ZERO = {
   binary: 0.5, ternary: 1, affine1: 1, affine2: 2, affine4: 8, affine8: 128,
@@ -39,9 +41,9 @@ export function keep(values, storage) {
   if (storage === 'f32') return { words: new Uint32Array(values.buffer), values };
   const halves = new Uint16Array(2 * Math.ceil(values.length / 2));
   if (storage === 'f16') {
-    const rounded = new Float16Array(values);
-    halves.set(new Uint16Array(rounded.buffer));
-    return { words: new Uint32Array(halves.buffer), values: new Float32Array(rounded) };
+    const rounded = toHalves(values);
+    halves.set(rounded);
+    return { words: new Uint32Array(halves.buffer), values: fromHalves(rounded) };
   }
   const bits = new Uint32Array(values.buffer).map((word) => word & 0xffff0000);
   bits.forEach((word, i) => { halves[i] = word >>> 16; });

@@ -2,6 +2,8 @@
  * onnxruntime-web on the same rows: only where a folder has it, which a site has not. The models
  * are graphs alone; their weights are the row's own numbers, in the layouts that it wants.
  */
+import { fetchJson } from '../loader/fetching.js';
+import { fromHalves, toHalves } from './halves.js';
 import { SUBJECTS } from './subjects.js';
 
 /**
@@ -60,12 +62,11 @@ const LAYOUTS = {
  *   provider, model, files: [{ path, layout, type, ... }], options }] }
  */
 export async function openTheirs(base) {
-  const response = await fetch(new URL('theirs.json', base));
-  if (!response.ok) {
-    throw new Error(`${response.url}: the server answered ${response.status}; expected what `
-      + 'python -m tests.bench puts there. Open the page without ?ort=.');
-  }
-  const { version, runtime, wasm, lines } = await response.json();
+  const { version, runtime, wasm, lines } = await fetchJson(new URL('theirs.json', base))
+    .catch((cause) => {
+      throw new Error(`${cause.message} Expected what python -m tests.bench puts there; open the `
+        + 'page without ?ort=.', { cause });
+    });
   const ort = await import(new URL(runtime, base));
   ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? navigator.hardwareConcurrency : 1;
   return {
@@ -129,7 +130,7 @@ async function openSession(ort, base, line, row, numbers) {
       const { y } = await session.run(feeds);
       const data = await y.getData();
       const values = half && data instanceof Uint16Array
-        ? new Float32Array(new Float16Array(data.buffer, data.byteOffset, data.length))
+        ? fromHalves(data)
         : Float32Array.from(data);
       y.dispose();
       return ownLayout(row, values);
@@ -182,6 +183,6 @@ function steps(zero) {
 }
 
 function bytesOf(values, type) {
-  const view = type === 'f16' ? new Float16Array(values) : values;
+  const view = type === 'f16' ? toHalves(Float32Array.from(values)) : values;
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 }

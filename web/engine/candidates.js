@@ -120,12 +120,12 @@ export const REFERENCES = { pick: referenceOf };
  * @returns {Device}
  */
 export function abilitiesOf(device, adapter) {
-  const { architecture, description, fallback, subgroupMinSize } = adapter;
+  const { software, subgroupMinSize } = adapter;
   const features = new Set(device.features);
   return {
     f16: features.has('shader-f16'),
     subgroup: features.has('subgroups') ? subgroupMinSize : 0,
     dot: Boolean(navigator.gpu.wgslLanguageFeatures?.has('packed_4x8_integer_dot_product')),
-    software: fallback || /swiftshader|llvmpipe|basic render/i.test(`${architecture} ${description}`),
+    software,
   };
 }

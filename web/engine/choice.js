@@ -3,7 +3,7 @@
  * reference kernel there, a short race decides among those that do, and its winner is remembered.
  */
 import { LIMITS, candidatesFor, referenceOf } from './candidates.js';
-import { ModelError } from './errors.js';
+import { UnsupportedError } from './errors.js';
 import { Kernels } from './kernels.js';
 import { openTrial } from './trial.js';
 
@@ -25,6 +25,8 @@ export class Choice {
   #device;
   #precision;
   #picked = new Map();
+  #safe = '';
+  #signal;
   #left = RACE_MS;
   /** @type {Map<string, Site>} what ops asked for */
   sites = new Map();
@@ -36,6 +38,20 @@ export class Choice {
   constructor(device, precision) {
     this.#device = device;
     this.#precision = precision;
+  }
+
+  /**
+   * From now on the reference kernels alone: exact, plain, and those that need least of a device.
+   * @param {string} reason what the table says of it
+   */
+  useReferences(reason) {
+    this.#safe = reason;
+    this.#picked.clear();
+  }
+
+  /** Whether the reference kernels alone are taken. */
+  get safe() {
+    return Boolean(this.#safe);
   }
 
   /** The kernel for an op's call; before `decide` the best guess. @returns {Candidate} */
@@ -51,14 +67,17 @@ export class Choice {
    * @param {import('./ops.js').Ops} ops with this choice
    * @param {{ get: (key: string) => string | undefined, set: (key: string, value: string) => void }}
    *   memory of earlier winners
+   * @param {{ signal?: AbortSignal }} [options] an abort ends it before the next run
    */
-  async decide(ops, memory) {
+  async decide(ops, memory, { signal } = {}) {
+    this.#signal = signal;
     for (const [key, site] of this.sites) {
       const candidates = this.#candidates(site);
       const remembered = candidates.find((one) => labelOf(one) === memory.get(key));
       const race = await this.#race(ops, site, remembered ? [remembered] : candidates)
         .catch((error) => fallBack(ops, site, error));
-      const reason = remembered && race.why === 'the only one' ? 'won here before' : race.why;
+      const again = remembered && race.why === 'the only one' ? 'won here before' : race.why;
+      const reason = this.#safe || again;
       this.#picked.set(key, { ...race, reason });
       if (race.why === 'fastest') memory.set(key, labelOf(race.candidate));
     }
@@ -71,6 +90,7 @@ export class Choice {
   }
 
   #candidates({ op, constants }) {
+    if (this.#safe) return [referenceOf(op, constants)];
     return candidatesFor(op, constants, this.#device, this.#precision);
   }
 
@@ -78,7 +98,7 @@ export class Choice {
   async #check(ops, site, candidates) {
     const refused = {};
     const right = [];
-    const trial = openTrial(ops, site, CHECK);
+    const trial = openTrial(ops, site, CHECK, this.#signal);
     const reference = referenceOf(site.op, site.constants);
     const want = trial.record(reference);
     const turns = this.#device.software ? candidates.map((one) => [one]) : [candidates];
@@ -107,7 +127,7 @@ export class Choice {
       return { candidate: first, why: 'preferred on a CPU', times, refused };
     }
     if (right.length < 2) return { candidate: first, why: 'the only one', times, refused };
-    const trial = openTrial(ops, site, RACE);
+    const trial = openTrial(ops, site, RACE, this.#signal);
     for (const candidate of right) {
       if (this.#left < 0) break;
       const start = performance.now();
@@ -124,7 +144,7 @@ export class Choice {
 
 /** The reference kernel, where a candidate does not even compile. */
 function fallBack(ops, { op, constants }, error) {
-  if (!(error instanceof ModelError)) throw error;
+  if (!(error instanceof UnsupportedError)) throw error;
   ops.reset();
   return { candidate: referenceOf(op, constants), why: 'another does not compile', times: {},
     refused: { [op]: error.message } };

@@ -1,6 +1,7 @@
 /** Finding a GPU: what is there, whether it suffices, and the device itself. Knows no model. */
 import { DeviceError, UnsupportedError } from './errors.js';
-import { remedyFor } from './remedies.js';
+import { remedyFor, warningFor } from './remedies.js';
+import { unlessAborted, within } from './waiting.js';
 
 /** Features that some kernels are faster with; none is needed. */
 const FEATURES = ['shader-f16', 'subgroups'];
@@ -8,64 +9,99 @@ const FEATURES = ['shader-f16', 'subgroups'];
 /** Limits that large pictures profit from; the engine needs no more than WebGPU's defaults. */
 const RAISED_LIMITS = ['maxBufferSize', 'maxStorageBufferBindingSize'];
 
+/** How long the browser may think about a request for its graphics. */
+export const PATIENCE_MS = 15_000;
+
+/** Adapters that compute on the processor, by name; a browser may say so itself. */
+const SOFTWARE = /swiftshader|llvmpipe|lavapipe|basic render/i;
+
+/** What became of the request for an adapter, when there is none. */
+const REASONS = {
+  insecure: 'WebGPU is only offered on secure pages, and this one is not.',
+  webgpu: 'This browser does not offer WebGPU.',
+  adapter: 'The browser offers WebGPU but found no usable graphics adapter.',
+  silent: 'This device\'s graphics do not answer.',
+  failed: 'The browser\'s WebGPU failed when it was asked for a graphics adapter',
+};
+
 /**
  * What this browser offers, without fetching anything.
- * @returns {Promise<{ok: boolean, reason: string, remedy: string, adapter: object | null,
- *   features: string[], limits: Record<string, number>}>} `reason` and `remedy` are sentences,
- *   '' when ok
+ * @param {{ patienceMs?: number }} [options] how long it may take to answer; Infinity: for ever
+ * @returns {Promise<{ok: boolean, reason: string, remedy: string, warning: string,
+ *   silent: boolean, prefer: 'webgpu' | 'onnxruntime', adapter: object | null,
+ *   features: string[], limits: Record<string, number>}>} `reason` and `remedy` are sentences, ''
+ *   when ok; warning: a sentence about a device that may draw wrongly, or ''; silent: it did not
+ *   answer in time and may yet; prefer: what draws faster here, on a site that has both
  */
-export async function inspectDevice() {
-  return (await findAdapter()).found;
+export async function inspectDevice({ patienceMs = PATIENCE_MS } = {}) {
+  return (await findAdapter(patienceMs)).found;
 }
 
 /** What `inspectDevice` says, and the adapter that it says it of, if there is one. */
-async function findAdapter() {
-  const absent = { ok: false, adapter: null, features: [], limits: {} };
-  if (!globalThis.isSecureContext && globalThis.isSecureContext !== undefined) {
-    return { found: { ...absent,
-      reason: 'WebGPU is only offered on secure pages, and this one is not.',
-      remedy: remedyFor('insecure', navigator.userAgent) } };
+async function findAdapter(patienceMs) {
+  if (globalThis.isSecureContext === false) return absent('insecure');
+  if (!globalThis.navigator?.gpu) return absent('webgpu');
+  let adapter;
+  try {
+    adapter = await within(navigator.gpu.requestAdapter({ powerPreference: 'high-performance' }),
+      patienceMs, tooLate);
+    if (!adapter) return absent('adapter');
+    return { found: describe(adapter, await infoOf(adapter)), adapter };
+  } catch (error) {
+    if (error instanceof UnsupportedError) return absent('silent');
+    return absent('failed', `: ${error.message}.`);
   }
-  if (!globalThis.navigator?.gpu) {
-    return { found: { ...absent, reason: 'This browser does not offer WebGPU.',
-      remedy: remedyFor('webgpu', navigator.userAgent) } };
-  }
-  const adapter = await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' });
-  if (!adapter) {
-    return { found: { ...absent,
-      reason: 'The browser offers WebGPU but found no usable graphics adapter.',
-      remedy: remedyFor('adapter', navigator.userAgent) } };
-  }
-  const { vendor, architecture, description } = adapter.info;
+}
+
+function absent(cause, detail = '') {
+  return { found: { ok: false, reason: REASONS[cause] + detail,
+    remedy: remedyFor(cause, navigator.userAgent), warning: '', silent: cause === 'silent',
+    prefer: 'onnxruntime', adapter: null, features: [], limits: {} } };
+}
+
+const tooLate = () => new UnsupportedError(`${REASONS.silent} `
+  + `${remedyFor('silent', navigator.userAgent)}`);
+
+/** GPUAdapter.info is Chrome 127's; before, it had to be asked for. */
+async function infoOf(adapter) {
+  const info = adapter.info ?? await adapter.requestAdapterInfo?.() ?? {};
+  const { vendor = '', architecture = '', description = '', subgroupMinSize = 0 } = info;
+  const fallback = Boolean(info.isFallbackAdapter ?? adapter.isFallbackAdapter);
+  const software = fallback || SOFTWARE.test(`${architecture} ${description}`);
+  return { vendor, architecture, description, fallback, software, subgroupMinSize };
+}
+
+function describe(adapter, info) {
   const limits = {};
   for (const name in adapter.limits) limits[name] = adapter.limits[name];
-  const found = {
-    ok: true, reason: '', remedy: '',
-    adapter: { vendor, architecture, description,
-      fallback: Boolean(adapter.info.isFallbackAdapter),
-      subgroupMinSize: adapter.info.subgroupMinSize ?? 0 },
-    features: [...adapter.features].sort(), limits,
-  };
-  return { found, adapter };
+  return { ok: true, reason: '', remedy: '', warning: warningFor(info.vendor), silent: false,
+    prefer: info.software ? 'onnxruntime' : 'webgpu', adapter: info,
+    features: [...adapter.features].sort(), limits };
 }
 
 /**
  * Opens the GPU with the raised limits where the adapter has them.
+ * @param {{ signal?: AbortSignal, patienceMs?: number }} [options]
  * @returns {Promise<{ device: GPUDevice, adapter: object }>} adapter: what `inspectDevice` says of
  *   it. (Deno 2.9 panics when `device.adapterInfo` is read after the adapter was collected.)
- * @throws {UnsupportedError} no WebGPU, or no adapter
+ * @throws {UnsupportedError} no WebGPU, no adapter, or one that refuses or does not answer
  */
-export async function openDevice() {
-  const { found, adapter } = await findAdapter();
+export async function openDevice({ signal, patienceMs = PATIENCE_MS } = {}) {
+  const { found, adapter } = await unlessAborted(findAdapter(patienceMs), signal);
   if (!found.ok) throw new UnsupportedError(`${found.reason} ${found.remedy}`);
   const requiredLimits = Object.fromEntries(RAISED_LIMITS
     .map((name) => [name, adapter.limits[name]]));
+  let opening = null;
   try {
-    const device = await adapter.requestDevice({ label: 'trefoil', requiredLimits,
+    opening = adapter.requestDevice({ label: 'trefoil', requiredLimits,
       requiredFeatures: FEATURES.filter((name) => adapter.features.has(name)) });
+    const device = await unlessAborted(within(opening, patienceMs, tooLate), signal);
     return { device, adapter: found.adapter };
   } catch (cause) {
-    throw new UnsupportedError(`The graphics adapter refused to open: ${cause.message}`, { cause });
+    opening?.then((device) => device.destroy(), () => {}); // one that comes too late
+    if (cause instanceof UnsupportedError || signal?.aborted) throw cause;
+    throw new UnsupportedError(`The graphics adapter refused to open: ${cause.message}. `
+      + `${remedyFor('adapter', navigator.userAgent)}`, { cause });
   }
 }
 

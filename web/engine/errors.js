@@ -11,8 +11,8 @@ class NamedError extends Error {
 }
 
 /**
- * The device cannot run the engine: no WebGPU, no adapter, a limit too low, a kernel that computes
- * wrongly.
+ * The device cannot run the engine: no WebGPU, no adapter, one that does not answer, a limit too
+ * low, a kernel that does not compile or computes wrongly.
  */
 export class UnsupportedError extends NamedError {}
 
@@ -30,6 +30,12 @@ export class InputError extends NamedError {}
 
 /** The GPU failed while drawing: lost, out of memory, or a validation error. */
 export class DeviceError extends NamedError {}
+
+/**
+ * The GPU computed rightly at load and does so no more: what it drew is no picture. Kernels of
+ * another kind may be right: `loadPipeline`'s `kernels: 'safe'`.
+ */
+export class WrongResultError extends NamedError {}
 
 /** A developer's mistake: an op was given tensors whose shapes do not fit. */
 export class ShapeError extends NamedError {}

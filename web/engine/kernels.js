@@ -2,7 +2,9 @@
  * WGSL files: their declared interface, and their pipelines.
  * Every fact about a kernel is read from its file.
  */
-import { ModelError, ShapeError } from './errors.js';
+import { fetchText } from '../loader/fetching.js';
+import { ModelError, ShapeError, UnsupportedError } from './errors.js';
+import { together } from './waiting.js';
 
 const MAX_WORKGROUPS = 65535;
 
@@ -96,12 +98,28 @@ function prelude(source, f16) {
     : 'alias act = f32; const ACT_MAX = 3.4e38; ');
 }
 
+/** @throws {Error} the text is not all of a kernel */
+function read(name, source) {
+  const count = (brace) => source.split(brace).length - 1;
+  if (!source.includes('fn main(') || count('{') !== count('}')) {
+    throw new Error('is not a whole kernel: its text ends early');
+  }
+  try {
+    return { source, interface: readInterface(name, source) };
+  } catch (cause) {
+    throw new Error(`is not a kernel: ${cause.message}`, { cause });
+  }
+}
+
 /** The kernels of one folder: fetched once, compiled once per (name, constants), concurrently. */
 export class Kernels {
   #device;
   #base;
   #files = new Map();
+  #compiling = new Map();
   #pipelines = new Map();
+  /** Called when a pipeline is begun or done, with how many are. */
+  onCompile = () => {};
 
   /**
    * @param {GPUDevice} device
@@ -112,16 +130,19 @@ export class Kernels {
     this.#base = base;
   }
 
-  /** Fetches kernels by name. Must be awaited before `interface` or `compile` knows them. */
-  async load(names) {
-    await Promise.all(names.filter((name) => !this.#files.has(name)).map(async (name) => {
-      const response = await fetch(new URL(`${name}.wgsl`, this.#base));
-      if (!response.ok) {
-        throw new ModelError(`${name}.wgsl: the server answered ${response.status}`);
-      }
-      const source = await response.text();
-      this.#files.set(name, { source, interface: readInterface(name, source) });
-    }));
+  /**
+   * Fetches kernels by name. Must be awaited before `interface` or `compile` knows them.
+   * @param {string[]} names
+   * @param {{ signal?: AbortSignal, onWait?: Function }} [job] as the loader's `receive` has it
+   * @throws {DownloadError | DOMException}
+   */
+  async load(names, { signal, onWait } = {}) {
+    const missing = names.filter((name) => !this.#files.has(name));
+    await together(missing, missing.length, signal, async (name, common) => {
+      const url = new URL(`${name}.wgsl`, this.#base);
+      const file = await fetchText(url, { signal: common, onWait }, (text) => read(name, text));
+      this.#files.set(name, file);
+    });
   }
 
   interface(name) {
@@ -147,14 +168,28 @@ export class Kernels {
     return `${name} ${parts.join(' ')}`.trim();
   }
 
-  /** Compiles what is missing of `variants` ([name, constants] pairs), all at once. */
+  /**
+   * Compiles what is missing of `variants` ([name, constants] pairs), all at once.
+   * @throws {UnsupportedError} one does not compile
+   */
   async compile(variants) {
-    const missing = new Map(variants
-      .map(([name, constants]) => [Kernels.key(name, constants), [name, constants]])
-      .filter(([key]) => !this.#pipelines.has(key)));
-    await Promise.all([...missing].map(async ([key, [name, constants]]) => {
-      this.#pipelines.set(key, await this.#create(key, name, constants));
-    }));
+    await Promise.all(variants.map(([name, constants]) => this.#compiled(name, constants)));
+  }
+
+  #compiled(name, constants) {
+    const key = Kernels.key(name, constants);
+    if (!this.#compiling.has(key)) {
+      this.#compiling.set(key, this.#create(key, name, constants).then((pipeline) => {
+        this.#pipelines.set(key, pipeline);
+        this.#tell();
+      }));
+      this.#tell();
+    }
+    return this.#compiling.get(key);
+  }
+
+  #tell() {
+    this.onCompile({ done: this.#pipelines.size, asked: this.#compiling.size });
   }
 
   /** @returns {GPUComputePipeline} one that `compile` made */
@@ -167,21 +202,32 @@ export class Kernels {
     const { F16: f16 = 0, ...overrides } = constants;
     const unknown = Object.keys(overrides).filter((constant) => !(constant in declared.overrides));
     if (unknown.length) throw new ModelError(`${name}.wgsl has no override ${unknown.join(', ')}`);
-    this.#device.pushErrorScope('validation'); // the pipeline's error says it, too
-    const module = this.#device.createShaderModule({ label: name,
-      code: prelude(source, f16) + source });
-    this.#device.popErrorScope().catch(() => {});
+    let module = null;
     try {
+      this.#device.pushErrorScope('validation'); // the pipeline's error says it, too
+      module = this.#device.createShaderModule({ label: name,
+        code: prelude(source, f16) + source });
+      this.#device.popErrorScope().catch(() => {});
       return await this.#device.createComputePipelineAsync({
         label: key, layout: 'auto',
         compute: { module, entryPoint: 'main', constants: numbers(overrides) },
       });
     } catch (cause) {
-      const { messages } = await module.getCompilationInfo();
-      const lines = messages.map((m) => `${name}.wgsl:${m.lineNum}:${m.linePos} ${m.message}`);
-      throw new ModelError(`${key} does not compile: ${[cause.message, ...lines].join('\n')}`,
-        { cause });
+      const lines = [cause.message, ...await complaints(name, module)];
+      throw new UnsupportedError(`This GPU does not compile the kernel ${key}: `
+        + `${lines.join('\n')}. Update the graphics driver or the browser, or use another one.`,
+      { cause });
     }
+  }
+}
+
+/** What the compiler says of a module, if it says anything. */
+async function complaints(name, module) {
+  try {
+    const { messages } = await module.getCompilationInfo();
+    return messages.map((m) => `${name}.wgsl:${m.lineNum}:${m.linePos} ${m.message}`);
+  } catch {
+    return [];
   }
 }
 

@@ -4,9 +4,10 @@
  * two of them in flight.
  */
 import { REFERENCES } from './candidates.js';
-import { DeviceError, throwIfAborted } from './errors.js';
+import { DeviceError, UnsupportedError, throwIfAborted } from './errors.js';
 import { Kernels, gridOf, packDims } from './kernels.js';
 import { ALIGNMENT, Tensor } from './memory.js';
+import { unlessAborted } from './waiting.js';
 
 const UNIFORM = 0x40 | 0x08; // GPUBufferUsage.UNIFORM | COPY_DST
 const READBACK = 0x01 | 0x08; // GPUBufferUsage.MAP_READ | COPY_DST
@@ -135,7 +136,8 @@ export class Recorder {
 
   /**
    * Runs what was recorded; resolves when the GPU has finished it.
-   * @param {{ signal?: AbortSignal }} options an abort takes effect between two submissions
+   * @param {{ signal?: AbortSignal }} options an abort ends every wait at once; what the GPU was told
+   *   already it still does
    */
   async run({ signal } = {}) {
     const commands = this.#commands;
@@ -143,14 +145,13 @@ export class Recorder {
     this.#uniforms ??= this.allocator.create(MAX_DISPATCHES * ALIGNMENT, UNIFORM, 'dims');
     if (this.rehearsal) return;
     const pending = [];
-    await this.#kernels.compile(commands.filter(({ type }) => type === 'dispatch')
-      .map(({ name, constants }) => [name, constants]));
+    await this.#compile(commands.filter(({ type }) => type === 'dispatch'), signal);
     while (commands.length) {
       throwIfAborted(signal);
       pending.push(this.#submit(this.#takeBatch(commands)));
-      if (pending.length > 1) await this.#settle(pending.shift());
+      if (pending.length > 1) await this.#settle(pending.shift(), signal);
     }
-    while (pending.length) await this.#settle(pending.shift());
+    while (pending.length) await this.#settle(pending.shift(), signal);
     throwIfAborted(signal);
   }
 
@@ -176,10 +177,22 @@ export class Recorder {
       encoder.copyBufferToBuffer(tensor.allocation.gpu, tensor.offset,
         staging.gpu, 0, tensor.bytes);
       this.#device.queue.submit([encoder.finish()]);
-      await this.#finished(staging.gpu.mapAsync(1)); // 1 = GPUMapMode.READ
+      await this.#finished(staging.gpu.mapAsync(1), options?.signal); // 1 = GPUMapMode.READ
       return staging.gpu.getMappedRange().slice(0);
     } finally {
       this.allocator.destroy(staging);
+    }
+  }
+
+  /** Compiles what is needed. A device that is lost meanwhile is told as lost. */
+  async #compile(dispatches, signal) {
+    const variants = dispatches.map(({ name, constants }) => [name, constants]);
+    const compiling = this.#kernels.compile(variants);
+    try {
+      await unlessAborted(Promise.race([compiling, this.#watch.lost]), signal);
+    } catch (error) {
+      if (error instanceof UnsupportedError) await this.#lossOr(LOSS_MS);
+      throw error;
     }
   }
 
@@ -253,8 +266,8 @@ export class Recorder {
   }
 
   /** Waits for a submission and learns the device's rate from it. */
-  async #settle({ cost, started, done }) {
-    await this.#finished(done);
+  async #settle({ cost, started, done }, signal) {
+    await this.#finished(done, signal);
     const elapsed = performance.now() - Math.max(started, this.#settled);
     this.#settled = performance.now();
     if (cost > this.dispatchCost / 4) {
@@ -267,17 +280,24 @@ export class Recorder {
    * Waits for the GPU. What goes wrong there is a DeviceError, also when a promise fails before the
    * loss is told.
    */
-  async #finished(work) {
+  async #finished(work, signal) {
     try {
-      await Promise.race([work, this.#watch.lost]);
+      await unlessAborted(Promise.race([work, this.#watch.lost]), signal);
     } catch (cause) {
+      throwIfAborted(signal);
       if (!(cause instanceof DeviceError)) {
-        const deadline = new Promise((resolve) => { setTimeout(resolve, LOSS_MS); });
-        await Promise.race([this.#watch.lost, deadline]);
-        throw new DeviceError(`The GPU stopped: ${cause.message}`, { cause });
+        await this.#lossOr(LOSS_MS);
+        throw new DeviceError(`The GPU stopped: ${cause.message}. Reload the page; if it happens `
+          + 'again, draw smaller, or update the browser and the graphics driver.', { cause });
       }
       throw cause;
     }
     this.#watch.check();
+  }
+
+  /** Waits for news of a loss. @throws {DeviceError} it came */
+  async #lossOr(ms) {
+    const deadline = new Promise((resolve) => { setTimeout(resolve, ms); });
+    await Promise.race([this.#watch.lost, deadline]);
   }
 }

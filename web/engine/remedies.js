@@ -25,17 +25,33 @@ const BROWSERS = [
 ];
 const ANY = 'Use a current Chrome, Edge, Safari or Firefox.';
 
+const SILENT = 'Wait longer, or close other programs that use the graphics card, and start the '
+  + 'browser anew.';
+
+/** Chips that are known to draw wrongly, by the vendor that the browser names. */
+const WARNINGS = {
+  'img-tec': 'Graphics chips of this kind (Imagination, as in the Pixel 10) have been reported to '
+    + 'compute wrongly in browsers: what they draw is checked, and refused if it is wrong.',
+};
+
+/** @returns {string} a sentence about a device of this vendor, or '' */
+export function warningFor(vendor) {
+  return WARNINGS[vendor] ?? '';
+}
+
 /**
- * @param {'insecure' | 'webgpu' | 'adapter'} cause the page is not secure, the browser has no
- *   WebGPU, or it has but found no adapter
+ * @param {'insecure' | 'webgpu' | 'adapter' | 'failed' | 'silent'} cause the page is not secure,
+ *   the browser has no WebGPU, or it has but found no adapter, failed in looking for one, or did not
+ *   come to an end
  * @param {string} userAgent
  * @returns {string} sentences
  */
 export function remedyFor(cause, userAgent) {
   if (cause === 'insecure') return SECURE;
+  if (cause === 'silent') return SILENT;
   if (IN_APP.test(userAgent)) return OWN_BROWSER;
   const browser = BROWSERS.find(({ is }) => is.test(userAgent));
-  return browser ? browser[cause](userAgent) : ANY;
+  return browser ? browser[cause === 'webgpu' ? 'webgpu' : 'adapter'](userAgent) : ANY;
 }
 
 function firefoxWithoutWebGpu(userAgent) {

@@ -14,22 +14,25 @@ const PICTURE_WIDTH = 16;
  * @param {import('./ops.js').Ops} ops
  * @param {import('./choice.js').Site} site
  * @param {{ M: number, N: number, K: number }} most the site's dims are cut to these
+ * @param {AbortSignal} [signal] ends its runs
  * @returns {Trial}
  */
-export function openTrial(ops, { op, constants, dims }, most) {
+export function openTrial(ops, { op, constants, dims }, most, signal) {
   const cut = Object.fromEntries(Object.keys(most).map((d) => [d, Math.min(dims[d], most[d])]));
   const open = { attention: attentionCall, conv2d: convolutionCall }[op] ?? linearCall;
-  return new Trial(ops, open(ops, new Random(ops), constants, cut));
+  return new Trial(ops, open(ops, new Random(ops), constants, cut), signal);
 }
 
 /** A call is { shape, dispatch(candidate, y) }: what comes out, and how it is recorded. */
 class Trial {
   #ops;
   #call;
+  #signal;
 
-  constructor(ops, call) {
+  constructor(ops, call, signal) {
     this.#ops = ops;
     this.#call = call;
+    this.#signal = signal;
   }
 
   /** @returns {import('./memory.js').Tensor} what a kernel will have made of it */
@@ -40,18 +43,18 @@ class Trial {
 
   /** @returns {Promise<Float32Array>} */
   async read(y) {
-    return new Float32Array(await this.#ops.read(y));
+    return new Float32Array(await this.#ops.read(y, { signal: this.#signal }));
   }
 
   /** @returns {Promise<number>} milliseconds */
   async time(candidate) {
     const y = this.record(candidate);
-    await this.#ops.run();
+    await this.#ops.run({ signal: this.#signal });
     let best = Infinity;
     for (let i = 0; i < RUNS; i++) {
       this.record(candidate, y);
       const start = performance.now();
-      await this.#ops.run();
+      await this.#ops.run({ signal: this.#signal });
       best = Math.min(best, performance.now() - start);
     }
     return best;

@@ -215,9 +215,16 @@ export class Weights {
 
 /** @returns {Promise<Piece[]>} a failure waits until somebody asks */
 function readAll(pieces) {
-  const all = Array.fromAsync(pieces);
+  const all = collect(pieces);
   all.catch(() => {});
   return all;
+}
+
+/** Array.fromAsync, which is younger than the oldest browser that draws. */
+async function collect(pieces) {
+  const list = [];
+  for await (const piece of pieces) list.push(piece);
+  return list;
 }
 
 /** Bytes up to the next multiple of four. */

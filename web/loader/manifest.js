@@ -1,5 +1,6 @@
 /** manifest.json: fetched and checked once; what it says is trusted afterwards. */
-import { DownloadError, ModelError } from '../engine/errors.js';
+import { ModelError } from '../engine/errors.js';
+import { fetchJson } from './fetching.js';
 
 const FORMAT = 'trefoil-1';
 const NEEDED = [
@@ -14,12 +15,12 @@ export function resolve(manifestUrl) {
 
 /**
  * @param {string | URL} url
- * @param {AbortSignal} [signal]
+ * @param {{ signal?: AbortSignal, onWait?: Function }} [job] as `receive` has it
  * @throws {DownloadError} it cannot be fetched or is no JSON
  * @throws {ModelError} it is not a manifest that this engine reads
  */
-export async function fetchManifest(url, signal) {
-  const manifest = await fetchJson(url, signal);
+export async function fetchManifest(url, job = {}) {
+  const manifest = await fetchJson(url, job);
   if (manifest?.format !== FORMAT) {
     throw new ModelError(`${url}: format is ${JSON.stringify(manifest?.format)}, `
       + `expected "${FORMAT}". `
@@ -33,38 +34,6 @@ export async function fetchManifest(url, signal) {
     checkExtents(manifest, name, tensor);
   }
   return manifest;
-}
-
-/** @throws {DownloadError} naming the file */
-export async function fetchJson(url, signal) {
-  const response = await fetchFile(url, { signal });
-  try {
-    return await response.json();
-  } catch (cause) {
-    if (cause.name === 'AbortError') throw cause;
-    throw new DownloadError(`${url} is not JSON: ${cause.message}`, { cause });
-  }
-}
-
-/**
- * fetch, with failures told as sentences that name the file.
- * @throws {DownloadError} `response` is the server's, undefined where none came
- */
-export async function fetchFile(url, options) {
-  let response;
-  try {
-    response = await fetch(url, options);
-  } catch (cause) {
-    if (options?.signal?.aborted) throw cause;
-    throw new DownloadError(`${url} could not be fetched: ${cause.message}. `
-      + 'Check the connection and try again.', { cause });
-  }
-  if (!response.ok) {
-    const error = new DownloadError(
-      `${url} could not be fetched: the server answered ${response.status}.`);
-    throw Object.assign(error, { response });
-  }
-  return response;
 }
 
 function checkExtents(manifest, name, tensor) {

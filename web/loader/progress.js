@@ -10,7 +10,8 @@ export class Progress {
 
   /**
    * @param {(progress: { phase: 'wait' | 'download', loadedBytes: number, totalBytes: number,
-   *   cachedBytes: number, file?: string, retryInMs?: number }) => void} onProgress
+   *   cachedBytes: number, file?: string, retryInMs?: number, offline?: true, asked?: true
+   *   }) => void} onProgress
    */
   constructor(onProgress, totalBytes) {
     this.#onProgress = onProgress;
@@ -32,9 +33,10 @@ export class Progress {
     this.#timer ??= setTimeout(() => this.#now(), TELL_MS);
   }
 
-  retry(file, retryInMs) {
+  /** The file waits, as receive's onWait says, or, with null, does not wait any more. */
+  pause(file, wait) {
     this.#file = file;
-    this.#now({ retryInMs });
+    this.#now(wait);
   }
 
   /** Whatever has not been told yet, if anything. */

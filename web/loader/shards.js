@@ -3,6 +3,7 @@
  * browser grants. What an abort, a reload or a killed tab leaves, the next load goes on with.
  */
 import { DownloadError, throwIfAborted } from '../engine/errors.js';
+import { together } from '../engine/waiting.js';
 import { CacheKeeper } from './cache.js';
 import { download } from './download.js';
 import { StorageError, partOf, storing } from './draft.js';
@@ -146,23 +147,9 @@ export class ShardStore {
   }
 
   async #fetchAll(missing, signal, progress) {
-    const waiting = missing.map(({ index }) => this.#shards[index]);
-    const abort = new AbortController();
-    const job = { signal: AbortSignal.any([signal, abort.signal]), hasher: new Hasher() };
-    const worker = async () => {
-      for (let shard = waiting.shift(); shard; shard = waiting.shift()) {
-        throwIfAborted(job.signal);
-        await this.#fetchOne(shard, job, progress);
-      }
-    };
-    const workers = Array.from({ length: PARALLEL }, worker);
-    try {
-      await Promise.all(workers);
-    } catch (error) {
-      abort.abort();
-      await Promise.allSettled(workers); // each closes its file, which the next load opens
-      throw error;
-    }
+    const hasher = new Hasher();
+    await together(missing.map(({ index }) => this.#shards[index]), PARALLEL, signal,
+      (shard, common) => this.#fetchOne(shard, { signal: common, hasher }, progress));
   }
 
   /** Into the first storage that takes it; what one that fails has of it already, the next gets. */
@@ -173,7 +160,7 @@ export class ShardStore {
       counted += bytes;
       progress.advance(bytes, shard.file);
     };
-    const onRetry = (ms) => progress.retry(shard.file, ms);
+    const onWait = (wait) => progress.pause(shard.file, wait);
     let carried = null;
     while (!this.#homes.has(shard.file)) {
       const [keeper] = this.#takers;
@@ -186,7 +173,7 @@ export class ShardStore {
           draft.write(carried);
         }
         if (draft.received !== counted) advance(draft.received - counted);
-        await download(shard, url, draft, { ...job, cache, advance, onRetry });
+        await download(shard, url, draft, { ...job, cache, advance, onWait });
         await storing(() => draft.keep());
         this.#homes.set(shard.file, keeper);
       } catch (error) {

@@ -58,7 +58,7 @@ function busy(cause) {
 
 async function filter(manifestUrl) {
   if (manifestUrl === undefined) return () => true;
-  const { shards, onnx } = await fetchManifest(resolve(manifestUrl));
+  const { shards, onnx } = await fetchManifest(resolve(manifestUrl), { untilOnline: false });
   const all = [...shards, ...(onnx?.shards ?? [])];
   const names = new Set(all.flatMap(({ file }) => [file, partOf(file)]));
   return ({ name }) => names.has(name);

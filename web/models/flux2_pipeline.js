@@ -2,6 +2,7 @@
  * FLUX.2 Klein from prompt to pixels.
  * Reference: diffusers' Flux2KleinPipeline in float32, without guidance.
  */
+import { expectFinite } from '../engine/sound.js';
 import { Flux2, LAYERS as BLOCKS } from './flux2.js';
 import { decode } from './kl.js';
 import { modulate, modulationTensors } from './modulations.js';
@@ -86,6 +87,8 @@ export async function draw({ g, stages, files, manifest }, tokens, request, hook
   const times = Array.from(sigmas.subarray(0, steps), timestepOf);
   const modulations = await modulate({ g, stages, files }, transformer, folding, L, times, signal);
   const stepMs = [];
+  const read = async (name, tensor) => expectFinite(name,
+    new Float32Array(await g.read(tensor, { signal })));
   const streaming = { signal, layers: BLOCKS, repeated: true };
   await stages.use('transformer', streaming, async (weights) => {
     const denoiser = new Flux2(g, weights, transformer);
@@ -100,8 +103,8 @@ export async function draw({ g, stages, files, manifest }, tokens, request, hook
       await observe(`velocity.${step}`, [L, C], velocity);
       g.addScaled(latents, velocity, Math.fround(sigmas[step + 1] - sigmas[step]));
       if (onPreview && preview) {
-        const read = async (tensor) => new Float32Array(await g.read(tensor, { signal }));
-        const drawn = { latents: await read(latents), velocity: await read(velocity),
+        const drawn = { latents: await read('latents', latents),
+          velocity: await read('velocities', velocity),
           sigma: sigmas[step + 1] };
         const norm = { ...statistics, eps: autoencoder.batch_norm_eps };
         onPreview({ step, steps, ...previewOf(drawn, grid, norm, preview) });
@@ -112,6 +115,7 @@ export async function draw({ g, stages, files, manifest }, tokens, request, hook
     }
     g.release(state.text, state.x, state.angles, ...state.references, ...modulations.tensors);
   });
+  await read('latents', latents); // whoever shows no previews hears of it before the decoder
   await observe('latents', [L, C], latents);
   stageBytes.denoise = g.allocator.takeStagePeak();
 

@@ -3,7 +3,7 @@
  * the right.
  */
 import { Tokenizer } from '../vendor/tokenizers@0.2.0/tokenizers.js';
-import { fetchJson } from '../loader/manifest.js';
+import { fetchJson } from '../loader/fetching.js';
 
 export class PromptTokenizer {
   #tokenizer;
@@ -22,9 +22,13 @@ export class PromptTokenizer {
     this.#length = length;
   }
 
-  /** @param {object} manifest @param {URL} base the manifest's folder */
-  static async load(manifest, base, signal) {
-    const json = await fetchJson(new URL(manifest.tokenizer.file, base), signal);
+  /**
+   * @param {object} manifest
+   * @param {URL} base the manifest's folder
+   * @param {{ signal?: AbortSignal, onWait?: Function }} [job] as the loader's `receive` has it
+   */
+  static async load(manifest, base, job) {
+    const json = await fetchJson(new URL(manifest.tokenizer.file, base), job);
     return new PromptTokenizer(json, manifest.tokenizer, manifest.pipeline.max_sequence_length);
   }
 

@@ -6,6 +6,8 @@
  * Letters: S text tokens, L image tokens, C channels.
  */
 import { InputError, throwIfAborted } from '../engine/errors.js';
+import { expectFinite, expectPicture } from '../engine/sound.js';
+import { anySignal } from '../engine/waiting.js';
 import { sumBytes } from '../loader/manifest.js';
 import { openShards } from '../loader/shards.js';
 import { noiseTokens } from '../models/noise.js';
@@ -24,6 +26,7 @@ export class OnnxPipeline {
   #tokenizer;
   #textTokens;
   #busy = false;
+  #gone = new AbortController(); // aborted by destroy()
 
   /**
    * Downloads graphs and tokenizer.
@@ -35,12 +38,14 @@ export class OnnxPipeline {
     const { signal, onProgress, storage } = settings;
     const store = await openShards(manifest.onnx.shards, url, storage);
     const cachedBytes = store.keptBytes(store.first);
-    onProgress({ phase: 'check', loadedBytes: cachedBytes,
-      totalBytes: sumBytes(manifest.onnx.shards), cachedBytes });
+    const onWait = (wait) => onProgress({ phase: 'check', loadedBytes: cachedBytes,
+      totalBytes: sumBytes(manifest.onnx.shards), cachedBytes, ...wait });
+    onWait(null);
     try {
-      const tokenizer = await PromptTokenizer.load(manifest, url, signal);
+      const tokenizer = await PromptTokenizer.load(manifest, url, { signal, onWait });
       await store.fetch(store.first, { signal, onProgress });
-      const sessions = await Sessions.open(manifest.onnx, store, url, settings.memoryBudget);
+      const sessions = await Sessions.open(manifest.onnx, store, url, settings.memoryBudget,
+        { signal, onWait });
       throwIfAborted(signal);
       return new OnnxPipeline(manifest, store, tokenizer, sessions, settings.textTokens);
     } catch (error) {
@@ -67,7 +72,7 @@ export class OnnxPipeline {
       bytes: sumBytes(onnx.shards), storage: this.#store.kind,
       device: { vendor: '', architecture: 'wasm', description:
         `onnxruntime-web ${onnx.version}, ${threads} ${threads === 1 ? 'thread' : 'threads'}` },
-      kernels: [],
+      kernels: [], safe: false,
     };
   }
 
@@ -90,28 +95,38 @@ export class OnnxPipeline {
    * As the WebGPU pipeline's, without reference images and previews; peakBytes, of GPU memory, is 0.
    * A cancel takes effect between two runs of a graph.
    */
-  async generate(request, { signal, onProgress = () => {}, onTensor = () => {} } = {}) {
+  async generate(request, { signal: asked, onProgress = () => {}, onTensor = () => {} } = {}) {
     const drawn = this.#complete(request);
     checkRequest(this.#manifest, drawn);
-    throwIfAborted(signal);
+    throwIfAborted(asked);
     if (this.#busy) {
       throw new InputError('A picture is being drawn already; wait for it or cancel it.');
     }
     this.#busy = true;
+    const { signal, leave } = anySignal([asked, this.#gone.signal]);
     try {
       return await this.#draw(drawn, { signal, onTensor,
         tell: (progress) => onProgress({ fraction: fractionOf(progress), ...progress }) });
     } finally {
+      leave();
       this.#busy = false;
+      if (this.#gone.signal.aborted) this.#sessions.free();
     }
   }
 
-  /** Frees the memory. The pipeline cannot be used afterwards. */
+  /**
+   * Frees the memory. The pipeline cannot be used afterwards; what it is drawing ends in an
+   * AbortError.
+   */
   destroy() {
-    this.#sessions.free();
+    this.#gone.abort();
+    if (!this.#busy) this.#sessions.free();
   }
 
   #complete({ images = [], ...request }) {
+    if (this.#gone.signal.aborted) {
+      throw new InputError('This pipeline was destroyed: load the model again to draw with it.');
+    }
     if (images.length) {
       throw new InputError('Reference images need WebGPU, which this browser does not offer.');
     }
@@ -176,10 +191,13 @@ export class OnnxPipeline {
     });
     onTensor('decoded', { shape: [height, width, 3],
       data: transposed(planes.data, 3, width * height) });
+    throwIfAborted(signal);
+    const rgba = toRgba(expectFinite('colours', planes.data), width * height);
+    expectPicture(rgba);
     tell({ stage: 'decode', step: steps, steps, fraction: 1 });
     const timings = { encodeMs, referenceMs: 0, stepMs, decodeMs: clock() };
     return {
-      width, height, rgba: toRgba(planes.data, width * height), seed, peakBytes: 0,
+      width, height, rgba, seed, peakBytes: 0,
       timings: { ...timings, totalMs: performance.now() - started },
       tokens: { count: tokens.count, limit: pipeline.max_sequence_length, dropped: tokens.dropped },
     };

@@ -1,9 +1,19 @@
 /** The graphs in onnxruntime-web: opened when they run, kept when all fit the budget. */
 import { ModelError, UnsupportedError } from '../engine/errors.js';
+import { fetchBytes } from '../loader/fetching.js';
 import { sumBytes } from '../loader/manifest.js';
+import { importModule } from '../loader/modules.js';
 
 /** onnxruntime's number for what it logs: errors, and nothing less. */
 const ERRORS = 3;
+
+/** @throws {Error} the bytes are not those of a module of WebAssembly */
+function checkWasm(bytes) {
+  if (String.fromCharCode(...bytes.subarray(0, 4)) !== '\0asm') {
+    throw new Error('is not a module of WebAssembly');
+  }
+  return bytes;
+}
 
 export class Sessions {
   #onnx;
@@ -18,12 +28,17 @@ export class Sessions {
    * @param {import('../loader/shards.js').ShardStore} store with all of them
    * @param {URL} base the manifest's folder
    * @param {number} budget bytes of weights that may stay in memory between runs
+   * @param {{ signal?: AbortSignal, onWait?: Function }} [job] as the loader's `receive` has it
    * @throws {UnsupportedError} the browser does not run it
+   * @throws {DownloadError | DOMException} a part of it does not come
    */
-  static async open(onnx, store, base, budget) {
+  static async open(onnx, store, base, budget, job) {
+    const ort = await importModule(new URL(onnx.module, base), job);
+    const wasm = new URL(onnx.wasm, base);
+    const binary = await fetchBytes(wasm, job, checkWasm);
     try {
-      const ort = await import(new URL(onnx.module, base));
-      ort.env.wasm.wasmPaths = { wasm: new URL(onnx.wasm, base).href };
+      ort.env.wasm.wasmPaths = { wasm: wasm.href };
+      ort.env.wasm.wasmBinary = binary.buffer;
       const isolated = globalThis.crossOriginIsolated;
       ort.env.wasm.numThreads = isolated ? navigator.hardwareConcurrency : 1;
       return new Sessions(onnx, store, ort, sumBytes(onnx.shards) <= budget);
@@ -75,9 +90,11 @@ export class Sessions {
       .map(async ([path, index]) => ({ path, data: await this.#read(index) })));
     const [graph, ...externalData] = files;
     try {
-      return await this.#ort.InferenceSession.create(graph.data,
+      const session = await this.#ort.InferenceSession.create(graph.data,
         { externalData, executionProviders: [this.#onnx.provider ?? 'wasm'],
           logSeverityLevel: ERRORS });
+      this.#ort.env.wasm.wasmBinary = undefined; // the first session has started it
+      return session;
     } catch (cause) {
       throw new ModelError(`${part}: onnxruntime-web does not open the graph: ${cause.message}`,
         { cause });

@@ -5,7 +5,8 @@ import { askNeeds, cancelLoad, loadAsked } from './load.js';
 import { encodePng } from './picture.js';
 import { readRequest, rollSeed } from './request.js';
 import { pushPrompt, prompts } from './settings.js';
-import { canCancel, canDraw, isStale, set, state } from './state.js';
+import { canCancel, canDraw, fail, isStale, set, state } from './state.js';
+import { say } from './strings.js';
 
 let handOn = () => {};
 
@@ -67,7 +68,14 @@ export const drawSays = {
     const { rgba, ...facts } = picture;
     const { request } = state;
     const settings = settingsOf(request);
-    const blob = await encodePng(picture, settings);
+    let blob;
+    try {
+      blob = await encodePng(picture, settings);
+    } catch (error) {
+      fail({ message: say.notWritten(error.message) });
+      if (state.phase === 'drawing' && state.request === request) stand();
+      return;
+    }
     if (state.picture) URL.revokeObjectURL(state.picture.url);
     const { prompt, steps } = request;
     set({ picture: { ...facts, prompt, steps, url: URL.createObjectURL(blob) } });
@@ -93,6 +101,12 @@ function proceed() {
 function stand() {
   set({ phase: 'ready', preview: null });
   askNeeds();
+}
+
+/** Draws the last picture once more, of the same seed, with other options for the pipeline. */
+export function drawAgain(options) {
+  set({ options: { ...state.options, ...options }, usedSeed: null, error: null });
+  draw();
 }
 
 export function drawProgress(drawing) {

@@ -1,5 +1,6 @@
 /** Reference images: chosen, dropped or pasted, decoded here, sent with the request. */
 
+import { openCanvas, openPicture } from './canvas.js';
 import { askNeeds } from './load.js';
 import { set, state } from './state.js';
 import { say } from './strings.js';
@@ -13,14 +14,17 @@ const picturesIn = (files) => [...files].filter((file) => file.type.startsWith('
  *   says; what is transparent lies on white
  */
 async function decode(file) {
-  const bitmap = await createImageBitmap(file, { premultiplyAlpha: 'none' });
-  const { width, height } = bitmap;
-  const context = new OffscreenCanvas(width, height).getContext('2d');
-  context.fillStyle = 'white';
-  context.fillRect(0, 0, width, height);
-  context.drawImage(bitmap, 0, 0);
-  bitmap.close();
-  return { width, height, rgba: context.getImageData(0, 0, width, height).data };
+  const picture = await openPicture(file);
+  try {
+    const { width, height } = picture;
+    const { context } = openCanvas(width, height);
+    context.fillStyle = 'white';
+    context.fillRect(0, 0, width, height);
+    context.drawImage(picture.source, 0, 0);
+    return { width, height, rgba: context.getImageData(0, 0, width, height).data };
+  } finally {
+    picture.close();
+  }
 }
 
 function use(images) {

@@ -1,7 +1,8 @@
 /** Getting the model: what the visitor does about it, and what the worker says of it. */
 
 import { send } from './client.js';
-import { UNASKED_BYTES, canDelete, fail, isStale, isUsable, set, state } from './state.js';
+import { UNASKED_BYTES, canDelete, drawsFromGraphs, fail, isStale, isUsable, set, state }
+  from './state.js';
 import { inspectStorage, persistStorage } from './storage.js';
 import { say } from './strings.js';
 import { announce } from './view.js';
@@ -17,7 +18,14 @@ export function load() {
   stopAs = 'idle';
   set({ phase: 'loading', download: null, error: null, unfinished: null, info: null,
     loadedWith: { ...options } });
-  send('load', { manifestUrl: MANIFEST_URL, model: state.model, options });
+  send('load', { manifestUrl: MANIFEST_URL, model: state.model,
+    options: { ...options, engine: engineOf(state) } });
+}
+
+/** Large graphs in place of a model that was asked for are not fetched unasked. */
+function engineOf({ options, onnxBytes, device }) {
+  const asks = onnxBytes > UNASKED_BYTES && device.prefer === 'webgpu';
+  return options.engine === 'auto' && asks ? 'webgpu' : options.engine;
 }
 
 /** As the visitor asked for it: then the browser may be asked to keep a large model. */
@@ -72,10 +80,13 @@ async function lookIntoStorage() {
 export const loadSays = {
   device({ device, stored }) {
     lookIntoStorage();
-    if (device.ok) return set({ device, stored, phase: 'idle' });
     const { onnxBytes } = state;
-    if (onnxBytes) return set({ device, stored, phase: 'idle', modelBytes: onnxBytes });
-    const { reason: message, remedy } = device;
+    const { reason: message, remedy, silent } = device;
+    if (silent) fail({ message, remedy, wait: true, processor: onnxBytes > 0 });
+    if (drawsFromGraphs({ ...state, device })) {
+      return set({ device, stored, phase: 'idle', modelBytes: onnxBytes });
+    }
+    if (device.ok) return set({ device, stored, phase: 'idle' });
     return fail({ message, remedy }, { device, stored, phase: 'unsupported' });
   },
 
@@ -103,7 +114,9 @@ export function loadProgress(progress) {
   const last = state.download?.phase === progress.phase ? state.download : null;
   const fetched = progress.loadedBytes - (progress.cachedBytes ?? 0);
   const { startedAt, startBytes } = last ?? { startedAt: now, startBytes: fetched };
-  set({ download: { ...progress, startedAt, startBytes, now } });
+  // Before the manifest is here, only the page knows how much it is going to be.
+  const totalBytes = progress.totalBytes || state.modelBytes;
+  set({ download: { ...progress, totalBytes, startedAt, startBytes, now } });
 }
 
 export function loadCancelled({ stored }) {

@@ -1,7 +1,7 @@
 /** The studio: the parts put together, and what concerns them all. */
 
 import { send, startWorker } from './client.js';
-import { cancel, deliverTo, draw, drawCancelled, drawIfAsked, drawProgress, drawSays }
+import { cancel, deliverTo, draw, drawAgain, drawCancelled, drawIfAsked, drawProgress, drawSays }
   from './draw.js';
 import { keepForm, listenToForm, readForm, takeOver } from './form.js';
 import { startGallery } from './gallery/main.js';
@@ -10,7 +10,8 @@ import { deleteModel, keepStored, load, loadAsked, loadCancelled, loadProgress, 
   pauseOrResume } from './load.js';
 import { keepShell } from './offline.js';
 import { savePng } from './picture.js';
-import { UNASKED_BYTES, canDelete, fail, follow, isUsable, set, state } from './state.js';
+import { UNASKED_BYTES, canDelete, drawsFromGraphs, fail, follow, isUsable, set, state }
+  from './state.js';
 import { deleteQuestion, say, unfinishedText } from './strings.js';
 import { findUnfinished, noteWork } from './unfinished.js';
 import { announce, render } from './view.js';
@@ -20,6 +21,7 @@ import { keepAwake } from './wake.js';
 /** Errors that the engine survives; after any other it is started anew. */
 const HARMLESS = [
   'InputError', 'DownloadError', 'UpdatedError', 'ModelError', 'UnsupportedError',
+  'WrongResultError',
 ];
 
 /** Nothing begins before it is known how the last attempt ended. */
@@ -50,7 +52,7 @@ const workerSays = {
   async device(message) {
     await lastTime;
     loadSays.device(message);
-    beginUnasked();
+    if (!message.device.silent) beginUnasked();
   },
 
   progress({ job, progress }) {
@@ -70,16 +72,43 @@ const workerSays = {
   },
 
   error(failure) {
-    const broken = !HARMLESS.includes(failure.name);
+    const devices = failure.job === 'load' && state.onnxBytes > 0 && !drawsFromGraphs(state)
+      && ['UnsupportedError', 'DeviceError'].includes(failure.name);
+    const broken = !HARMLESS.includes(failure.name) && !devices;
     const updated = failure.name === 'UpdatedError';
     const reload = updated ? 'page' : broken && 'engine';
-    const error = { message: say.failed(failure), reload };
+    const error = { message: say.failed(failure), reload, processor: devices };
+    if (self.origin === 'null') error.remedy = say.shutOff(location.href);
+    if (failure.name === 'WrongResultError') Object.assign(error, waysOn(state));
     const drawing = failure.job === 'generate';
     const before = drawing ? 'ready' : isUsable(state) ? 'idle' : 'unsupported';
     fail(error, { phase: broken ? 'lost' : before, drawNext: false, preview: null,
       loadedWith: drawing ? state.loadedWith : null });
   },
 };
+
+/** What is left to draw with after the device went wrong. */
+function waysOn({ info, onnxBytes }) {
+  const onGraphics = info?.engine === 'webgpu';
+  return { safe: onGraphics && !info.safe, processor: onGraphics && onnxBytes > 0 };
+}
+
+/** The graphics have all the time that they need, now and when they are opened. */
+function waitOn() {
+  set({ phase: 'checking', error: null, options: { ...state.options, patienceMs: Infinity } });
+  send('inspect', { patienceMs: Infinity });
+}
+
+function drawOnProcessor() {
+  set({ modelBytes: state.onnxBytes });
+  drawAgain({ engine: 'onnxruntime' });
+}
+
+/** What nobody was waiting for: told, while all else goes on. */
+function tellFault(fault) {
+  if (!fault || fault.name === 'AbortError') return;
+  fail({ message: say.fault(fault.message ?? String(fault)) });
+}
 
 // ---- wiring
 
@@ -118,6 +147,9 @@ function listen() {
   press('pause', pauseOrResume);
   press('cancel', cancel);
   press('reload', () => (state.error?.reload === 'page' ? location.reload() : restart()));
+  press('wait-on', waitOn);
+  press('safe-kernels', () => drawAgain({ kernels: 'safe' }));
+  press('processor', drawOnProcessor);
   press('keep', keepStored);
   press('delete', confirmDelete);
   press('confirm-delete', () => {
@@ -129,10 +161,14 @@ function listen() {
   press('as-before', load);
   press('save', () => state.picture && state.phase !== 'drawing' && savePng(state.picture));
   byId('technical').addEventListener('toggle', () => render(state));
+  addEventListener('unhandledrejection', ({ reason }) => tellFault(reason));
+  addEventListener('error', ({ error }) => tellFault(error));
 }
 
 if (/Mac|iPhone|iPad/.test(navigator.platform)) byId('shortcut').textContent = '⌘ ↵';
 byId('own-tab').href = location.href;
+const engine = new URLSearchParams(location.search).get('engine');
+if (['webgpu', 'onnxruntime'].includes(engine)) set({ options: { ...state.options, engine } });
 const unread = readForm();
 for (const follower of [render, keepForm, keepAwake, noteWork]) follow(follower);
 listenToForm();

@@ -1,17 +1,23 @@
 /** From pixels to a PNG file that says how it was made. */
 
+import { blobOf, openCanvas } from './canvas.js';
 import { textsOf } from './metadata.js';
-import { withTexts } from './png.js';
+import { packPixels, withTexts } from './png.js';
 
 /**
  * @param {{ rgba: Uint8ClampedArray, width: number, height: number }} picture the library's
  * @param {object} settings what metadata.js writes
  * @returns {Promise<Blob>} image/png, every pixel exact, the settings as text
  */
-export async function encodePng({ rgba, width, height }, settings) {
-  const canvas = new OffscreenCanvas(width, height);
-  canvas.getContext('2d').putImageData(new ImageData(rgba, width, height), 0, 0);
-  return withTexts(await canvas.convertToBlob({ type: 'image/png' }), textsOf(settings));
+export async function encodePng(picture, settings) {
+  const png = await byCanvas(picture).catch(() => packPixels(picture));
+  return withTexts(png, textsOf(settings));
+}
+
+async function byCanvas({ rgba, width, height }) {
+  const { canvas, context } = openCanvas(width, height);
+  context.putImageData(new ImageData(rgba, width, height), 0, 0);
+  return blobOf(canvas, 'image/png');
 }
 
 /** @returns {string} for example "a-red-maple-in-a-blue-pot-seed-42.png" */

@@ -1,4 +1,7 @@
-/** Text inside a PNG file. Format: https://www.w3.org/TR/png-3/, sections 5.2, 5.5, 11.3.3. */
+/**
+ * PNG files: text inside them, and pixels where no canvas packs them.
+ * Format: https://www.w3.org/TR/png-3/, sections 5.2, 5.5, 9, 11.2, 11.3.3.
+ */
 
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 const HEADER_BYTES = SIGNATURE.length + 25; // and IHDR, which stands first
@@ -40,6 +43,38 @@ export function withTexts(png, texts) {
   const chunks = Object.entries(texts).map(textChunk);
   const parts = [png.slice(0, HEADER_BYTES), ...chunks, png.slice(HEADER_BYTES)];
   return new Blob(parts, { type: 'image/png' });
+}
+
+/**
+ * A PNG file of opaque pixels, without a canvas.
+ * @param {{ rgba: Uint8ClampedArray, width: number, height: number }} picture
+ * @returns {Promise<Blob>} image/png
+ */
+export async function packPixels({ rgba, width, height }) {
+  const header = new DataView(new ArrayBuffer(13));
+  header.setUint32(0, width);
+  header.setUint32(4, height);
+  header.setUint8(8, 8); // bits a channel
+  header.setUint8(9, 2); // red, green, blue
+  const rows = await new Response(new Blob([filtered(rgba, width, height)]).stream()
+    .pipeThrough(new CompressionStream('deflate'))).arrayBuffer();
+  return new Blob([new Uint8Array(SIGNATURE), chunk('IHDR', new Uint8Array(header.buffer)),
+    chunk('IDAT', new Uint8Array(rows)), chunk('IEND', new Uint8Array(0))], { type: 'image/png' });
+}
+
+/** Each row behind its filter's number: "Up", the difference from the row above. */
+function filtered(rgba, width, height) {
+  const rows = new Uint8Array(height * (1 + 3 * width));
+  for (let y = 0, at = 0; y < height; y++) {
+    rows[at++] = 2;
+    for (let x = 0; x < width; x++) {
+      const pixel = 4 * (y * width + x);
+      for (let c = 0; c < 3; c++) {
+        rows[at++] = rgba[pixel + c] - (y ? rgba[pixel - 4 * width + c] : 0);
+      }
+    }
+  }
+  return rows;
 }
 
 /**

@@ -24,7 +24,9 @@ export const state = {
   prompts: [], // earlier ones, newest first
   recalled: -1, // which of them the prompt's arrow keys have come to, -1: none
   draft: '', // what was written before they were pressed
-  options: { memory: 'auto', precision: 'f32', textTokens: 'padded' }, // as loadPipeline takes them
+  // As loadPipeline takes them.
+  options: { memory: 'auto', precision: 'f32', textTokens: 'padded', kernels: 'auto',
+    engine: 'auto', patienceMs: undefined },
   loadedWith: null, // those of the pipeline that is loaded or being loaded
   theme: 'system', // or 'light', 'dark'
   drawNext: false, // draw as soon as the model is loaded
@@ -36,12 +38,14 @@ export const state = {
   needs: null, // { extraBytes, peakBytes } of the form's picture, once the model is loaded
   batch: null, // { first, count, index, stopped }: requests with seeds first.seed, + 1, ...
   request: null, // what is being drawn
-  drawing: null, // { stage, step, steps, fraction, loadedBytes?, totalBytes? }
+  drawing: null, // { stage, step, steps, fraction, loadedBytes?, totalBytes?, ... }
   preview: null, // { step, steps, width, height, rgba } of the picture being drawn
   picture: null, // { url, prompt, seed, width, height, steps, timings, peakBytes, tokens }
   images: [], // reference images: { name, url, width, height, rgba }
   unfinished: null, // { doing, size }: what an earlier tab was at when the browser closed it
-  error: null, // { message, remedy?, field?, reload? }; reload: of the 'engine' or the 'page'
+  // { message, remedy?, field?, reload?, wait?, safe?, processor? }: what is offered; reload: of the
+  // 'engine' or the 'page'
+  error: null,
 };
 
 /** A download up to this size needs no press and no word. */
@@ -69,10 +73,17 @@ export function isUsable({ device, onnxBytes }) {
   return Boolean(device?.ok || onnxBytes);
 }
 
+/** @returns {boolean} the processor draws, from the ONNX graphs */
+export function drawsFromGraphs({ device, onnxBytes, options: { engine } }) {
+  if (engine !== 'auto') return engine === 'onnxruntime';
+  return Boolean(onnxBytes) && device.prefer === 'onnxruntime';
+}
+
 /** @returns {boolean} the loaded pipeline was loaded with other options than the form has now */
 export function isStale({ loadedWith, options }) {
   return Boolean(loadedWith)
-    && ['memory', 'precision'].some((name) => loadedWith[name] !== options[name]);
+    && ['memory', 'precision', 'kernels', 'engine']
+      .some((name) => loadedWith[name] !== options[name]);
 }
 
 export function canDraw({ phase, drawNext }) {

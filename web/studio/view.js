@@ -26,7 +26,8 @@ export function announce(sentence) {
 function renderAlert({ error }) {
   write('alert-text', error?.message ?? '');
   write('alert-remedy', error?.remedy ?? '');
-  show('reload', Boolean(error?.reload));
+  for (const [id, offered] of Object.entries({ reload: error?.reload, 'wait-on': error?.wait,
+    'safe-kernels': error?.safe, processor: error?.processor })) show(id, Boolean(offered));
 }
 
 /** Long, and read by few: written while it is open. */

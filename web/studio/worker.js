@@ -2,8 +2,8 @@
  * The engine's side of the studio: one pipeline, one job at a time.
  *
  * page -> worker
- *   { type: 'inspect' }
- *   { type: 'load', manifestUrl, model, options }   options: { memory, precision, textTokens }
+ *   { type: 'inspect', patienceMs? }       how long the graphics may take to answer
+ *   { type: 'load', manifestUrl, model, options }   options: as loadPipeline has them
  *   { type: 'generate', request }          request: { prompt, seed, width, height, steps,
  *                                          textTokens, images? }
  *   { type: 'needs', request }             request: { width, height, steps, images? }: sides only
@@ -31,8 +31,8 @@ let job = null; // the AbortController of what is running
 /** What of the model is on this device: { bytes, files, kind }; null where that is refused. */
 const stored = () => storedBytes().catch(() => null);
 
-async function inspect() {
-  const [device, found] = await Promise.all([inspectDevice(), stored()]);
+async function inspect({ patienceMs }) {
+  const [device, found] = await Promise.all([inspectDevice({ patienceMs }), stored()]);
   postMessage({ type: 'device', device, stored: found });
 }
 

@@ -70,9 +70,10 @@ const follow = ({ added, removed, cleared }) => inTurn(async () => {
 });
 
 const add = (settings, blob) => inTurn(async () => {
-  const thumbnail = await makeThumbnail(blob);
-  const entry = await (await store).add({ blob, thumbnail, settings });
+  const small = await makeThumbnail(blob).catch(() => null);
+  const entry = await (await store).add({ blob, thumbnail: small ?? blob, settings });
   set({ entries: [entry, ...state.entries] });
+  if (!small) tell(say.notShrunk);
 });
 
 async function openPicture(id) {

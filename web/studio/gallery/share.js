@@ -24,7 +24,13 @@ function inSpace() {
   return location.ancestorOrigins?.[0] === HUB || originOf(document.referrer) === HUB;
 }
 
-const originOf = (address) => (URL.canParse(address) ? new URL(address).origin : '');
+function originOf(address) {
+  try {
+    return new URL(address).origin;
+  } catch {
+    return '';
+  }
+}
 
 /**
  * The Hub's page of this Space. The frame's host is OWNER-NAME.static.hf.space, which tells them

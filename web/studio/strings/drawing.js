@@ -1,6 +1,7 @@
 /** What the studio says about a picture and how it comes about. */
 
 import { bytes, duration, times } from './numbers.js';
+import { waitText } from './waiting.js';
 
 const STAGES = {
   download: 'Downloading more of the model',
@@ -18,18 +19,28 @@ export function drawText({ phase, drawing, picture, batch }) {
 
 function stageText(drawing) {
   if (!drawing) return STAGES.encode;
-  if (drawing.stage === 'download') {
-    return `${STAGES.download}: ${bytes(drawing.loadedBytes)} of ${bytes(drawing.totalBytes)}`;
-  }
+  if (drawing.stage === 'download') return moreText(drawing);
   if (drawing.stage !== 'denoise') return STAGES[drawing.stage];
   return `Step ${drawing.step + 1} of ${drawing.steps}`;
 }
 
-/** Of the long stages the quarters, too. */
-function heardOf({ stage, fraction, loadedBytes, totalBytes }) {
-  const done = { download: loadedBytes / totalBytes, denoise: fraction }[stage];
-  return done === undefined ? STAGES[stage] : `${STAGES[stage]}, ${quarter(done)}`;
+function moreText(drawing) {
+  const { loadedBytes, totalBytes, otherTab } = drawing;
+  if (otherTab) return 'Waiting for another tab that downloads';
+  const waits = waitText(drawing);
+  return `${STAGES.download}: ${bytes(loadedBytes)} of ${bytes(totalBytes)}`
+    + `${waits && ` · ${waits}`}`;
 }
+
+/** Of the long stages the quarters, too. */
+function heardOf({ stage, fraction, loadedBytes, totalBytes, offline }) {
+  const done = { download: loadedBytes / totalBytes, denoise: fraction }[stage];
+  if (done === undefined) return STAGES[stage];
+  return `${STAGES[stage]}, ${quarter(done)}${waitHeard({ offline })}`;
+}
+
+/** The seconds until another try would be read out too often. */
+const waitHeard = ({ offline }) => (offline ? `, ${waitText({ offline })}` : '');
 
 const quarter = (fraction) => `${Math.floor(fraction * 4) * 25} %`;
 
@@ -37,8 +48,8 @@ const quarter = (fraction) => `${Math.floor(fraction * 4) * 25} %`;
 export function announcement(state) {
   const { phase, download, drawing, picture, batch } = state;
   if (phase === 'loading') {
-    const { loadedBytes, totalBytes } = download ?? { loadedBytes: 0, totalBytes: 1 };
-    return `Downloading the model, ${quarter(loadedBytes / totalBytes)}`;
+    const { loadedBytes, totalBytes, offline } = download ?? { loadedBytes: 0, totalBytes: 1 };
+    return `Downloading the model, ${quarter(loadedBytes / totalBytes)}${waitHeard({ offline })}`;
   }
   if (phase === 'paused') return 'The download is paused';
   if (phase === 'drawing') {

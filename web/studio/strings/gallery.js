@@ -25,6 +25,7 @@ export const gallery = {
   packing: (count) => `Packing ${pictures(count)}…`,
   packed: (count) => `${pictures(count)} packed.`,
   packedWithout: (count, lost) => `${pictures(count)} packed; ${lost} could not be read.`,
+  notShrunk: 'This browser made no small copy of the picture: the list shows it as it is.',
   gone: 'This picture is no longer there: it may have been deleted in another tab.',
   opened: (place, count, prompt) => `Picture ${place} of ${count}: ${shortened(prompt)}`,
   reused: 'The settings are in the form.',

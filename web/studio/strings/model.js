@@ -1,12 +1,15 @@
 /** What the studio says about the model, its download and this device. */
 
 import { bytes, roughly, times } from './numbers.js';
+import { capital, waitText } from './waiting.js';
 
 const INVITATION = 'Describe a picture, then press Generate.';
 const KEPT = 'It is downloaded once and kept on this device.';
 const NOT_KEPT = 'This browser refuses storage here, so it is downloaded at each visit.';
 const QUEUED = 'Your picture starts when the model is here.';
 const SLOW = 'This browser draws in software here, which is slow.';
+const NO_GRAPHICS = 'This device\'s graphics went wrong, so the processor draws, which is slow.';
+const PLAIN = 'The safe kernels draw here, which are slower.';
 const NO_WEBGPU = 'Without WebGPU this browser draws on the processor, which is slow.';
 
 export const loadButton = (modelBytes) => `Load model (${bytes(modelBytes)})`;
@@ -20,23 +23,25 @@ export function deleteQuestion({ name, stored, modelBytes }) {
 }
 
 /** The line on the blank paper. */
-export function hint({ phase, name, modelBytes, drawNext, device, storage }) {
+export function hint({ phase, name, modelBytes, drawNext, device, storage, info }) {
   switch (phase) {
     case 'checking': return 'Checking this device…';
     case 'unsupported': return 'Pictures cannot be drawn in this browser yet.';
     case 'idle': return `${name} is ${bytes(modelBytes)}. ${storage?.refused ? NOT_KEPT : KEPT}`;
     case 'loading': return drawNext ? QUEUED : 'The model is on its way.';
     case 'paused': return 'Paused. What is here already stays.';
-    case 'ready': return `${INVITATION} ${speedNote(device)}`.trim();
+    case 'ready': return `${INVITATION} ${speedNote(device, info)}`.trim();
     case 'deleting': return 'Deleting the model…';
     case 'lost': return 'The drawing engine has stopped.';
     default: return '';
   }
 }
 
-function speedNote({ ok, adapter }) {
+function speedNote({ ok, adapter, warning }, info) {
   if (!ok) return NO_WEBGPU;
-  return adapter.fallback ? SLOW : '';
+  if (adapter.software) return SLOW;
+  if (info?.engine === 'onnxruntime') return NO_GRAPHICS;
+  return info?.safe ? PLAIN : warning;
 }
 
 /** The text beside the model's bar. */
@@ -54,10 +59,12 @@ export function modelText({ phase, download, modelBytes }) {
 function downloadText(download) {
   if (!download) return 'Starting';
   if (download.phase === 'wait') return 'Waiting for another tab that loads it';
-  if (download.phase === 'check') return 'Checking the device';
-  const { retryInMs } = download;
-  const next = retryInMs ? ` · trying again in ${roughly(retryInMs / 1000)}` : pace(download);
-  return shareText(download) + next;
+  const waits = waitText(download);
+  if (download.phase === 'check') return capital(waits) || 'Checking the device';
+  if (download.phase === 'prepare') {
+    return `Preparing the graphics, kernel ${download.kernel} of ${download.kernels}`;
+  }
+  return shareText(download) + (waits ? ` · ${waits}` : pace(download));
 }
 
 function shareText({ loadedBytes, totalBytes, cachedBytes = 0 }) {
@@ -92,7 +99,7 @@ export function deviceRows(state) {
 function graphicsText({ adapter }) {
   if (!adapter) return 'none that WebGPU can use';
   const name = adapter.description || `${adapter.vendor} ${adapter.architecture}`.trim();
-  return `${name || 'found'}${adapter.fallback ? ', in software' : ''}`;
+  return `${name || 'found'}${adapter.software ? ', in software' : ''}`;
 }
 
 function featuresText({ features }) {

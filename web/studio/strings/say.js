@@ -15,6 +15,7 @@ const JOBS = {
 };
 const NAMED_ERRORS = [
   'InputError', 'DownloadError', 'UpdatedError', 'ModelError', 'UnsupportedError', 'DeviceError',
+  'WrongResultError', 'ModuleError',
 ];
 
 export const say = {
@@ -33,6 +34,12 @@ export const say = {
     return `The ${JOBS[job]} stopped unexpectedly${detail} Press Reload; if it stops again, `
       + 'close other tabs, draw smaller or update this browser.';
   },
+  fault: (why) => `Something on this page went wrong: ${sentence(why)} What was drawn is kept; if `
+    + 'the page does not react, reload it.',
+  shutOff: (address) => 'The page around this frame shuts it off (a sandbox without '
+    + `allow-same-origin): open it in its own tab, ${address}`,
+  notWritten: (why) => `The picture was drawn, but this browser could not write it as a PNG: `
+    + `${sentence(why)} Update the browser, or draw in another one.`,
   dropped: ({ count, limit, dropped }) => `The prompt has ${count} tokens and the model reads `
     + `${limit}: the last ${dropped} were left out.`,
   large: (peak, ratio) => `That is ${Math.round(ratio)} times the largest size of the list: it takes `

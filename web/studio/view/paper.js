@@ -54,7 +54,7 @@ function renderPreview(preview, lies) {
   const { rgba, width, height } = preview;
   canvas.width = width;
   canvas.height = height;
-  canvas.getContext('2d').putImageData(new ImageData(rgba, width, height), 0, 0);
+  canvas.getContext('2d')?.putImageData(new ImageData(rgba, width, height), 0, 0);
 }
 
 function renderBlank(state, lies) {

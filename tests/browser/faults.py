@@ -1,0 +1,91 @@
+"""Devices that go wrong: scripts that wrap WebGPU, of a page or, by `wrap_worker`, its worker.
+
+Each does no harm until `globalThis.faulty` is true, where it says so.
+"""
+
+import json
+
+# Every 50th dispatch is dropped.
+DROPPING = """
+() => {
+  let count = 0;
+  const dispatch = GPUComputePassEncoder.prototype.dispatchWorkgroups;
+  GPUComputePassEncoder.prototype.dispatchWorkgroups = function (...grid) {
+    if (!(globalThis.faulty && ++count % 50 === 0)) dispatch.apply(this, grid);
+  };
+}
+"""
+
+# Pipelines of a kernel get a twin whose text is changed, which takes their place once faulty.
+TWINS = """
+([kernel, right, wrong]) => {
+  const codes = new WeakMap();
+  const twins = new WeakMap();
+  const wrap = (of, name, make) => { of.prototype[name] = make(of.prototype[name]); };
+  wrap(GPUDevice, 'createShaderModule', (create) => function (descriptor) {
+    const module = create.call(this, descriptor);
+    codes.set(module, descriptor.code);
+    return module;
+  });
+  wrap(GPUDevice, 'createComputePipelineAsync', (create) => async function (descriptor) {
+    const pipeline = await create.call(this, descriptor);
+    if (descriptor.label.split(' ')[0] !== kernel) return pipeline;
+    const code = codes.get(descriptor.compute.module).replace(right, wrong);
+    if (code === codes.get(descriptor.compute.module)) throw new Error(`no ${right} in ${kernel}`);
+    const module = this.createShaderModule({ code });
+    twins.set(pipeline, await create.call(this,
+      { ...descriptor, compute: { ...descriptor.compute, module } }));
+    return pipeline;
+  });
+  const chosen = (pipeline) => globalThis.faulty && twins.get(pipeline) || pipeline;
+  wrap(GPUComputePipeline, 'getBindGroupLayout', (layout) => function (index) {
+    return layout.call(chosen(this), index);
+  });
+  wrap(GPUComputePassEncoder, 'setPipeline', (choose) => function (pipeline) {
+    return choose.call(this, chosen(pipeline));
+  });
+}
+"""
+
+# What is read back is filled with one 32-bit word: NaN, or a pixel.
+READS = """
+(word) => {
+  const read = GPUBuffer.prototype.getMappedRange;
+  GPUBuffer.prototype.getMappedRange = function (...range) {
+    const bytes = read.apply(this, range);
+    if (globalThis.faulty) new Uint32Array(bytes).fill(word);
+    return bytes;
+  };
+}
+"""
+NAN = 0x7FC00000
+
+# A call that throws, rejects or never answers: [object, method, 'throw' | 'reject' | 'silent'].
+CALL = """
+([owner, method, how]) => {
+  globalThis[owner].prototype[method] = function () {
+    globalThis.called = (globalThis.called ?? 0) + 1;
+    if (how === 'throw') throw new TypeError(`${method} is broken`);
+    if (how === 'reject') return Promise.reject(new DOMException(`${method} refused`,
+      'OperationError'));
+    return new Promise(() => {});
+  };
+}
+"""
+
+
+def wrap_worker(context, script, argument=None):
+    """Runs script(argument) in every page and worker of the context, before their own scripts.
+
+    A worker's first import is of the script, whatever it begins with.
+    """
+    run = f"({script})({json.dumps(argument)});"
+    context.add_init_script(run)
+    context.route("**/wrapped.js", lambda route: route.fulfill(
+        body=run, content_type="text/javascript"))
+
+    def begin(route):
+        body = route.fetch().text()
+        route.fulfill(body="import './wrapped.js';\n" + body, content_type="text/javascript")
+
+    context.route("**/studio/worker.js", begin)
