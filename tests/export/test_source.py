@@ -15,7 +15,7 @@ from tests.export.tiny import Tiny, save
 
 
 @pytest.mark.parametrize("model", ["/nowhere", "nowhere", "a/b/c", "a/b@", "a b/c", "./nowhere",
-                                   "../a", "", "https://example.com/a/b", "a/.."])  # fmt: skip
+                                   "../a", "https://example.com/a/b", "a/.."])  # fmt: skip
 def test_what_is_no_repository_name(build, tmp_path, model):
     result = build("--model", model, "--out", tmp_path / "site")
     says = f"build.py: --model {model}: no such folder, and not a repository name"
