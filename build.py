@@ -33,8 +33,9 @@ HUB_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 def parse(arguments=None):
     parser = argparse.ArgumentParser(prog="build.py", description=__doc__)
     add = parser.add_argument
-    add("--model", default=str(EMBEDDED), metavar="DIR|ORG/NAME[@REV]",
-        help="a checkpoint folder, or a Hugging Face repository (default: the embedded model)")
+    add("--model", default=str(EMBEDDED), metavar="DIR|FILE|ORG/NAME[@REV]",
+        help="a checkpoint's folder, its one file, or a Hugging Face repository (default: the "
+             "embedded model)")
     add("--out", default="dist", metavar="DIR", help="where the site goes (default: dist/)")
     add("--dry-run", action="store_true",
         help="print components, bits, bytes and GPU memory per size; write nothing")

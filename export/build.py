@@ -12,6 +12,7 @@ from typing import Any
 from export import disk, hosts, publish, record, report, serve, site, whole
 from export.environment import tell
 from export.errors import ExportError
+from export.files import licences
 from export.fingerprint import check_unchanged, fingerprint, snapshot
 from export.manifest import build_manifest
 from export.model import pack_model, plan_model
@@ -104,7 +105,7 @@ def bring(job, clean, interrupts):
 def write(job, model, files, digest, interrupts):
     """Writes the folders. What of theirs was in the way is [(path, where it is now), ...]."""
     options, outs = job.options, [workshop.out for workshop in job.workshops]
-    disk.check_readable(site.licences(job.source.folder))
+    disk.check_readable(licences(job.source.folder))
     with staging(job.workshops, least_bytes(model)) as stages, disk.telling(*outs):
         folder, *apart = (stage.partial for stage in stages)
         if options.onnx or options.onnx_only:

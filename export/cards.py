@@ -1,12 +1,12 @@
 """README.md of the site, with the front matter of a static Space, and of the weights."""
 
 import json
-import re
 
 from export.configuration import dump_json
+from export.front_matter import yaml
+from export.licence import KEYS
 from export.manifest import FORMAT
 
-FRONT_MATTER = re.compile(r"---\n(.*?)\n---\n", re.DOTALL)
 SPACE = """\
 # {title}
 
@@ -34,12 +34,9 @@ def title_of(name):
     return " ".join(word[0].upper() + word[1:] for word in words) + " in your browser"
 
 
-def licence_lines(folder, keys=r"license\w*"):
-    """The lines of a model's own card that name its licence; none where it does not say."""
-    card = folder / "README.md"
-    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    match = FRONT_MATTER.match(text)
-    return re.findall(rf"^{keys}: *\S.*$", match[1], re.MULTILINE) if match else []
+def licence_lines(source, keys=KEYS):
+    """The lines of a card that name a model's licence; none where it does not say."""
+    return [f"{key}: {yaml(source.licence[key])}" for key in keys if key in source.licence]
 
 
 def front_matter(lines):
@@ -61,7 +58,7 @@ def space_readme(model, places):
         "fullWidth: true",
         "header: mini",
         "pinned: false",
-        *licence_lines(model.source.folder, "license"),
+        *licence_lines(model.source, ("license",)),
         "short_description: Text-to-image, entirely in your browser",
         f"thumbnail: {places.thumbnail}",
         "tags: [webgpu, text-to-image, on-device]",
@@ -83,7 +80,7 @@ def weights_readme(model, places):
         "library_name: trefoil",
         "pipeline_tag: text-to-image",
         *base,
-        *licence_lines(model.source.folder),
+        *licence_lines(model.source),
         f"tags: [webgpu, {model.family.NAME}, {model.variant}]",
     ]
     return front_matter(lines) + WEIGHTS.format(

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from export.configuration import read_json
 from export.errors import ExportError, shorten
+from export.listing import list_folder
 from export.meaning import check_pairs
+from export.weights import choose_weights, read_weight_map
 
 # bf16 has no numpy type: it is held as the upper 16 bits of a float32.
 DTYPES = {
@@ -148,7 +149,7 @@ def is_sizes(values):
 
 
 def check_cover(path, entries, data_start, file_bytes):
-    """The tensors follow one another from the header to the last byte."""
+    """The tensors follow one another from the header to the last byte, or to zero padding."""
     at = data_start
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].bytes)):
         if entry.start != at:
@@ -160,8 +161,21 @@ def check_cover(path, entries, data_start, file_bytes):
             f"{path}: the file is truncated: {file_bytes} bytes, its header needs {at}; "
             "download it again"
         )
-    if at < file_bytes:
-        raise ExportError(f"{path}: {file_bytes - at} bytes after the last tensor ({at})")
+    if at < file_bytes and not is_zero(path, at):
+        raise ExportError(
+            f"{path}: {file_bytes - at} bytes after the last tensor, expected the end of the file "
+            f"or zeros; cut it with truncate -s {at}, or download it again"
+        )
+
+
+def is_zero(path, start):
+    """Whether a file holds zeros alone from a byte on: padding, which readers pass over."""
+    with path.open("rb") as file:
+        file.seek(start)
+        while chunk := file.read(1 << 20):
+            if chunk.strip(b"\0"):
+                return False
+    return True
 
 
 class Tensors:
@@ -195,15 +209,19 @@ class Tensors:
 
 
 class Checkpoint(Tensors):
-    """The tensors of a safetensors file, or of a folder: one file, or the shards of an index.
+    """The tensors of a safetensors file, of the shards of an index, or of a folder with either.
 
-    A single file beside an index is preferred, as published repositories hold both.
+    Which of a folder's files they are is decided in export.weights.
     """
 
     def __init__(self, path):
         self.folder = Path(path)
-        is_folder = self.folder.is_dir()
-        self.entries = read_entries(self.folder) if is_folder else read_header(self.folder)
+        if self.folder.is_dir():
+            self.entries = read_entries(self.folder)
+        elif self.folder.suffix == ".json":
+            self.entries = read_sharded(self.folder)
+        else:
+            self.entries = read_header(self.folder)
 
     def read(self, name, first=0, last=None):
         entry = self.entries[name]
@@ -226,48 +244,39 @@ class Checkpoint(Tensors):
 
 
 def read_entries(folder):
-    singles = sorted(path for path in folder.glob("*.safetensors") if not is_shard(path))
-    if len(singles) > 1:
-        raise ExportError(
-            f"{folder}: {len(singles)} safetensors files ({shorten(p.name for p in singles)}), "
-            "expected one; remove the ones that are not the model"
-        )
-    if singles:
-        return read_header(singles[0])
-    indexes = sorted(folder.glob("*.safetensors.index.json"))
-    if len(indexes) == 1:
-        return read_sharded(indexes[0])
-    if len(indexes) > 1:
-        raise ExportError(f"{folder}: {len(indexes)} index files, expected one")
-    raise ExportError(f"{folder}: no .safetensors file; the download is incomplete")
+    weights = choose_weights(list_folder(folder, is_whole, depth=1), "")
+    if weights.index:
+        return read_sharded(Path(folder) / weights.index)
+    return read_header(Path(folder) / weights.files[0])
 
 
-def is_shard(path):
-    """model-00001-of-00004.safetensors"""
-    parts = path.stem.rsplit("-", 3)
-    return len(parts) == 4 and parts[2] == "of" and parts[1].isdigit() and parts[3].isdigit()
+def is_whole(path):
+    """Whether a safetensors file's header can be read, and the file has the bytes it claims."""
+    try:
+        read_header(path)
+    except ExportError:
+        return False
+    return True
 
 
 def read_sharded(index):
-    """The union of the shards that an index names, which must agree with it."""
-    placed = read_json(index).get("weight_map")
-    if not isinstance(placed, dict) or not all(isinstance(file, str) for file in placed.values()):
-        raise ExportError(f"{index}: weight_map is missing or is not tensor name -> file name")
-    paths = {index.parent / file: file for file in sorted(set(placed.values()))}
-    for path, file in paths.items():
-        if path.parent != index.parent or file in ("", ".", ".."):
-            raise ExportError(f"{index}: {file!r} is not a file name in the same folder")
-        if not path.exists():
+    """The union of the shards that an index names.
+
+    What a shard holds counts, as in transformers: the index decides only between shards that hold
+    tensors of one name.
+    """
+    placed, entries = read_weight_map(index), {}
+    for file in sorted(set(placed.values())):
+        path = index.parent / file
+        if not path.exists() and not path.is_symlink():
             raise ExportError(f"{path}: missing, though {index.name} names it; download it again")
-    entries = {}
-    for path, file in paths.items():
         for name, entry in read_header(path).items():
-            if placed.get(name) != file:
+            other = entries.setdefault(name, entry)
+            if other is not entry and placed.get(name) not in (file, other.path.name):
                 raise ExportError(
-                    f"{path}: holds {name}, which {index.name} places in {placed.get(name)}"
+                    f"{path}: holds {name}, as {other.path.name} does, and {index.name} does not "
+                    "say which counts; download the folder again"
                 )
-            entries[name] = entry
-    absent = placed.keys() - entries.keys()
-    if absent:
-        raise ExportError(f"{index}: {shorten(absent)} not in the shard that it names")
+            if placed.get(name) == file:
+                entries[name] = entry
     return entries

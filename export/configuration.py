@@ -12,6 +12,7 @@ import reprlib
 from pathlib import Path
 
 from export.errors import ExportError
+from export.standins import refuse_standin
 
 REQUIRED = object()
 MOST = 1 << 24  # no size in a configuration is larger; keeps a damaged one from filling the memory
@@ -57,8 +58,9 @@ def parse_json(text):
 def read_json(path):
     """The object in a JSON file. Raises ExportError when it is missing or is no JSON object."""
     path = Path(path)
+    refuse_standin(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         values = parse_json(text)
     except FileNotFoundError:
         raise ExportError(f"{path}: no such file; is this a complete model folder?") from None

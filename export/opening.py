@@ -1,6 +1,6 @@
 """A checkpoint folder -> a Model, with everything but its weights read and checked."""
 
-from export import layouts, quantisers
+from export import files, layouts, quantisers
 from export.autoencoders import kl
 from export.checkpoint import Checkpoint
 from export.configuration import Configuration
@@ -30,17 +30,17 @@ def open_model(source, text_encoder_bits=None, with_image_input=False):
     Raises ExportError.
     """
     folder = source.folder
-    files = [path.relative_to(folder).as_posix() for path in [*folder.glob("*"),
-             *folder.glob("*/*")]]  # fmt: skip
-    place = layouts.find(folder, files, layouts.TRANSFORMER)
-    family = read_family(folder, place is not None and place.layout.stands_alone)
-    call = Configuration.read_optional(folder / "trefoil.json")
+    listing = files.list_checkpoint(folder)
+    family = read_family(folder, stands_alone=files.MODEL_INDEX not in listing.names)
+    chosen = files.choose(listing, text_encoder_bits, source.file)
+    files.check_contents(listing, chosen)
+    call = Configuration.read_optional(folder / files.CALL)
     check_guidance(folder, call)
-    taps = read_taps(call, family.TEXT_ENCODER_OUT_LAYERS)
-    text_place = choose_text_encoder(folder, files, text_encoder_bits)
-    place = place or refuse_none(folder, layouts.TRANSFORMER, "transformer")
+    place, text_place = chosen.transformer, layouts.recognise(chosen.text_encoder)
     for path in (place.path, text_place.path):
         check_quantization_file(path)
+    check_bits(text_place, text_encoder_bits)
+    taps = read_taps(call, family.TEXT_ENCODER_OUT_LAYERS)
     checkpoint = place.layout.open(place, call)
     strip_prefixes(checkpoint, family.ANCHORS)
     layout = layouts.by_content(place.layout, checkpoint.entries)
@@ -50,7 +50,7 @@ def open_model(source, text_encoder_bits=None, with_image_input=False):
     vae = Configuration.read(folder / "vae" / "config.json")
     autoencoder = kl.read_config(vae, with_image_input)
     family.check_components(config_file, transformer, encoder, taps, autoencoder)
-    tokenizer = read_tokenizer(find_tokenizer(folder, text_place.path))
+    tokenizer = read_tokenizer(folder / chosen.tokenizer)
     check_tokenizer(tokenizer, encoder)
     pipeline = read_pipeline(call, taps, autoencoder.patch, with_image_input)
     scheduler = read_scheduler(folder, family.SCHEDULER)
@@ -71,12 +71,6 @@ def open_model(source, text_encoder_bits=None, with_image_input=False):
     )
 
 
-def refuse_none(folder, choices, what):
-    patterns = [pattern for layout in choices for pattern in layout.files]
-    folders = " or ".join(p.split("/")[0] + "/" if "/" in p else p for p in patterns)
-    raise ExportError(f"{folder}: no {what}, expected the folder {folders} with its weights")
-
-
 def read_transformer_config(place, checkpoint, family):
     """config.json beside the weights or in transformer/; without one, what the shapes say."""
     path = place.path if place.path != place.folder else place.folder / "transformer"
@@ -86,12 +80,6 @@ def read_transformer_config(place, checkpoint, family):
         quantisers.refuse(place.files[0], checkpoint.entries, kept)  # its shapes would mislead
         return Configuration(place.files[0], family.derive_config(place.files[0], checkpoint))
     return Configuration.read(path / "config.json")
-
-
-def find_tokenizer(folder, text_encoder):
-    """The folder of the tokenizer, which may also lie with the text encoder."""
-    choices = [folder / "tokenizer", text_encoder / "tokenizer", text_encoder]
-    return next((c for c in choices if (c / "tokenizer.json").exists()), choices[0])
 
 
 def open_transformer(config, layout_class, checkpoint, family, folding):
@@ -111,20 +99,15 @@ def open_text_encoder(config, place, call, bits):
     return check(component, qwen3.make_drop_reason(config))
 
 
-def choose_text_encoder(folder, files, bits):
-    """The encoder whose bits are the ones asked for; 16 means exactly what the source has."""
-    place = layouts.find_text_encoder(folder, files, bits)
-    if place is None:
-        refuse_none(folder, layouts.TEXT_ENCODER, "text encoder")
-    place = layouts.recognise(place)
+def check_bits(place, bits):
+    """Refuses a text encoder that is not in the bits asked for; 16 means what the source has."""
     stored = place.layout.stored_bits(place.path)
-    if bits in (None, 16) or stored in (None, bits):
-        return place
-    raise ExportError(
-        f"{place.path}: the text encoder is stored in {stored} bits, got "
-        f"--text-encoder-bits {bits}, expected {stored}, 16 or none; or add the full-precision "
-        f"{layouts.Floats.folder}/"
-    )
+    if bits not in (None, 16) and stored not in (None, bits):
+        raise ExportError(
+            f"{place.path}: the text encoder is stored in {stored} bits, got "
+            f"--text-encoder-bits {bits}, expected {stored}, 16 or none; or add the full-precision "
+            f"{layouts.Floats.folder}/"
+        )
 
 
 def open_autoencoder(folder, config):

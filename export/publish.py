@@ -10,6 +10,7 @@ import re
 
 from export import code, site
 from export.errors import ExportError, shorten
+from export.files import is_licence
 from export.places import Workshop
 from export.source import shorten_reason
 
@@ -17,8 +18,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 SHARD = "[0-9a-f]" * 64 + ".bin"
 # What a new Space of the static kind holds, and a model repository that this module filled.
 NEW_SPACE = {".gitattributes", "README.md", "index.html", "style.css"}
-WEIGHTS = (".gitattributes", "README.md", "config.json", "manifest.json", "tokenizer.json", SHARD,
-           *site.LICENCES)  # fmt: skip
+WEIGHTS = (".gitattributes", "README.md", "config.json", "manifest.json", "tokenizer.json", SHARD)
 AGAIN = "run again, what has arrived is not uploaded twice"
 REMEDIES = {
     401: "the hub does not know the token; set HF_TOKEN to one with write access (Settings, Access "
@@ -93,8 +93,9 @@ def check_space(api, space, out):
 def check_weights(api, repository):
     """Refuses a model repository with another model in it."""
     info = find(api.model_info, repository)
-    files = [file.rfilename for file in info.siblings] if info else []
-    refuse_others([f for f in files if not any(fnmatch.fnmatchcase(f, p) for p in WEIGHTS)])
+    names = [file.rfilename for file in info.siblings] if info else []
+    refuse_others([name for name in names if not is_licence(name)
+                   and not any(fnmatch.fnmatchcase(name, pattern) for pattern in WEIGHTS)])
 
 
 def refuse_others(files):

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import jinja2
 
-from export import cards, headers, record, shell
+from export import cards, files, headers, record, shell
 from export.code import write_code
 from export.manifest import write_manifest
 from export.sizes import size_groups
-from export.source import readable
 
 ROOT = Path(__file__).resolve().parent.parent
-LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*")
 
 
 def version():
@@ -55,13 +53,8 @@ def write_model(folder, model, manifest):
 
 
 def copy_licences(source, target):
-    for path in licences(source):
-        shutil.copyfile(path, target / readable(path.name))
-
-
-def licences(folder):
-    found = (path for pattern in LICENCES for path in sorted(folder.glob(pattern)))
-    return [path for path in found if path.is_file()]
+    for path in files.licences(source):
+        shutil.copyfile(path, target / files.readable(path.name))
 
 
 def pin(folder, places):

@@ -1,94 +1,103 @@
 """Where a model comes from: a folder here, or a repository on Hugging Face."""
 
 import errno
+import glob
 import os
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from export import layouts
-from export.checkpoint import is_shard
+from export import files
+from export.addresses import find_snapshot, is_weights, read_address
 from export.errors import ExportError
+from export.files import readable
+from export.licence import read_licence
+from export.listing import list_repository
+from export.pipeline import read_family
+from export.standins import refuse_standin
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
-TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
-             "special_tokens_map.json", "added_tokens.json")  # fmt: skip
-CONFIGURATIONS = ("config.json", "quantization_config.json")
-ALWAYS = (
-    "model_index.json", "trefoil.json", "LICENSE*", "NOTICE*", "scheduler/scheduler_config.json",
-    *(f"tokenizer/{name}" for name in TOKENIZER),
-    "vae/config.json", "vae/*.safetensors", "vae/*.safetensors.index.json",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Source:
     folder: Path
     name: str  # for display
-    origin: dict[str, str]  # repository and revision of a downloaded model
+    origin: dict[str, str] = field(default_factory=dict)  # repository and revision, of the hub
+    file: str | None = None  # the one transformer file that is meant, where one is named
+    licence: dict = field(default_factory=dict)  # license, license_name, license_link of its card
 
 
 def find_model(model, text_encoder_bits=None):
     """The Source that --model names; a repository is downloaded. Raises ExportError."""
-    folder = Path(model)
     if os.path.isdir(model):
-        return Source(folder, readable(Path(os.path.realpath(model)).name), {})
-    match = REPOSITORY.fullmatch(model)
-    if os.path.exists(model) or not match:
+        return open_folder(Path(model))
+    if os.path.isfile(model) or os.path.islink(model):
+        return open_file(Path(model))
+    address = read_address(model)
+    if address is None:
         raise ExportError(
             f"--model {model}: no such folder, and not a repository name like ORG/NAME or "
             "ORG/NAME@REVISION"
         )
-    repository, revision = match.groups()
-    folder, commit = download(repository, revision, text_encoder_bits)
-    return Source(folder, repository.split("/")[1], {"repository": repository, "revision": commit})
+    folder = download(address, text_encoder_bits)
+    origin = {"repository": address.repository, "revision": folder.name}
+    licence = read_licence(files.find_card(folder), origin, download_card)
+    origin |= {"file": address.file} if address.file else {}
+    return Source(folder, address.repository.split("/")[1], origin, address.file, licence)
 
 
-def readable(name):
-    """A file's name as text: pages and JSON have no place for bytes that are not UTF-8."""
-    return os.fsencode(name).decode("utf-8", "replace")
+def open_folder(path, file=None):
+    folder, origin = find_snapshot(path)
+    name = folder.resolve().name
+    if origin and name == origin["revision"]:
+        name = origin["repository"].split("/")[-1]
+    licence = read_licence(files.find_card(folder), origin)
+    return Source(folder, readable(name), origin, file, licence)
 
 
-def needed_files(files, text_encoder_bits=None):
-    """Of a repository's files, the ones that a build reads."""
-    top = Path()
-    transformer = layouts.find(top, files, layouts.TRANSFORMER)
-    text_encoder = layouts.find_text_encoder(top, files, text_encoder_bits)
-    patterns = list(ALWAYS)
-    for place in filter(None, (transformer, text_encoder)):
-        patterns += without_shards([path.as_posix() for path in place.files])
-        patterns += [(place.path / name).as_posix() for name in CONFIGURATIONS]
-    if transformer and transformer.layout.stands_alone:
-        patterns.append("transformer/config.json")
-    if text_encoder and "tokenizer/tokenizer.json" not in files:
-        own = text_encoder.path
-        patterns += [(own / f / name).as_posix() for f in ("", "tokenizer") for name in TOKENIZER]
-    return [f for f in files if any(layouts.matches(f, pattern) for pattern in patterns)]
+def open_file(path):
+    """The folder of a single file, with that file for its transformer."""
+    refuse_standin(path)
+    if not is_weights(path.name):
+        raise ExportError(
+            f"--model {path}: is a file, expected a model's folder, or its .safetensors or .gguf"
+        )
+    inside = path.absolute().parent.name.startswith("transformer")
+    folder = path.absolute().parent.parent if inside else path.absolute().parent
+    file = path.absolute().relative_to(folder).as_posix()
+    source = open_folder(folder, file)
+    if source.origin:
+        return replace(source, origin=source.origin | {"file": file})
+    return source if inside and file.endswith(".safetensors") else replace(
+        source, name=readable(path.stem))  # fmt: skip
 
 
-def without_shards(files):
-    """A single file is preferred to the shards and the index beside it, as Checkpoint does."""
-    single = [f for f in files if not f.endswith(".json") and not is_shard(Path(f))]
-    return single or files
+def download(address, text_encoder_bits):
+    """The folder of a repository's snapshot, named by its commit, with only the needed files.
 
-
-def download(repository, revision, text_encoder_bits):
-    """(folder, commit) of a repository's snapshot with only the needed files.
-
-    Without a network it is the copy that an earlier run left in the cache.
+    Without a network it is the copy that an earlier run left in the cache. What the names of its
+    files and its model_index.json tell is refused before the weights are fetched.
     """
     from huggingface_hub import HfApi, errors, get_cached_repo_tree, snapshot_download
 
+    repository, revision = address.repository, address.revision
+    where = "--model " + repository + (f"@{revision}" if revision else "")
     try:
         info = find_revision(HfApi(), repository, revision)
         if info is None:
             names = [file.path for file in get_cached_repo_tree(repository, revision=revision)]
         else:
             names = [file.rfilename for file in info.siblings]
-        folder = snapshot_download(repository, revision=revision, local_files_only=info is None,
-                                   allow_patterns=needed_files(names, text_encoder_bits))
-        return Path(folder), Path(folder).name
+
+        def fetch(wanted):
+            patterns = [glob.escape(name) for name in wanted]
+            return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns,
+                                          local_files_only=info is None))  # fmt: skip
+
+        listing = list_repository(where, names, fetch)
+        return fetch(needed_files(listing, text_encoder_bits, address.file))
+    except ExportError:
+        raise
     except errors.GatedRepoError:
         problem = "asks for its terms to be accepted; accept them on its page and set HF_TOKEN"
     except errors.RevisionNotFoundError:
@@ -103,8 +112,26 @@ def download(repository, revision, text_encoder_bits):
             problem = f"could not be written to the cache: {reason}; free space, or set HF_HOME"
         else:
             problem = f"could not be downloaded: {reason}; run again, what is complete is kept"
-    where = repository + (f"@{revision}" if revision else "")
-    raise ExportError(f"--model {where}: the repository {problem}")
+    raise ExportError(f"{where}: the repository {problem}")
+
+
+def download_card(repository):
+    """(path, origin) of a repository's README.md, from the cache or the hub; None without one."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        path = Path(hf_hub_download(repository, "README.md"))
+    except Exception:  # nobody answers, there is none, or the name is no repository's
+        return None
+    return path, {"repository": repository, "revision": path.parent.name}
+
+
+def needed_files(listing, text_encoder_bits=None, file=None):
+    """Of a repository's files, the ones that a build reads or hands on. Raises ExportError."""
+    if files.MODEL_INDEX in listing.names:
+        read_family(listing.open(files.MODEL_INDEX).parent)
+    chosen = files.choose(listing, text_encoder_bits, file)
+    return sorted({*chosen.names, *files.told(listing)})
 
 
 def find_revision(api, repository, revision):

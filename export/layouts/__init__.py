@@ -64,16 +64,6 @@ def find(folder, files, choices):
     return None
 
 
-def find_text_encoder(folder, files, bits=None):
-    """The Place by names alone: the encoder in `bits` bits, else the exact one, else the first."""
-    if bits:
-        own = [f for f in files if f.startswith(f"text_encoder-mlx-{bits}bit/")]
-        place = find(folder, own, [MlxAffine]) or find(folder, files, [Floats])
-        if place:
-            return place
-    return find(folder, files, TEXT_ENCODER)
-
-
 def by_content(layout, entries):
     """The layout that tensors have which were found by the names that `layout` has."""
     words = [name for name, entry in entries.items() if entry.dtype == "U32"]
@@ -95,5 +85,5 @@ def matches(file, pattern):
 
 __all__ = [
     "TEXT_ENCODER", "TRANSFORMER", "Floats", "MlxAffine", "Place", "by_content", "find",
-    "find_text_encoder", "matches", "recognise",
+    "matches", "recognise",
 ]  # fmt: skip

@@ -25,12 +25,7 @@ class Native(Unpacked):
 
 
 def one_file(place):
-    if len(place.files) > 1:
-        names = ", ".join(path.name for path in place.files[:3])
-        raise ExportError(
-            f"{place.folder}: {len(place.files)} files hold a transformer ({names}), expected one; "
-            "remove the ones that are not the model"
-        )
+    """The file, or the index of the shards, that export.files chose."""
     return place.files[0]
 
 

@@ -5,12 +5,11 @@ import shutil
 from export import site
 from export.configuration import dump_json
 from export.families import FAMILIES
+from export.files import TOKENIZER
 from export.pipeline import SCHEDULER_CLASS
 
 FORMAT = "trefoil-onnx-1"
 ONNX_CLASS = ["diffusers", "OnnxRuntimeModel"]
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
-                   "special_tokens_map.json", "added_tokens.json")  # fmt: skip
 
 
 def write_configs(folder, model):
@@ -28,7 +27,7 @@ def write_configs(folder, model):
     write_json(folder / "trefoil.json", call | model.pipeline.manifest())
     (folder / "tokenizer").mkdir()
     for place in (folder / "tokenizer", folder):  # optimum looks there, transformers.js here
-        for name in TOKENIZER_FILES:
+        for name in TOKENIZER:
             if (model.tokenizer.folder / name).exists():
                 shutil.copyfile(model.tokenizer.folder / name, place / name)
     site.copy_licences(model.source.folder, folder)

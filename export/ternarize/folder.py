@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from export import files
 from export.checkpoint import Checkpoint
 from export.configuration import Configuration, read_json
 from export.layouts import Floats
@@ -24,9 +25,8 @@ from export.ternarize.files import save_tensors, write_json
 from export.ternarize.grid import BINARY, CODE_BITS
 from export.text_encoders import qwen3
 
-COPIED = ("tokenizer", "scheduler", "vae")
-KEPT = ("model_index.json", "trefoil.json")
-LICENCES = ("LICENSE*", "NOTICE*")
+COPIED = ("tokenizer", files.SCHEDULER, files.AUTOENCODER)
+KEPT = (files.MODEL_INDEX, files.CALL)
 
 
 def write_folder(out, teacher, bits, group, tensors, text_encoder_bits):
@@ -40,9 +40,9 @@ def write_folder(out, teacher, bits, group, tensors, text_encoder_bits):
     for name in COPIED:
         if (teacher / name).is_dir():
             shutil.copytree(teacher / name, out / name)
-    for pattern in (*KEPT, *LICENCES):
-        for path in teacher.glob(pattern):
-            shutil.copy(path, out / path.name)
+    kept = [teacher / name for name in KEPT if (teacher / name).exists()]
+    for path in (*kept, *files.licences(teacher)):
+        shutil.copy(path, out / path.name)
 
 
 def write_transformer(folder, teacher, bits, group, tensors):

@@ -1,7 +1,8 @@
-"""A hub on loopback: the routes that huggingface_hub's client calls, over one folder."""
+"""A hub on loopback: the routes that huggingface_hub's client calls, a folder a repository."""
 
 import http.server
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -12,10 +13,9 @@ from urllib.parse import unquote, urlsplit
 from tests.export.conftest import ROOT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-FILES_OF = f"/org/tiny/resolve/{COMMIT}/"
-DESCRIPTIONS = {"/api/models/org/tiny", "/api/models/org/tiny/revision/main",
-                "/api/models/org/tiny/revision/v1",
-                f"/api/models/org/tiny/revision/{COMMIT}"}  # fmt: skip
+FILE = re.compile(rf"/(org/[\w.-]+)/resolve/(?:main|{COMMIT})/(.*)", re.DOTALL)
+DESCRIPTION = re.compile(rf"/api/models/(org/[\w.-]+)(?:/revision/(?:main|v1|{COMMIT}))?")
+TREE = re.compile(rf"/api/models/(org/[\w.-]+)/tree/{COMMIT}")
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -26,33 +26,42 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         hub, path = self.server, unquote(urlsplit(self.path).path)
-        if "org/tiny" in path:
+        if "/org/" in path:
             hub.tokens.add(self.headers.get("Authorization"))
         if hub.refusal:
-            self.answer(b"{}", 403, {"X-Error-Code": hub.refusal})
-        elif path == FILES_OF + str(hub.refused) and self.command == "GET":
-            self.answer(b"", 500)
-        elif path.startswith(FILES_OF):
-            self.send_file(path.removeprefix(FILES_OF))
-        elif path in DESCRIPTIONS:
-            files = [{"rfilename": name} for name in hub.names()]
-            self.answer_json({"id": "org/tiny", "sha": COMMIT, "siblings": files})
-        elif path == f"/api/models/org/tiny/tree/{COMMIT}":
-            self.answer_json([{"type": "file", "path": name, "oid": "0" * 40,
-                               "size": (hub.folder / name).stat().st_size}
-                              for name in hub.names()])  # fmt: skip
-        else:
-            code = "RevisionNotFound" if "org/tiny" in path else "RepoNotFound"
-            self.answer(b"{}", 404, {"X-Error-Code": code})
+            return self.answer(b"{}", 403, {"X-Error-Code": hub.refusal})
+        file, described, tree = (
+            pattern.fullmatch(path) for pattern in (FILE, DESCRIPTION, TREE))  # fmt: skip
+        known = [match for match in (file, described, tree) if match and match[1] in hub.folders]
+        if not known:
+            there = any(f"/{repository}" in path for repository in hub.folders)
+            code = "RevisionNotFound" if there else "RepoNotFound"
+            return self.answer(b"{}", 404, {"X-Error-Code": code})
+        repository = known[0][1]
+        if file and file[2] == hub.refused and self.command == "GET":
+            return self.answer(b"", 500)
+        if file:
+            return self.send_file(repository, file[2])
+        names = hub.names(repository)
+        if described:
+            files = [{"rfilename": name} for name in names]
+            return self.answer_json({"id": repository, "sha": COMMIT, "siblings": files})
+        folder = hub.folders[repository]
+        return self.answer_json([{"type": "file", "path": name, "oid": "0" * 40,
+                                  "size": (folder / name).stat().st_size} for name in names])
 
-    def send_file(self, name):
-        hub, body, only = self.server, (self.server.folder / name).read_bytes(), None
+    def send_file(self, repository, name):
+        hub, path, only = self.server, self.server.folders[repository] / name, None
+        if not path.is_file():
+            return self.answer(b"{}", 404, {"X-Error-Code": "EntryNotFound"})
+        body = path.read_bytes()
         if self.command == "GET":
             hub.asked.append(name)
+            hub.fetched.setdefault(repository, []).append(name)
             if name in hub.cuts:
                 hub.cuts.remove(name)
                 only = len(body) // 2
-        self.answer(body, only=only)
+        return self.answer(body, only=only)
 
     def answer_json(self, value):
         self.answer(json.dumps(value).encode())
@@ -74,25 +83,34 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Hub(http.server.ThreadingHTTPServer):
-    """Serves `folder` as org/tiny. A file named n times in `cuts` breaks off half-way n times, and
-    the one named in `refused` cannot be had; `refusal` is an error code that answers everything."""
+    """Serves `folders`, {repository: folder}; at first one as org/tiny.
+
+    A file named n times in `cuts` breaks off half-way n times, and the one named in `refused`
+    cannot be had; `refusal` is an error code that answers everything. `asked` are the names of the
+    files that were fetched, `fetched` the same by repository.
+    """
 
     refusal = refused = None
 
     def __init__(self, folder, home):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.folder, self.home = folder, home
-        self.asked, self.tokens, self.cuts = [], set(), []
+        self.folders, self.home = {"org/tiny": folder}, home
+        self.asked, self.fetched, self.tokens, self.cuts = [], {}, set(), []
 
-    def names(self):
-        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
-        return [str(path.relative_to(self.folder)) for path in files]
+    def names(self, repository="org/tiny"):
+        folder = self.folders[repository]
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        return [str(path.relative_to(folder)) for path in files]
 
     def build(self, *arguments, before=None, **environment):
         """build.py in its own process, whose hub this is; `before` is called in it first."""
+        return self.python(ROOT / "build.py", *arguments, before=before, **environment)
+
+    def python(self, *arguments, before=None, **environment):
+        """Any command of Python's, likewise."""
         return subprocess.run(
-            [sys.executable, str(ROOT / "build.py"), *map(str, arguments)],
-            capture_output=True, text=True, timeout=90, preexec_fn=before,
+            [sys.executable, *map(str, arguments)], cwd=ROOT,
+            capture_output=True, text=True, timeout=300, preexec_fn=before,
             env={"HF_ENDPOINT": f"http://127.0.0.1:{self.server_port}", "PATH": "/usr/bin:/bin",
                  "HF_HOME": str(self.home), "HF_HUB_DISABLE_XET": "1", **environment},
         )  # fmt: skip

@@ -7,6 +7,7 @@ import pytest
 
 from tests.export.hub import COMMIT, hub_of
 from tests.export.packed import PackedSite
+from tests.export.test_site import front_matter
 
 WEIGHTS = "transformer-packed-mflux/diffusion_pytorch_model.safetensors"
 
@@ -21,6 +22,18 @@ def hub(mlx, tmp_path):
     (mlx / "NOTICE.md").write_text("the model's notice")
     with hub_of(mlx, tmp_path / "hf") as server:
         yield server
+
+
+CARD = """\
+---
+license: other
+license_name: tiny-licence
+license_link: LICENCE.md
+base_model: org/teacher
+base_model_relation: quantized
+---
+# Tiny
+"""
 
 
 @pytest.fixture
@@ -49,6 +62,54 @@ def test_a_repository_is_downloaded_and_built(hub, site, revision):
     assert {"the model's licence", "the model's notice"} <= copied
     assert WEIGHTS in hub.asked and len(hub.asked) == len(set(hub.asked))
     assert not {"assets/picture.png", "text_encoder-mlx-4bit/vocab.json"} & set(hub.asked)
+
+
+@pytest.mark.parametrize("encode", [
+    str.encode, lambda text: b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode()])
+def test_the_licence_of_a_downloaded_model_is_on_both_cards(hub, mlx, site, encode):
+    (mlx / "README.md").write_bytes(encode(CARD))
+    (mlx / "LICENCE.md").write_text("the model's own licence")
+    result = hub.build("--model", "org/tiny", "--out", site, "--weights-url", "https://w.example")
+    assert result.returncode == 0, result.stderr
+    weights = site.with_name("site-weights")
+    assert (weights / "LICENCE.md").read_text() == "the model's own licence"
+    card = front_matter(weights)
+    assert (card["license"], card["license_name"]) == ("other", "tiny-licence")
+    assert card["license_link"] == f"https://huggingface.co/org/tiny/blob/{COMMIT}/LICENCE.md"
+    assert card["base_model"] == "org/tiny"
+    assert front_matter(site)["license"] == "other"
+    assert "README.md" in hub.asked and "LICENCE.md" in hub.asked
+
+
+def test_a_downloaded_model_without_a_licence_has_its_base_model_s(hub, mlx, site, tmp_path):
+    (mlx / "README.md").write_text("---\nbase_model: org/teacher\n---\n")
+    teacher = tmp_path / "teacher"
+    teacher.mkdir()
+    (teacher / "README.md").write_text("---\nlicense: [apache-2.0]\n---\n")
+    hub.folders["org/teacher"] = teacher
+    assert hub.build("--model", "org/tiny", "--out", site).returncode == 0
+    assert front_matter(site)["license"] == ["apache-2.0"]
+    del hub.folders["org/teacher"]
+    (tmp_path / "hf").rename(tmp_path / "old")
+    again = site.with_name("again")
+    assert hub.build("--model", "org/tiny", "--out", again).returncode == 0
+    assert "license" not in front_matter(again), "none is made up where nobody answers"
+
+
+@pytest.mark.parametrize("address", ["{url}/org/tiny", "{url}/org/tiny/tree/v1",
+                                     "{url}/org/tiny/blob/main/README.md"])  # fmt: skip
+def test_the_address_of_a_repository(hub, address):
+    model = address.format(url=f"http://127.0.0.1:{hub.server_port}")
+    result = hub.build("--model", model, "--dry-run")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("tiny: ")
+
+
+def test_a_pipeline_of_another_kind_is_refused_before_its_weights_are_fetched(hub, mlx, site):
+    (mlx / "model_index.json").write_text('{"_class_name": "StableDiffusionXLPipeline"}')
+    result = hub.build("--model", "org/tiny", "--out", site)
+    assert result.returncode == 1 and "'StableDiffusionXLPipeline'" in result.stderr
+    assert hub.asked == ["model_index.json"]
 
 
 def test_a_connection_that_breaks_off_is_taken_up_again(hub, site):

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.export.conftest import ROOT
+from tests.export.hub import hub_of
 from tests.export.hub_writes import TOKEN, Repository, writable_hub
 from tests.export.test_build import files
 
@@ -79,6 +80,25 @@ def test_site_and_weights_arrive_and_the_site_names_the_weights_commit(hub, publ
     assert front["models"] == ["me/weights"]
     thumbnail = front["thumbnail"].removeprefix(f"{hub.url}/spaces/me/space/resolve/main/")
     assert space.files[thumbnail][:3] == b"\xff\xd8\xff"
+
+
+def test_a_downloaded_model_s_licence_is_on_what_is_published(hub, publish, tmp_path, mlx):
+    (mlx / "README.md").write_text("---\nlicense: other\nlicense_name: tiny\n---\n")
+    (mlx / "LICENCE").write_text("the model's licence")
+    with hub_of(mlx, tmp_path / "hf") as source:
+        assert source.build("--model", "org/tiny", "--dry-run").returncode == 0
+    cached = tmp_path / "hf" / "hub" / "models--org--tiny"
+    result = publish(*BOTH, "--model", cached)
+    assert result.returncode == 0, result.stderr
+    weights = hub.repositories["models", "me/weights"]
+    space = hub.repositories["spaces", "me/space"]
+    assert card_of(weights)["license"] == card_of(space)["license"] == "other"
+    assert card_of(weights)["license_name"] == "tiny"
+    assert card_of(weights)["base_model"] == "org/tiny"
+    assert card_of(space)["models"] == ["me/weights", "org/tiny"]
+    assert weights.files["LICENCE"] == b"the model's licence"
+    again = publish(*BOTH, "--model", cached, "--shard-mib", 0.125)
+    assert again.returncode == 0, f"its licence is in nobody's way: {again.stderr}"
 
 
 def test_a_second_run_uploads_nothing_and_a_change_uploads_itself(hub, publish, mlx, tmp_path):
