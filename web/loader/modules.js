@@ -1,8 +1,9 @@
 /** The browser fetches modules itself, and does not say what was wrong with one: this finds out. */
 import { DownloadError, throwIfAborted } from '../engine/errors.js';
+import { unlessAborted } from '../engine/waiting.js';
 import { fetchText, lookForUpdate } from './fetching.js';
 import { LIMITS } from './patience.js';
-import { linked, sleep, unlessAborted } from './waiting.js';
+import { sleep } from './waiting.js';
 
 /** What a module imports, by a path of its own. Those in comments are types. */
 const IMPORTS = /\b(?:from|import)\s*\(?\s*['"](\.{1,2}\/[^'"]+)['"]/g;
@@ -55,13 +56,12 @@ export async function importModule(url, job = {}) {
 
 /** What the promise settles to; an import that stalls never would. */
 async function soon(promise, signal) {
-  const { controller, end } = linked(signal);
-  const late = sleep(LIMITS.stall, controller.signal)
+  const settled = new AbortController();
+  const late = sleep(LIMITS.stall, settled.signal)
     .then(() => Promise.reject(new Error('nothing came')));
   try {
-    return await Promise.race([promise, late]);
+    return await unlessAborted(Promise.race([promise, late]), signal);
   } finally {
-    controller.abort();
-    end();
+    settled.abort();
   }
 }
