@@ -17,7 +17,7 @@ def fingerprint(source, files, options):
 
     files: the source's, as `snapshot` has them. options: JSON values.
     """
-    sha = hashlib.sha256(json.dumps([source.name, source.origin, options]).encode())
+    sha = hashlib.sha256(json.dumps([source.name, source.origin, source.file, options]).encode())
     for name, (size, time, _) in files.items():
         sha.update(os.fsencode(f"{name} {size} {time}\n"))
     for pattern in CODE:
