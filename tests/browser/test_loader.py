@@ -286,7 +286,7 @@ async ({ url, pauseAt }) => {
   const events = [[], []];
   const load = (events, signal) => library.trefoil.loadPipeline(manifest, { signal,
     onProgress: (event) => {
-      events.push(event);
+      if (event.phase !== 'prepare') events.push(event); // kernels, some or none
       if (event.phase === 'download' && event.loadedBytes >= pauseAt) abort.abort();
     } });
   const paused = await load(events[0], abort.signal).then(() => 'loaded', ({ name }) => name);
