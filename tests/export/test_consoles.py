@@ -133,6 +133,7 @@ def strike(owner, name, after):
     setattr(owner, name, struck)
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job would ignore it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and one under nohup this
 NUMBER, place, name, after = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4] == "after"
 strike({"build": build, "staging": staging, "record": record}[place], name, after)
 sys.exit(loaded.main(sys.argv[5:]))
