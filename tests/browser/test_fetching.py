@@ -20,7 +20,7 @@ STALL_MS = 1500
 SMALL = {
     "kernel": ("rms_norm.wgsl", """async ({ signal, onWait, url }) => {
       const { Kernels } = await loader.module('engine/kernels.js');
-      const kernels = new Kernels(null, new URL('wgsl/', loader.code));
+      const kernels = new Kernels(null, new URL('wgsl/', library.code));
       await kernels.load(['rms_norm', 'conv2d'], { signal, onWait });
       return kernels.interface('rms_norm').name;
     }"""),

@@ -208,7 +208,8 @@ def test_values_of_every_type(model, tmp_path):
               ("a.none", array(0, 0, b""))]  # fmt: skip
     write_gguf(tmp_path / "x.gguf", native_parts(model, gguf_lowbit(model, "Q2_0")), pairs)
     read = Gguf(tmp_path / "x.gguf")
-    assert read.values["a.text"] == "木\n" and read.values["a.b"] is None
+    assert read.values["a.text"] == "木\n" and read.values["a.b"] is True
+    assert read.values["a.strings"] is True and read.values["a.none"] is False
     assert all(read.values[f"a.{i}"] == 1 for i in (*range(8), 10, 11, 12))
     assert read.entries[LAST].shape == (128, 512)
 

@@ -15,13 +15,17 @@ export class Failure extends Error {
  * @param {Response} response
  * @param {{ asked: number, bytes?: number }} request asked: first byte that was asked for, by Range
  *   unless 0; bytes: of the whole file, where they are known
- * @returns {{ start: number, end?: number }} end: where the body is said to end, exclusive
+ * @returns {{ start: number, end?: number, longer?: boolean }} end: where the body is said to end,
+ *   exclusive; longer: the server has more than the file should have
  * @throws {Failure} nothing of it is of use
  */
 export function placeOf(response, { asked, bytes }) {
   const { status, headers } = response;
   if (!response.ok) throw refusal(response, asked > 0);
-  if (status !== 206) return { start: 0 };
+  if (status !== 206) {
+    const told = isPacked(headers) ? 0 : Number(headers.get('Content-Length'));
+    return { start: 0, longer: told > bytes };
+  }
   if (/^multipart\//i.test(headers.get('Content-Type') ?? '') || isPacked(headers)) {
     throw new Failure('range', { useless: true });
   }

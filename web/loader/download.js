@@ -22,14 +22,15 @@ export async function download(shard, url, draft, job) {
   let got;
   for (const cache of [job.cache, 'reload']) {
     whole = await receive(url, sink, { signal, cache, whole, onWait });
-    got = await unlessAborted(hasher.hash(draft), signal);
-    if (got === shard.sha256) return;
+    got = sink.longer ? 'a longer file'
+      : `SHA-256 ${await unlessAborted(hasher.hash(draft), signal)}`;
+    if (got === `SHA-256 ${shard.sha256}`) return;
     job.advance(-draft.received);
     await storing(() => draft.restart());
   }
   await lookForUpdate(signal);
-  throw new DownloadError(`${url} is damaged: got SHA-256 ${got}, expected ${shard.sha256} of `
-    + `${shard.bytes} bytes. Upload the file again, or build the site again.`);
+  throw new DownloadError(`${url} is damaged: got ${got}, expected SHA-256 `
+    + `${shard.sha256} of ${shard.bytes} bytes. Upload the file again, or build the site again.`);
 }
 
 /** What `receive` fills: the draft, whose failures are its storage's. */

@@ -6,6 +6,7 @@
  *   bytes         of the whole file; undefined: not known, and then nothing is fetched by Range
  *   write(bytes)  appends; its own errors end the fetch
  *   restart()     forgets them
+ *   longer        set: the server has more than `bytes`, so it is another file or a damaged one
  *   noMarkup      the file never begins with `<`
  */
 import { DownloadError, throwIfAborted } from '../engine/errors.js';
@@ -97,6 +98,7 @@ async function attempt(url, sink, { signal, cache, ranged }) {
     const response = await ask(url, { headers, cache }, watch, signal);
     const place = placeOf(response, { asked: ranged ? sink.received : 0, bytes: sink.bytes });
     const body = response.body?.getReader();
+    sink.longer = Boolean(place.longer);
     let at = place.start; // of the next byte, in the file
     for (;;) {
       const { done, value } = body ? await piece(body, watch) : { done: true };
