@@ -176,8 +176,8 @@ class FlakyHandler(Handler):
             self.flaky.signatures.remove(query)
             self.fault = self.flaky.signed_faults.pop(0) if self.flaky.signed_faults else {}
         else:
+            self.fault = self.flaky.fault_of(name)  # before until_asked's caller may heal it
             self.flaky.asked[name].append(wanted)
-            self.fault = self.flaky.fault_of(name)
         if "of_ranges" in self.fault:
             self.fault = self.fault["of_ranges"] if wanted else {}
         for kind, spoil in SPOILT.items():
