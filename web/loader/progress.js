@@ -7,6 +7,7 @@ export class Progress {
   #bytes; // { loadedBytes, totalBytes, cachedBytes }
   #file;
   #more = {};
+  #waits = new Map(); // file -> what it waits for; told until it goes on, whatever comes of others
   #timer = null;
 
   /**
@@ -44,7 +45,9 @@ export class Progress {
   /** The file waits, as receive's onWait says, or, with null, does not wait any more. */
   pause(file, wait) {
     this.#file = file;
-    this.#now(wait);
+    if (wait) this.#waits.set(file, wait);
+    else this.#waits.delete(file);
+    this.#now();
   }
 
   /** Whatever has not been told yet, if anything. */
@@ -57,9 +60,10 @@ export class Progress {
     this.#onProgress({ phase, ...this.#bytes, ...this.#more });
   }
 
-  #now(more) {
+  #now() {
     clearTimeout(this.#timer);
     this.#timer = null;
-    this.#onProgress({ phase: 'download', ...this.#bytes, ...this.#more, file: this.#file, ...more });
+    const wait = [...this.#waits.values()].at(-1);
+    this.#onProgress({ phase: 'download', ...this.#bytes, ...this.#more, file: this.#file, ...wait });
   }
 }
