@@ -69,6 +69,7 @@ def until(page, ask):
 
 def kept(page, url):
     """What keepShell() of the site at `url` resolves to."""
+    page.evaluate("delete globalThis.kept")
     page.evaluate(located("import('./code/studio/offline.js').then(({ keepShell }) => {"
                           "keepShell().then((kept) => { globalThis.kept = kept; }); })", url))
     return until(page, "globalThis.kept")
@@ -91,5 +92,5 @@ def renewed(page):
 
 
 def caches_of(page):
-    """Those of the shell; the loader's is the weights'."""
-    return [name for name in page.evaluate("caches.keys()") if name != "trefoil-shards"]
+    """Those of the shell, which have a site's address in their names; the loader has some as well."""
+    return [name for name in page.evaluate("caches.keys()") if name.startswith("trefoil http")]
