@@ -92,5 +92,5 @@ def renewed(page):
 
 
 def caches_of(page):
-    """Those of the shell, which have a site's address in their names; the loader has some as well."""
+    """Those of the shell: a site's address is in their names. The loader has others."""
     return [name for name in page.evaluate("caches.keys()") if name.startswith("trefoil http")]
