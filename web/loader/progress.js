@@ -63,7 +63,7 @@ export class Progress {
   #now() {
     clearTimeout(this.#timer);
     this.#timer = null;
-    const wait = [...this.#waits.values()].at(-1);
-    this.#onProgress({ phase: 'download', ...this.#bytes, ...this.#more, file: this.#file, ...wait });
+    const [file, wait] = [...this.#waits].at(-1) ?? [this.#file];
+    this.#onProgress({ phase: 'download', ...this.#bytes, ...this.#more, file, ...wait });
   }
 }
