@@ -138,7 +138,7 @@ def test_busy_servers_and_broken_connections_are_tried_again(loader, host, dist,
     host.spoil(broken, flaky.cut(1000), flaky.cut(2000))
     assert one.download() == "opfs"
     waits = dict.fromkeys((event["file"], event["retryInMs"]) for event in one.progress()
-                          if "retryInMs" in event)  # told as long as it waits, at others' pieces too
+                          if "retryInMs" in event)  # told again with others' pieces
     assert [ms for file, ms in waits if file == busy] == [1000, 0]
     assert all(0 < ms <= 2000 for file, ms in waits if file == late)
     assert [500 <= ms <= 1000 for file, ms in waits if file == broken] == [True, True]
