@@ -59,7 +59,7 @@ def test_each_graph_equals_diffusers(drawn, precision, record_property):
     }
     picture = bundle.draw(PROMPT, seed, width, height, steps)
     report = {**errors, "PSNR": psnr(picture, want["picture"])}
-    record_property("errors", report)
+    record_property("errors", {name: float(value) for name, value in report.items()})
     assert all(error <= LIMITS[precision] for error in errors.values()), report
     assert report["PSNR"] >= LEAST_PSNR[precision], report
 
