@@ -225,16 +225,3 @@ def take(stages):
         raise
     for stage in stages:
         stage.finish()
-
-
-def replace(out, partial, previous):
-    """Puts one folder in the place of another, which is missing only between two renames."""
-    if out.exists():
-        out.rename(previous)
-    try:
-        partial.rename(out)
-    except BaseException:
-        if previous.exists():
-            previous.rename(out)
-        raise
-    shutil.rmtree(previous, ignore_errors=True)

@@ -26,8 +26,10 @@ from pathlib import Path
 
 from playwright.sync_api import Error, sync_playwright
 
+from export import record
+from export.places import Workshop
 from export.serve import Handler
-from export.staging import staging
+from export.staging import staging, take
 from tests.browser.flaky import FlakyServer
 from tests.conftest import WEBGPU, launch
 from tests.dist import code_of, located, renew
@@ -82,13 +84,17 @@ class Site:
     def update(self):
         """Version `mark` + 1 in place of this one."""
         self.mark += 1
-        with staging(self.dist) as folder:
+        with staging([Workshop(self.dist)]) as [stage]:
+            folder = stage.partial
             shutil.copytree(self.built, folder, copy_function=link, dirs_exist_ok=True)
             for name, text in MARKS.items():
                 append(code_of(folder) / name, "\n" + text.format(mark=self.mark) + "\n")
             page = (folder / "index.html").read_text(encoding="utf-8")
             write(folder / "index.html", page.replace("<body ", f'<body data-mark="{self.mark}" '))
             renew(folder, write)
+            stage.sort_out()
+            take([stage])
+            record.write(stage.workshop, str(self.mark), stage.sizes)
 
 
 def link(source, target):
