@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from export import staging
 from export.errors import ExportError
 from export.ternarize import processes
 
@@ -34,7 +33,15 @@ def replace_folder(folder, partial):
     """Puts `partial` in the place of `folder`, which is missing only between two renames."""
     previous = folder.with_name(folder.name + ".previous")
     shutil.rmtree(previous, ignore_errors=True)
-    staging.replace(folder, partial, previous)
+    if folder.exists():
+        folder.rename(previous)
+    try:
+        partial.rename(folder)
+    except BaseException:
+        if previous.exists():
+            previous.rename(folder)
+        raise
+    shutil.rmtree(previous, ignore_errors=True)
 
 
 def refuse_foreign(out):
