@@ -128,7 +128,8 @@ def run(parser, options, arguments, interrupts):
     extras = ("onnx",) if options.onnx or options.onnx_only else ()
     environment.ensure(sys.argv if arguments is None else [sys.argv[0], *arguments], extras)
     with interrupts.importing():
-        from export import build, hosts
+        from export import build
+        from export.site import hosts
 
     try:
         shard_bytes = hosts.shard_bytes(options.host, options.shard_mib)

@@ -9,19 +9,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from export import disk, hosts, publish, record, report, serve, site, whole
+from export import report
 from export.environment import tell
 from export.errors import ExportError
-from export.files import licences
-from export.fingerprint import check_unchanged, fingerprint, snapshot
-from export.manifest import build_manifest
-from export.model import pack_model, plan_model
+from export.folder import disk, record, whole
+from export.folder.fingerprint import check_unchanged, fingerprint, snapshot
+from export.folder.places import Places, Workshop, weights_folder
+from export.folder.staging import Unwritable, locked, prepare, refuse_sources, staging, take
 from export.opening import open_model
-from export.places import Places, Workshop, weights_folder
-from export.preview import fit_preview
-from export.shards import ShardWriter
-from export.source import find_model
-from export.staging import Unwritable, locked, prepare, refuse_sources, staging, take
+from export.packing.manifest import build_manifest
+from export.packing.model import pack_model, plan_model
+from export.packing.preview import fit_preview
+from export.packing.shards import ShardWriter
+from export.site import hosts, pages, publish, serve
+from export.source.files import licences
+from export.source.find import find_model
 
 
 @dataclass
@@ -141,8 +143,8 @@ def write_site(folder, apart, model, options, shard_bytes, places):
     if options.onnx:
         manifest |= onnx_entry(folder / "onnx")
     if apart:
-        site.write_weights(apart[0], model, manifest, places)
-    site.write_site(folder, model, manifest, places)
+        pages.write_weights(apart[0], model, manifest, places)
+    pages.write_site(folder, model, manifest, places)
 
 
 def write_shards(folder, model, shard_bytes):
@@ -167,8 +169,8 @@ def check_plan(model, options, shard_bytes, places, scratch):
     """
     sizes = model.shard_sizes(shard_bytes)
     shards = {f"model/shard {i + 1} of {len(sizes)}": size for i, size in enumerate(sizes)}
-    site.write_site(scratch, model, build_manifest(model, [], {}, None), places)
-    files = site.list_files(scratch)
+    pages.write_site(scratch, model, build_manifest(model, [], {}, None), places)
+    files = pages.list_files(scratch)
     hosts.check(options.host, files if places.weights_url else files | shards)
     return files, sizes
 

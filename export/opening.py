@@ -1,15 +1,10 @@
 """A checkpoint folder -> a Model, with everything but its weights read and checked."""
 
-from export import files, layouts, quantisers
+from export import layouts
 from export.autoencoders import kl
-from export.checkpoint import Checkpoint
-from export.configuration import Configuration
+from export.denoisers.flux2_tables import plan_folding
 from export.errors import ExportError
-from export.folding import plan_folding
-from export.layouts.naming import strip_prefixes
-from export.meaning import check_quantization_file
-from export.model import Component, Model
-from export.pipeline import (
+from export.families.call import (
     check_guidance,
     check_tokenizer,
     read_family,
@@ -17,9 +12,15 @@ from export.pipeline import (
     read_scheduler,
     read_taps,
 )
-from export.spec import check_complete, why_dropped
+from export.layouts.naming import strip_prefixes
+from export.packing.model import Component, Model
+from export.packing.spec import check_complete, why_dropped
+from export.prompts.tokenizer import read_tokenizer
+from export.source import files, quantisers
+from export.source.configuration import Configuration
+from export.source.meaning import check_quantization_file
+from export.source.safetensors import Checkpoint
 from export.text_encoders import qwen3
-from export.tokenizer import read_tokenizer
 
 
 def open_model(source, text_encoder_bits=None, with_image_input=False):

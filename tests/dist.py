@@ -4,8 +4,8 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urljoin
 
-from export.code import NAME, digest_of, find_code
-from export.shell import write_shell
+from export.site.code import NAME, digest_of, find_code
+from export.site.shell import write_shell
 
 NAMING = ("index.html", "bench.html", "trefoil.js", "manifest.webmanifest", "_headers")
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from export.garden.packed import load_pipeline
-from export.garden.prompts import evaluation_prompts
-from export.pack import quantize_affine, widen_bf16
+from export.packing.formats import quantize_affine, widen_bf16
 from export.text_encoders.qwen3 import EncoderConfig, encoder_spec
+from train.garden.packed import load_pipeline
+from train.garden.prompts import evaluation_prompts
 
 CLIPS = (1, .95, .9, .85, .8, .75, .7)  # of a group's range, tried when a scheme says so
 QWEN3_4B = EncoderConfig(

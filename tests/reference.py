@@ -1,7 +1,7 @@
 """The truth that the browser is held to: diffusers' Flux2KleinPipeline, float32, on the CPU.
 
 Nothing of the model is written again here. Packed layouts are unpacked by arithmetic of this
-file's own, independent of export/pack.py, and loaded into the same classes.
+file's own, independent of export/packing/formats.py, and loaded into the same classes.
 """
 
 import inspect

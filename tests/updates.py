@@ -26,10 +26,10 @@ from pathlib import Path
 
 from playwright.sync_api import Error, sync_playwright
 
-from export import record
-from export.places import Workshop
-from export.serve import Handler
-from export.staging import staging, take
+from export.folder import record
+from export.folder.places import Workshop
+from export.folder.staging import staging, take
+from export.site.serve import Handler
 from tests.browser.flaky import FlakyServer
 from tests.conftest import WEBGPU, launch
 from tests.dist import code_of, located, renew

@@ -16,8 +16,8 @@ import { importModule } from './loader/modules.js';
 import { STORAGES } from './loader/shards.js';
 import { noteModel, throwIfUpdated } from './loader/updated.js';
 import * as flux2 from './models/flux2_pipeline.js';
-import { MEMORY, TEXT_TOKENS, checkChoice } from './models/request.js';
-import { Pipeline } from './pipeline.js';
+import { MEMORY, TEXT_TOKENS, checkChoice } from './api/request.js';
+import { Pipeline } from './api/pipeline.js';
 
 export { inspectDevice };
 export { deleteModel, storedBytes } from './loader/stored.js';
@@ -69,7 +69,7 @@ const MEMORY_BUDGET = 2 ** 30;
  *   unless told; Infinity: for ever
  * @param {string} [options.model] the mark of the model that the page was written for, as its
  *   data-model has it: where the site has another one by now, that is told
- * @returns {Promise<import('./pipeline.js').Pipeline |
+ * @returns {Promise<import('./api/pipeline.js').Pipeline |
  *   import('./onnxruntime/pipeline.js').OnnxPipeline>}
  * @throws {UnsupportedError | DownloadError | UpdatedError | ModelError | DOMException} the last one
  *   named AbortError

@@ -5,9 +5,9 @@ Names, defaults and shapes are diffusers'; convolutions are [Cout, Cin, kh, kw] 
 
 from dataclasses import asdict, dataclass
 
-from export.configuration import show
-from export.meaning import refuse_unread
-from export.spec import CONV, Spec, by_prefix
+from export.packing.spec import CONV, Spec, by_prefix
+from export.source.configuration import show
+from export.source.meaning import refuse_unread
 
 CLASS = "AutoencoderKLFlux2"
 drop_reason = by_prefix({

@@ -1,8 +1,8 @@
 """How published checkpoints lay out their tensors: a layout is a file and a line here.
 
 A layout class has a `name`, the `files` (patterns, relative to the model's folder) that it is found
-by, and `open(place, call)`: the source of its tensors (export.checkpoint.Tensors); `call` is
-trefoil.json. Built from that source and the component's specs {name: Spec}, it has
+by, and `open(place, call)`: the source of its tensors (export.source.safetensors.Tensors); `call`
+is trefoil.json. Built from that source and the component's specs {name: Spec}, it has
 
     expected()         source name -> Expected, for the completeness check
     storage(name)      how the tensor will be stored; reads only what that takes
@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from export.checkpoint import Checkpoint
 from export.layouts.floats import Floats
 from export.layouts.gemlite import Gemlite
 from export.layouts.gguf import Gguf
@@ -28,6 +27,7 @@ from export.layouts.mlx_grid import sibling
 from export.layouts.mlx_packed import MlxPacked
 from export.layouts.native import Native
 from export.layouts.unpacked import Unpacked
+from export.source.safetensors import Checkpoint
 
 TRANSFORMER = [MlxPacked, Unpacked, Gemlite, Gguf, Native]
 TEXT_ENCODER = [MlxAffine, Floats, Hqq]

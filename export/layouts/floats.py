@@ -5,10 +5,10 @@ Kept exactly is F32 too where a narrower float holds every value of the tensor.
 
 import numpy as np
 
-from export.checkpoint import Checkpoint
 from export.errors import ExportError
-from export.pack import STORAGE_OF, Packed, Storage, narrow, pack_words, quantize_affine
-from export.spec import CONV, LINEAR, Expected
+from export.packing.formats import STORAGE_OF, Packed, Storage, narrow, pack_words, quantize_affine
+from export.packing.spec import CONV, LINEAR, Expected
+from export.source.safetensors import Checkpoint
 
 GROUP = 64
 CHUNK_VALUES = 1 << 24  # quantise this many values at a time; the embedding alone has 4e8

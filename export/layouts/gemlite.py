@@ -9,13 +9,13 @@ W_group_mode says what the zeros are:
 
 import numpy as np
 
-from export.checkpoint import Tensor
 from export.errors import ExportError
 from export.layouts.mlx_grid import Grid, sibling
 from export.layouts.mlx_packed import BITS, GROUP, MlxPacked
-from export.pack import narrow
-from export.pickled import Pickled
-from export.spec import FLOATS, LOWBIT, Expected
+from export.packing.formats import narrow
+from export.packing.spec import FLOATS, LOWBIT, Expected
+from export.source.pickled import Pickled
+from export.source.safetensors import Tensor
 
 METADATA = (
     "scaled_activations", "W_nbits", "group_size", "unpack_mask", "elements_per_sample",

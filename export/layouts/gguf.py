@@ -8,12 +8,12 @@ is written twice. All are exact, with their f16 scales.
 import numpy as np
 
 from export.errors import ExportError
-from export.gguf import Gguf as GgufFile
-from export.gguf_types import LOWBIT as TYPES
-from export.gguf_types import split_scales, split_ternary, why_unread
 from export.layouts.native import Native, one_file, with_diffusers_names
-from export.pack import Packed, Storage, coarsen, pack_trits, pack_words
-from export.spec import FLOATS, LOWBIT, Expected
+from export.packing.formats import Packed, Storage, coarsen, pack_trits, pack_words
+from export.packing.spec import FLOATS, LOWBIT, Expected
+from export.source.gguf import Gguf as GgufFile
+from export.source.gguf_types import LOWBIT as TYPES
+from export.source.gguf_types import split_scales, split_ternary, why_unread
 
 GROUP = 128
 

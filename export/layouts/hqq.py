@@ -11,9 +11,9 @@ import numpy as np
 
 from export.errors import ExportError
 from export.layouts.floats import dense_storage, pack_dense
-from export.pack import STORAGE_OF, Packed, Storage, narrow, pack_words
-from export.pickled import Pickled
-from export.spec import FLOATS, Expected
+from export.packing.formats import STORAGE_OF, Packed, Storage, narrow, pack_words
+from export.packing.spec import FLOATS, Expected
+from export.source.pickled import Pickled
 
 GROUP_STEP = 32  # the kernels read whole words of a group
 META = {"nbits": 4, "axis": 1, "packing": "4bit_u8", "view_as_float": False,

@@ -5,13 +5,13 @@ w = scale*code + bias; the others (norms, and what MLX left alone) are ordinary 
 group may differ from module to module.
 """
 
-from export.checkpoint import Checkpoint
 from export.errors import ExportError
 from export.layouts.floats import dense_storage, pack_dense
 from export.layouts.mlx_grid import Declared, Grid, read_grid, sibling
 from export.layouts.mlx_packed import expected_names, read_scales
-from export.pack import STORAGE_OF, Packed, Storage
-from export.spec import LINEAR
+from export.packing.formats import STORAGE_OF, Packed, Storage
+from export.packing.spec import LINEAR
+from export.source.safetensors import Checkpoint
 
 BITS = (1, 2, 4, 8)
 

@@ -8,9 +8,9 @@ contradict is refused.
 
 from dataclasses import dataclass
 
-from export.configuration import Configuration
 from export.errors import ExportError
-from export.spec import FLOATS
+from export.packing.spec import FLOATS
+from export.source.configuration import Configuration
 
 GROUP_STEP, MOST_GROUP = 32, 256  # the kernels read whole words of a group
 

@@ -8,13 +8,21 @@ linear that is stored whole is read as in the unpacked layout.
 
 import numpy as np
 
-from export.checkpoint import Checkpoint, Tensor, widen
-from export.configuration import Configuration
 from export.errors import ExportError
 from export.layouts.mlx_grid import Declared, Grid, read_grid, sibling
 from export.layouts.unpacked import Unpacked
-from export.pack import STORAGE_OF, Packed, Storage, coarsen, narrow, pack_trits, unpack_words
-from export.spec import LOWBIT, Expected
+from export.packing.formats import (
+    STORAGE_OF,
+    Packed,
+    Storage,
+    coarsen,
+    narrow,
+    pack_trits,
+    unpack_words,
+)
+from export.packing.spec import LOWBIT, Expected
+from export.source.configuration import Configuration
+from export.source.safetensors import Checkpoint, Tensor, widen
 
 GROUP = 128
 BITS = (1, 2)

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from export.checkpoint import Checkpoint, Tensor, Tensors
+from export.denoisers import flux2, flux2_native
 from export.errors import ExportError
-from export.families import flux2, flux2_native
 from export.layouts.naming import strip_prefixes
 from export.layouts.unpacked import Unpacked
+from export.source.safetensors import Checkpoint, Tensor, Tensors
 
 
 class Native(Unpacked):
@@ -25,7 +25,7 @@ class Native(Unpacked):
 
 
 def one_file(place):
-    """The file, or the index of the shards, that export.files chose."""
+    """The file, or the index of the shards, that export.source.files chose."""
     return place.files[0]
 
 

@@ -9,11 +9,19 @@ import math
 
 import numpy as np
 
-from export.checkpoint import DTYPES, Checkpoint, is_finite
 from export.errors import ExportError
 from export.layouts.floats import dense_storage, pack_dense
-from export.pack import STORAGE_OF, Packed, Storage, narrow, pack_trits, pack_words, round_bf16
-from export.spec import LOWBIT, Expected
+from export.packing.formats import (
+    STORAGE_OF,
+    Packed,
+    Storage,
+    narrow,
+    pack_trits,
+    pack_words,
+    round_bf16,
+)
+from export.packing.spec import LOWBIT, Expected
+from export.source.safetensors import DTYPES, Checkpoint, is_finite
 
 GROUP = 128  # of the published models
 GROUP_STEP, MOST_GROUP = 32, 256  # what the kernels take

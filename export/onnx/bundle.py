@@ -9,13 +9,13 @@ from typing import Any
 
 import onnx
 
-from export import site
 from export.errors import ExportError
-from export.model import pack_tensor
 from export.onnx import configs, flux2, kl, qwen3
 from export.onnx.external import ExternalData
 from export.onnx.graph import OPSET, Graph
 from export.onnx.weights import Weights
+from export.packing.model import pack_tensor
+from export.site import pages
 
 GRAPHS = {"model.onnx": False, "model_fp16.onnx": True}  # file -> in 16-bit floats
 
@@ -75,7 +75,7 @@ def write_graph(path, part, weights, component, model):
         "class": component.class_name, "precision": "fp16" if weights.half else "fp32",
         "opset": str(OPSET),
     }  # fmt: skip
-    onnx.save(graph.model(properties, site.version()), path)
+    onnx.save(graph.model(properties, pages.version()), path)
     try:
         onnx.checker.check_model(path, full_check=True)
     except onnx.checker.ValidationError as error:

@@ -2,11 +2,11 @@
 
 import shutil
 
-from export import site
-from export.configuration import dump_json
 from export.families import FAMILIES
-from export.files import TOKENIZER
-from export.pipeline import SCHEDULER_CLASS
+from export.families.call import SCHEDULER_CLASS
+from export.site import pages
+from export.source.configuration import dump_json
+from export.source.files import TOKENIZER
 
 FORMAT = "trefoil-onnx-1"
 ONNX_CLASS = ["diffusers", "OnnxRuntimeModel"]
@@ -30,7 +30,7 @@ def write_configs(folder, model):
         for name in TOKENIZER:
             if (model.tokenizer.folder / name).exists():
                 shutil.copyfile(model.tokenizer.folder / name, place / name)
-    site.copy_licences(model.source.folder, folder)
+    pages.copy_licences(model.source.folder, folder)
 
 
 def text_encoder_config(c):

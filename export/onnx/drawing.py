@@ -7,11 +7,11 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
-from export.configuration import read_json
 from export.errors import ExportError
-from export.noise import torch_randn
-from export.schedule import sigmas
-from export.tokenizer import read_tokenizer
+from export.prompts.tokenizer import read_tokenizer
+from export.samplers.flow_euler import sigmas
+from export.samplers.noise import torch_randn
+from export.source.configuration import read_json
 
 GRAPHS = {"fp32": "model.onnx", "fp16": "model_fp16.onnx"}
 MARK = "trefoil.json"

@@ -15,7 +15,7 @@ MASK = ["batch", "tokens"]
 
 
 def build(g, c, model):
-    """c: EncoderConfig; model: export.model.Model, for the hidden states that are read."""
+    """c: EncoderConfig; model: export.packing.model.Model, for the hidden states that are read."""
     taps = model.pipeline.text_encoder_out_layers
     ids = g.input("input_ids", I64, MASK)
     attended = g.input("attention_mask", I64, MASK)

@@ -17,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 from onnx import TensorProto, helper
 
-from export.checkpoint import widen
+from export.denoisers.flux2_tables import DTYPE_OF
 from export.errors import ExportError
-from export.folding import DTYPE_OF
-from export.pack import CODE_BITS, FLOAT_BYTES, pack_words, unpack_trits, unpack_words
-from export.spec import CONV
+from export.packing.formats import CODE_BITS, FLOAT_BYTES, pack_words, unpack_trits, unpack_words
+from export.packing.spec import CONV
+from export.source.safetensors import widen
 
 F32, F16 = TensorProto.FLOAT, TensorProto.FLOAT16
 LARGEST_HALF = 65504

@@ -7,9 +7,9 @@ hidden_states[0] are the embeddings, hidden_states[i] the output of layer i-1, a
 import re
 from dataclasses import asdict, dataclass
 
-from export.configuration import show
-from export.meaning import is_off, refuse_unread
-from export.spec import LINEAR, Spec
+from export.packing.spec import LINEAR, Spec
+from export.source.configuration import show
+from export.source.meaning import is_off, refuse_unread
 
 CLASSES = ("Qwen3ForCausalLM", "Qwen3Model")
 ANCHORS = ("embed_tokens.weight", "layers.0.input_layernorm.weight")  # names that tell a prefix

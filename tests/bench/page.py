@@ -13,7 +13,7 @@ from playwright.sync_api import sync_playwright
 
 from export import environment
 from export.onnx import web_runtime
-from export.serve import Handler
+from export.site.serve import Handler
 from tests.bench import graphs
 from tests.conftest import launch
 from tests.dist import located

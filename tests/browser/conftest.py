@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from export.serve import make_server
+from export.site.serve import make_server
 from tests.browser.studio import Visit
 from tests.conftest import WEBGPU, launch
 

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import threading
 
-from export.serve import Handler
+from export.site.serve import Handler
 
 PREFERENCES = {
     "dom.webgpu.enabled": True,

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from functools import partial
 from pathlib import Path
 
-from export.serve import Handler, match_range, span_of
+from export.site.serve import Handler, match_range, span_of
 
 PIECE = 1 << 12
 MOST_SECONDS = 180  # until a page has asked, on a machine that is busy

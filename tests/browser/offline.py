@@ -4,7 +4,7 @@ import contextlib
 import socket
 import threading
 
-from export.serve import Handler, make_server
+from export.site.serve import Handler, make_server
 from tests.dist import located
 
 WAIT_MS = 60_000

@@ -34,7 +34,7 @@ async (url) => {
   const { Ops } = await load('engine/ops.js');
   const { Weights } = await load('engine/weights.js');
   const { TensorFiles } = await load('loader/tensors.js');
-  const halves = await load('models/kl.js');
+  const halves = await load('models/autoencoders/kl.js');
   const never = { check() {}, lost: new Promise(() => {}) };
   const device = await (await navigator.gpu.requestAdapter()).requestDevice();
   const shards = new Map();

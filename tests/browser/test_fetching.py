@@ -29,7 +29,7 @@ SMALL = {
       return (await fetchManifest(new URL('model/manifest.json', url), { signal, onWait })).format;
     }"""),
     "tokenizer": ("tokenizer.json", """async ({ signal, onWait, url }) => {
-      const { PromptTokenizer } = await loader.module('models/tokenizer.js');
+      const { PromptTokenizer } = await loader.module('api/tokenizer.js');
       const template = { file: 'tokenizer.json', prefix: '', suffix: '', pad_token_id: 0 };
       const manifest = { tokenizer: template, pipeline: { max_sequence_length: 4 } };
       const tokenizer = await PromptTokenizer.load(manifest, new URL('model/', url),

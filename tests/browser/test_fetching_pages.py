@@ -130,7 +130,7 @@ def test_the_studio_says_that_the_server_asks_to_wait(visit, host, dist):
     (lambda path: path.write_text("<!doctype html><title>x</title>"), "a web page in place of"),
     (lambda path: path.unlink(), "answered 404: the file is not there"),
 ], ids=["a page", "gone"])
-@pytest.mark.parametrize("module", ["studio/worker.js", "models/noise.js"])
+@pytest.mark.parametrize("module", ["studio/worker.js", "models/samplers/noise.js"])
 def test_an_engine_whose_module_does_not_come_says_which(
     visit, dist, server, tmp_path, module, spoil, words
 ):

@@ -72,7 +72,7 @@ def test_picture_matches_diffusers(case, checkpoint, site, server, browser):
 PREPARE = """
 async ({ image: { rgba, ...size }, patch }) => {
   const { prepareImage, fittedSize } = await import(
-    new URL('models/reference_image.js', library.code));
+    new URL('api/reference_image.js', library.code));
   const image = { ...size, rgba: new Uint8ClampedArray(Uint8Array.fromBase64(rgba)) };
   const values = prepareImage(image, patch);
   return { ...fittedSize(image, patch), values: new Uint8Array(values.buffer).toBase64() };
@@ -132,7 +132,7 @@ def test_refused_images(library, images, words):
 ], ids=["no array", "nothing", "half a pixel", "no alpha", "no pixels"])
 def test_refused_values(library, images, words):
     error = library.page.evaluate(f"""async () => {{
-      const {{ checkImages }} = await import(new URL('models/reference_image.js', library.code));
+      const {{ checkImages }} = await import(new URL('api/reference_image.js', library.code));
       const manifest = {{ pipeline: {{ image_input: {{ most: 2 }} }} }};
       checkImages(manifest, [{{ width: 64, height: 512 }}], {{ pixels: false }});
       try {{ checkImages(manifest, {images}); }} catch (error) {{ return `${{error}}`; }}

@@ -1,4 +1,4 @@
-"""Seeds: the same numbers as torch's CPU generator, straight from web/models/noise.js."""
+"""Seeds: the same numbers as torch's CPU generator, straight from web/models/samplers/noise.js."""
 
 import base64
 from pathlib import Path
@@ -13,7 +13,7 @@ WEB = Path(__file__).resolve().parents[2] / "web"
 SEEDS = [0, 1, 2**32, 2**32 + 5, 2**53 - 1]
 COUNTS = [16, 17, 31, 1000, 131072]
 DRAW = """async ([url, name, seed, count]) => {
-  const noise = await import(new URL('models/noise.js', url));
+  const noise = await import(new URL('models/samplers/noise.js', url));
   return library.encode(noise[name](seed, count));
 }"""
 
@@ -56,7 +56,7 @@ def test_seeds_differ(draw):
 def test_tokens_are_the_planes_transposed(browser, web):
     """A drawing starts from diffusers' [C, height, width] noise, a token per position."""
     script = """async (url) => {
-      const { noiseTokens } = await import(new URL('models/noise.js', url));
+      const { noiseTokens } = await import(new URL('models/samplers/noise.js', url));
       return library.encode(noiseTokens(9, { channels: 12, height: 3, width: 5 }));
     }"""
     with Library(browser, web) as library:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from export.serve import Handler
+from export.site.serve import Handler
 from tests.browser.offline import ACTIVE, Host, caches_of, complaints, kept, open_page, until
 from tests.dist import code_of
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from export.pack import pack_words, quantize_affine
+from export.packing.formats import pack_words, quantize_affine
 from tests.browser.library import Library
 from tests.checkpoints import make_checkpoint
 from tests.closeness import psnr

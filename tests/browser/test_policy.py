@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from export.serve import Handler, make_server
+from export.site.serve import Handler, make_server
 from tests.browser import firefox
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu, retrieve_timesteps
 
-from export import schedule
+from export.samplers import flow_euler
 from tests.browser.library import Library
 from tests.checkpoints import scheduler
 
@@ -17,7 +17,7 @@ STEPS = range(1, 51)
 # 1 token; 48x48 to 512x512; both sides of 4300, where the shift changes its formula; 1280x1280
 TOKENS = [1, 9, 48, 256, 1014, 1024, 2304, 4096, 4300, 4301, 6400]
 SCHEDULES = """async ([url, config, tokens, steps]) => {
-  const { schedule, timestepOf } = await import(new URL('models/schedule.js', url));
+  const { schedule, timestepOf } = await import(new URL('models/samplers/flow_euler.js', url));
   return steps.map((n) => {
     const sigmas = schedule(n, tokens, config);
     return { sigmas: [...sigmas], timesteps: [...sigmas].slice(0, n).map(timestepOf) };
@@ -46,5 +46,5 @@ def test_sigmas_are_diffusers(schedules, tokens):
         fed = (want.timesteps / 1000) * torch.tensor(1000.0)  # what the transformer makes of it
         timesteps = np.array(got["timesteps"], np.float32)
         np.testing.assert_array_equal(timesteps, fed.numpy(), err_msg=f"{steps} steps")
-        np.testing.assert_array_equal(schedule.sigmas(steps, tokens, config), sigmas)
-        np.testing.assert_array_equal(schedule.timesteps(steps, tokens, config), timesteps)
+        np.testing.assert_array_equal(flow_euler.sigmas(steps, tokens, config), sigmas)
+        np.testing.assert_array_equal(flow_euler.timesteps(steps, tokens, config), timesteps)

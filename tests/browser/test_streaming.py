@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from export.autoencoders import kl
-from export.configuration import Configuration
-from export.families import flux2
-from export.folding import plan_folding
+from export.denoisers import flux2
+from export.denoisers.flux2_tables import plan_folding
 from export.layouts.floats import channels_last
-from export.pack import Storage
-from export.spec import LOWBIT
+from export.packing.formats import Storage
+from export.packing.spec import LOWBIT
+from export.source.configuration import Configuration
 from export.text_encoders import qwen3
 from tests.browser.library import Library, LibraryError
 from tests.browser.test_parity import LEAST_PSNR, LIMITS, check

@@ -10,7 +10,7 @@ import pytest
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
-from export.tokenizer import read_tokenizer
+from export.prompts.tokenizer import read_tokenizer
 from tests.browser.library import Library
 from tests.checkpoints import make_checkpoint
 from tests.qwen_tokenizer import write_large_tokenizer
@@ -46,7 +46,7 @@ TEXTS = [
 ]
 ENCODE = """async ([url, texts]) => {
   const base = new URL('model/', url);
-  const { PromptTokenizer } = await import(new URL('models/tokenizer.js', library.code));
+  const { PromptTokenizer } = await import(new URL('api/tokenizer.js', library.code));
   const manifest = await (await fetch(new URL('manifest.json', base))).json();
   const tokenizer = await PromptTokenizer.load(manifest, new URL('manifest.json', base));
   return JSON.parse(texts).map((text) => {
@@ -56,7 +56,7 @@ ENCODE = """async ([url, texts]) => {
 }"""
 
 ENCODE_WITH = """async ([url, file, texts]) => {
-  const { PromptTokenizer } = await import(new URL('models/tokenizer.js', library.code));
+  const { PromptTokenizer } = await import(new URL('api/tokenizer.js', library.code));
   const template = { config: {}, prefix: '', suffix: '', pad_token_id: 0 };
   const tokenizer = new PromptTokenizer(JSON.parse(file), template, 4096);
   return texts.map((text) => {
@@ -67,7 +67,7 @@ ENCODE_WITH = """async ([url, file, texts]) => {
 
 
 ENCODE_ALL = """async ([url, jobs]) => {
-  const { PromptTokenizer } = await import(new URL('models/tokenizer.js', library.code));
+  const { PromptTokenizer } = await import(new URL('api/tokenizer.js', library.code));
   return jobs.map(({ file, template, length, texts }) => {
     const tokenizer = new PromptTokenizer(JSON.parse(file), template, length);
     return texts.map((text) => {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from export.serve import Handler
+from export.site.serve import Handler
 from tests.browser.offline import Host, caches_of, complaints, kept, open_page, renewed, until
 from tests.browser.studio import tell_page
 from tests.dist import change, code_name, code_of, code_url

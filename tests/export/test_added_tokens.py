@@ -8,7 +8,7 @@ import json
 import pytest
 
 from export.errors import ExportError
-from export.tokenizer import read_tokenizer
+from export.prompts.tokenizer import read_tokenizer
 from tests.export.tiny import TEMPLATE, write_json, write_tokenizer
 
 

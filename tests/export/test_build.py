@@ -9,8 +9,8 @@ import weakref
 import numpy as np
 import pytest
 
-from export.checkpoint import Checkpoint
-from export.code import find_code
+from export.site.code import find_code
+from export.source.safetensors import Checkpoint
 from tests.export.conftest import ROOT
 from tests.export.packed import PackedSite
 from tests.export.tiny import CALL, Tiny, as_float, load
@@ -198,7 +198,7 @@ def test_one_tensor_in_memory_at_a_time(build, unpacked, tmp_path, monkeypatch):
 PAUSED_BUILD = """
 import signal, sys, time, build
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job would ignore it
-from export.shards import ShardWriter
+from export.packing.shards import ShardWriter
 finish = ShardWriter.finish
 def pause(self):
     finish(self)

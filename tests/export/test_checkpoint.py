@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from export.checkpoint import Checkpoint, read_header
 from export.errors import ExportError
+from export.source.safetensors import Checkpoint, read_header
 from tests.export.tiny import bf16, save
 
 GOOD = {"a": ("F32", np.arange(6.0).reshape(2, 3)), "b": ("BF16", bf16([1.0, -2.0, 0.5]))}

@@ -118,8 +118,9 @@ def test_closed_streams(mlx, tmp_path, closed):
 AT = """
 import os, runpy, signal, sys
 import build as loaded
-from export import build, filling, fingerprint, record, staging
-import export.source
+from export import build
+from export.folder import filling, fingerprint, record, staging
+import export.source.find
 
 def strike(owner, name, after):
     was = getattr(owner, name)
@@ -202,7 +203,7 @@ runpy.run_path("build.py", run_name="__main__")
 
 @pytest.mark.parametrize("module", [
     "argparse", "export", "export.environment", "tomllib", "numpy", "numpy._core", "jinja2",
-    "export.build", "export.staging", "tqdm",
+    "export.build", "export.folder.staging", "tqdm",
 ])  # fmt: skip
 def test_an_interrupt_while_modules_are_imported(mlx, tmp_path, module):
     arguments = [module, "--model", mlx, "--out", tmp_path / "site"]

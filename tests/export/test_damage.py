@@ -10,7 +10,7 @@ import pytest
 
 from export.errors import ExportError
 from export.opening import open_model
-from export.source import Source
+from export.source.find import Source
 from tests.export.tiny import Tiny
 from tests.fullscale.layouts import write
 from tests.fullscale.model import Model

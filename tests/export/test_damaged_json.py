@@ -8,8 +8,8 @@ import json
 
 import pytest
 
-from export.configuration import dump_json, parse_json
 from export.errors import ExportError
+from export.source.configuration import dump_json, parse_json
 from tests.export.test_meaning import SCHEDULER, opened
 from tests.export.tiny import Tiny, write_json
 

@@ -141,8 +141,8 @@ def test_the_project_can_be_installed_as_its_metadata_says():
 
     found = project["tool"]["setuptools"]["packages"]["find"]
     packages = find_namespace_packages(ROOT, **found)
-    assert {"export", "export.layouts", "export.onnx"} <= {*packages}
-    assert {name.split(".")[0] for name in packages} == {"export"}
+    assert {"export", "export.layouts", "export.onnx", "train.garden"} <= {*packages}
+    assert {name.split(".")[0] for name in packages} == {"export", "train"}
 
 
 def test_conflict_marks_and_stray_blanks_are_found(tmp_path, monkeypatch, capfd):

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from export.checkpoint import Checkpoint
 from export.errors import ExportError
-from export.files import choose, list_checkpoint, told
+from export.source.files import choose, list_checkpoint, told
+from export.source.safetensors import Checkpoint
 from tests.export.file_lists import DIFFUSERS, DIT, ROWS, TEXT, VAE, Row
 from tests.export.hub import hub_of
 
@@ -14,7 +14,7 @@ from tests.export.hub import hub_of
 ASK = """
 import json, sys
 from export.errors import ExportError
-from export.source import find_model
+from export.source.find import find_model
 for repository in sys.argv[1:]:
     try:
         folder, said = find_model(repository).folder, None

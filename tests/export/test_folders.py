@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from export import disk, places
+from export.folder import disk, places
 from tests.export.conftest import ROOT
 from tests.export.tiny import CALL, Tiny
 from tests.two_builds import contents
@@ -116,7 +116,7 @@ def test_the_weights_of_the_folder_that_one_stands_in(build, mlx, tmp_path, monk
 @pytest.mark.parametrize("step", range(4))
 def test_a_fill_that_is_killed_is_made_good(build, mlx, tmp_path, monkeypatch, step):
     """Stopped at any of its renames; before the first of a changed file the old site is whole."""
-    from export import filling
+    from export.folder import filling
 
     out = tmp_path / "site"
     out.mkdir()
@@ -195,7 +195,7 @@ def test_no_name_is_no_folder(build, mlx, option):
 
 
 def test_a_folder_without_a_model_is_not_looked_through(build, tmp_path, monkeypatch):
-    monkeypatch.setattr("export.fingerprint.os.walk", None)
+    monkeypatch.setattr("export.folder.fingerprint.os.walk", None)
     (tmp_path / "home" / "a" / "b").mkdir(parents=True)
     result = build("--model", tmp_path / "home", "--out", tmp_path / "site")
     assert result.status == 1 and len(result.stderr.splitlines()) == 1

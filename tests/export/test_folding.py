@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from export.autoencoders import kl
-from export.configuration import Configuration
-from export.families import flux2
-from export.folding import Folding, plan_folding
-from export.model import Component
-from export.pack import Storage
-from export.pipeline import SIZES
-from export.schedule import sigmas, timesteps
-from export.spec import LOWBIT
-from export.tokenizer import read_tokenizer
+from export.denoisers import flux2
+from export.denoisers.flux2_tables import Folding, plan_folding
+from export.families.call import SIZES
+from export.packing.formats import Storage
+from export.packing.model import Component
+from export.packing.spec import LOWBIT
+from export.prompts.tokenizer import read_tokenizer
+from export.samplers.flow_euler import sigmas, timesteps
+from export.source.configuration import Configuration
 from tests.export.packed import PackedSite
 from tests.export.test_layouts import klein
 from tests.export.tiny import as_float, load

@@ -6,9 +6,9 @@ import struct
 import numpy as np
 import pytest
 
-from export import gguf_types
 from export.errors import ExportError
-from export.gguf import Gguf
+from export.source import gguf_types
+from export.source.gguf import Gguf
 from tests.export.packed import PackedSite
 from tests.fullscale import formats
 from tests.fullscale.formats import Part, gguf_text, write_gguf

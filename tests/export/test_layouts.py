@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from export.autoencoders import kl
-from export.checkpoint import Entry
-from export.configuration import Configuration
-from export.families import flux2
+from export.denoisers import flux2
 from export.layouts import Floats, MlxAffine, MlxPacked, Unpacked
-from export.pack import CODE_BITS
-from export.spec import LOWBIT, check_complete
+from export.packing.formats import CODE_BITS
+from export.packing.spec import LOWBIT, check_complete
+from export.source.configuration import Configuration
+from export.source.safetensors import Entry
 from export.text_encoders import qwen3
 from tests.export.packed import PackedSite
 from tests.export.tiny import Tiny, as_float, edit, load, save, write_json

@@ -3,8 +3,8 @@
 import pytest
 import yaml as library
 
-from export.front_matter import read_front_matter, yaml
-from export.licence import read_licence
+from export.source.front_matter import read_front_matter, yaml
+from export.source.licence import read_licence
 
 ORIGIN = {"repository": "org/tiny", "revision": "c0ffee"}
 LINK = "https://huggingface.co/org/tiny/blob/c0ffee/LICENSE.md"

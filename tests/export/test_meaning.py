@@ -8,12 +8,12 @@ import struct
 
 import pytest
 
-from export.checkpoint import read_header
 from export.errors import ExportError
-from export.gguf import Gguf
-from export.manifest import build_manifest, write_manifest
 from export.opening import open_model
-from export.source import find_model
+from export.packing.manifest import build_manifest, write_manifest
+from export.source.find import find_model
+from export.source.gguf import Gguf
+from export.source.safetensors import read_header
 from tests.export.tiny import AUTOENCODER, TRANSFORMER, Tiny, write_json
 
 DIT, TEXT = "transformer-packed-mflux/config.json", "text_encoder-mlx-4bit/config.json"

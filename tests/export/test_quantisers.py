@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from export import quantisers
-from export.checkpoint import Entry, read_header
 from export.errors import ExportError
-from export.spec import Expected, check_complete
+from export.packing.spec import Expected, check_complete
+from export.source import quantisers
+from export.source.safetensors import Entry, read_header
 from tests.export.test_checkpoint import entry as raw_entry
 from tests.export.test_checkpoint import write_raw
 from tests.export.tiny import edit, load, save, write_json

@@ -10,7 +10,7 @@ import urllib.request
 import pytest
 
 from export.errors import ExportError
-from export.serve import make_server
+from export.site.serve import make_server
 from tests.export.conftest import ROOT
 
 SHARD = "0123456789abcdef" * 4 + ".bin"

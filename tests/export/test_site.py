@@ -10,12 +10,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from export import headers, hosts
-from export.code import digest_of, find_code
 from export.errors import ExportError
-from export.model import plan_model
 from export.opening import open_model
-from export.source import find_model
+from export.packing.model import plan_model
+from export.site import headers, hosts
+from export.site.code import digest_of, find_code
+from export.source.find import find_model
 from tests.export.packed import PackedSite
 
 HUB_URL = "https://huggingface.co/me/weights/resolve/" + "0" * 40

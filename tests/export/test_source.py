@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from export.addresses import Address, read_address
 from export.errors import ExportError
-from export.source import find_model
+from export.source.addresses import Address, read_address
+from export.source.find import find_model
 from tests.export.hub import COMMIT
 from tests.export.packed import PackedSite
 from tests.export.test_site import front_matter

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from export.errors import ExportError
-from export.standins import refuse_standin
+from export.source.standins import refuse_standin
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 1425\n"
 HTML = "is an HTML page, saved in place of the file; download the file itself"

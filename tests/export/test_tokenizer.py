@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from export.errors import ExportError
-from export.tokenizer import read_tokenizer
+from export.prompts.tokenizer import read_tokenizer
 from tests.export.tiny import TEMPLATE, write_json, write_tokenizer
 from tests.qwen_tokenizer import MERGES, write_large_tokenizer
 
@@ -190,7 +190,7 @@ def spelled(folder, vocabulary, merges):
 
 
 def completed(model):
-    """The whole vocabulary, as web/models/tokenizer.js completes it."""
+    """The whole vocabulary, as web/api/tokenizer.js completes it."""
     vocabulary = dict(model["vocab"])
     for merge in model["merges"]:
         vocabulary.setdefault(merge.replace(" ", ""), len(vocabulary))

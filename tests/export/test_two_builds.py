@@ -96,11 +96,11 @@ def test_locks_are_taken_in_one_order(tmp_path):
 def test_a_site_that_lost_a_shard_while_it_was_written_is_not_put_in_place(
     build, models, tmp_path, monkeypatch, harm
 ):
-    from export import site
+    from export.site import pages
 
     out = tmp_path / "site"
     assert build("--model", models[0], "--out", out).status == 0
-    old, write = contents(out), site.write_site
+    old, write = contents(out), pages.write_site
 
     def harmed(folder, *rest):
         write(folder, *rest)
@@ -111,7 +111,7 @@ def test_a_site_that_lost_a_shard_while_it_was_written_is_not_put_in_place(
             shard.write_bytes(shard.read_bytes()[:-1])
 
     with monkeypatch.context() as patch:
-        patch.setattr(site, "write_site", harmed)
+        patch.setattr(pages, "write_site", harmed)
         result = build("--model", models[1], "--out", out)
     assert result.status == 1 and ".bin: " in result.stderr and "expected" in result.stderr
     assert contents(out) == old

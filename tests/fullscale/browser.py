@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from playwright.sync_api import sync_playwright
 
-from export.serve import make_server
+from export.site.serve import make_server
 from tests.browser.library import Library
 from tests.browser.test_device import DEFAULT_LIMITS
 from tests.conftest import launch_profile

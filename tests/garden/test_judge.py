@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from export.garden import judge
-from export.garden.caption import TREE_PHRASES, TREE_WORDS
-from export.garden.draw import draw
-from export.garden.evaluate import score
-from export.garden.figures import frechet, mean_of_columns, share, wilson
-from export.garden.prompts import evaluation_prompts, grid_prompts
-from export.garden.report import table
-from export.garden.scene import ATTRIBUTES, any_scene, held_out_pairs
+from train.garden import judge
+from train.garden.caption import TREE_PHRASES, TREE_WORDS
+from train.garden.draw import draw
+from train.garden.evaluate import score
+from train.garden.figures import frechet, mean_of_columns, share, wilson
+from train.garden.prompts import evaluation_prompts, grid_prompts
+from train.garden.report import table
+from train.garden.scene import ATTRIBUTES, any_scene, held_out_pairs
 
 MODELS = Path(__file__).parents[2] / "models"
 

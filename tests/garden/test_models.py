@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from export.garden import judge
-from export.garden.figures import share
-from export.garden.packed import draw_prompt, draw_prompts, load_pipeline
-from export.garden.prompts import EXAMPLES, evaluation_prompts
+from train.garden import judge
+from train.garden.figures import share
+from train.garden.packed import draw_prompt, draw_prompts, load_pipeline
+from train.garden.prompts import EXAMPLES, evaluation_prompts
 
 MODELS = Path(__file__).parents[2] / "models"
 STUDENTS = {"garden-ternary": 2, "garden-binary": 1}
@@ -67,7 +67,7 @@ def test_pictures_drawn_together_are_those_drawn_alone(loaded):
 
 
 def test_pictures_follow_their_prompts(loaded):
-    """Most of what the first held-out prompts name; `export.garden.evaluate` has the figures."""
+    """Most of what the first held-out prompts name; `train.garden.evaluate` has the figures."""
     prompts = evaluation_prompts(24)
     pictures = draw_prompts(*loaded, [prompt.text for prompt in prompts],
                             [prompt.seed for prompt in prompts])

@@ -1,6 +1,6 @@
 import torch
 
-from export.garden import parallel
+from train.garden import parallel
 
 
 def meet(rank, workers, folder):

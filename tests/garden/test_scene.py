@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from export.garden.canvas import SIDE
-from export.garden.caption import caption, captions
-from export.garden.draw import draw
-from export.garden.prompts import EXAMPLES
-from export.garden.scene import (
+from train.garden.canvas import SIDE
+from train.garden.caption import caption, captions
+from train.garden.draw import draw
+from train.garden.prompts import EXAMPLES
+from train.garden.scene import (
     ATTRIBUTES,
     HELD_OUT,
     Scene,
@@ -13,7 +13,7 @@ from export.garden.scene import (
     held_out_pairs,
     random_scene,
 )
-from export.garden.tokenizer import tokenize, train_bpe
+from train.garden.tokenizer import tokenize, train_bpe
 
 PLAIN = {"foliage": "green", "tree": "cloud", "lean": "upright", "size": "large", "pot": "blue",
          "pot_shape": "round", "sky": "blue", "weather": "clear"}
@@ -77,7 +77,7 @@ def test_a_caption_names_just_the_attributes_it_is_told():
 def tokenizer():
     from transformers import Qwen2TokenizerFast
 
-    from export.garden.tokenizer import CHAT_TEMPLATE, END, PAD
+    from train.garden.tokenizer import CHAT_TEMPLATE, END, PAD
     return Qwen2TokenizerFast(tokenizer_object=train_bpe(2000), pad_token=PAD, eos_token=END,
                               unk_token=None, bos_token=None, chat_template=CHAT_TEMPLATE)
 

@@ -1,8 +1,8 @@
 import pytest
 
-from export.garden import students
-from export.ternarize.__main__ import parse
-from export.ternarize.command import read_settings
+from train.garden import students
+from train.ternarize.__main__ import parse
+from train.ternarize.command import read_settings
 
 
 @pytest.mark.parametrize("name", students.STUDENTS)

@@ -2,11 +2,11 @@
 
 import torch
 
-from export.garden import architecture, autoencoder, teacher
-from export.garden.checkpoint import save
-from export.garden.networks import Networks
-from export.garden.packed import draw_prompt, load_pipeline
-from export.garden.tokenizer import save_tokenizer
+from train.garden import architecture, autoencoder, teacher
+from train.garden.checkpoint import save
+from train.garden.networks import Networks
+from train.garden.packed import draw_prompt, load_pipeline
+from train.garden.tokenizer import save_tokenizer
 
 
 def write_work(work):

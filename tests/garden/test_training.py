@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from export.garden import distil, flow, loop
-from export.garden.checkpoint import load_latest, save
-from export.garden.muon import Muon, orthogonalise
-from export.garden.networks import Networks
+from train.garden import distil, flow, loop
+from train.garden.checkpoint import load_latest, save
+from train.garden.muon import Muon, orthogonalise
+from train.garden.networks import Networks
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,7 @@ def test_steps_that_are_taught_are_the_schedulers():
     from diffusers import FlowMatchEulerDiscreteScheduler
     from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 
-    from export.families.flux2 import SCHEDULER
+    from export.denoisers.flux2 import SCHEDULER
     scheduler = FlowMatchEulerDiscreteScheduler(**SCHEDULER)
     scheduler.set_timesteps(sigmas=np.linspace(1, 1 / 4, 4), mu=compute_empirical_mu(64, 4))
     np.testing.assert_allclose(flow.shifted(distil.STEPS[:4, 0]), scheduler.sigmas[:4], rtol=1e-6)

@@ -4,7 +4,7 @@ import pytest
 
 from export.onnx.bundle import write_bundle
 from export.opening import open_model
-from export.source import find_model
+from export.source.find import find_model
 
 
 @pytest.fixture(scope="session")

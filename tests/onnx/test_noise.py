@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from export.errors import ExportError
-from export.noise import torch_randn, uniforms
+from export.samplers.noise import torch_randn, uniforms
 
 
 @pytest.mark.parametrize("count", [16, 17, 31, 1000, 131072])

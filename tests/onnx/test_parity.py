@@ -7,7 +7,7 @@ import pytest
 from export.onnx import weights
 from export.onnx.bundle import GRAPHS
 from export.onnx.drawing import Bundle, token_ids
-from export.schedule import sigmas
+from export.samplers.flow_euler import sigmas
 from tests.checkpoints import make_checkpoint
 from tests.closeness import psnr, relative_error
 from tests.fullscale.layouts import write as write_layout

@@ -10,15 +10,15 @@ from export.onnx.external import ExternalData
 from export.onnx.graph import Graph
 from export.onnx.qwen3 import gather_rows
 from export.onnx.weights import F16, F32, Weights, largest_block
-from export.pack import Packed, Storage, pack_trits, pack_words, round_bf16, widen_bf16
-from export.spec import LOWBIT, Spec
+from export.packing.formats import Packed, Storage, pack_trits, pack_words, round_bf16, widen_bf16
+from export.packing.spec import LOWBIT, Spec
 
 ROWS, COLUMNS = 24, 384
 LEVELS = {"ternary": 3, "binary": 2, "affine1": 2, "affine2": 4, "affine4": 16, "affine8": 256}
 
 
 def random_packed(kind, group, constant=False, faint=False):
-    """A tensor and its weights in float64, by the formula of export/pack.py's first lines."""
+    """A tensor and its weights in float64, by the first lines of packing/formats.py."""
     random = np.random.default_rng(5)
     codes = random.integers(0, LEVELS[kind], (ROWS, COLUMNS)).astype(np.uint8)
     grid = (ROWS, COLUMNS // group)

@@ -5,10 +5,10 @@ import torch
 from diffusers import Flux2Transformer2DModel
 from transformers import Qwen3ForCausalLM
 
-from export.ternarize import command, processes
-from export.ternarize.__main__ import parse
-from export.ternarize.stages import run_stages, write_student
 from tests.checkpoints import SHAPES, fill, make_vae, text_config, write_json, write_unpacked
+from train.ternarize import command, processes
+from train.ternarize.__main__ import parse
+from train.ternarize.stages import run_stages, write_student
 
 SPEC = SHAPES["shallow"]
 CALL = SPEC["pipeline"] | {"num_inference_steps": 3, "width": 32, "height": 24}

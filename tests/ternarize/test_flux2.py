@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from export.ternarize.family import open_teacher
-from export.ternarize.trajectories import roll
 from tests.reference import reference
+from train.ternarize.family import open_teacher
+from train.ternarize.trajectories import roll
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 from transformers import Qwen3ForCausalLM
 
 from build import main
-from export.ternarize import grid
 from tests import reference
 from tests.ternarize.teacher import files, finish, start
+from train.ternarize import grid
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from export.ternarize import grid
 from tests.ternarize.teacher import rows
+from train.ternarize import grid
 
 GROUP = 8
 

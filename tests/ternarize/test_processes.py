@@ -20,7 +20,7 @@ WORDS = ["--rate", "2e-5", "--dense-rate", "1e-4", "--reconstruct-rate", "2e-5",
 def torchrun(*words):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-               "-m", "export.ternarize", *map(str, words)]
+               "-m", "train.ternarize", *map(str, words)]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
@@ -63,7 +63,7 @@ def test_the_initial_weights_of_both_are_the_same(both):
 
 
 def test_one_process_does_not_go_on_with_the_checkpoint_of_two(both, teacher, prompts, capsys):
-    from export.ternarize.__main__ import main
+    from train.ternarize.__main__ import main
 
     given = ["--model", teacher, "--prompts", prompts, "--bits", "ternary", *SMALL, *WORDS]
     assert main([str(word) for word in (*given, "--out", both[0])]) == 1

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from export.ternarize.__main__ import main
 from tests.ternarize.teacher import SMALL, files, write_prompts
+from train.ternarize.__main__ import main
 
 INIT_ONLY = ["--skip", "reconstruct", "train", "finish"]
 
@@ -39,7 +39,7 @@ def edit(path, **changes):
 
 def refused(result, *parts):
     status, line = result
-    assert status == 1 and line.startswith("export.ternarize: "), line
+    assert status == 1 and line.startswith("train.ternarize: "), line
     for part in parts:
         assert part in line, line
 

@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from export.ternarize import grid
-from export.ternarize.files import load_checkpoint, save_checkpoint
 from tests.ternarize.teacher import files, finish, start
+from train.ternarize import grid
+from train.ternarize.files import load_checkpoint, save_checkpoint
 
 BREAKS = [("reconstruct", 1), ("train", 4), ("train", 9), ("finish", 3)]
 

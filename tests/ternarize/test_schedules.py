@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from export.ternarize import descent, states
-from export.ternarize.settings import Settings
-from export.ternarize.trajectories import roll
+from train.ternarize import descent, states
+from train.ternarize.settings import Settings
+from train.ternarize.trajectories import roll
 
 FAMILY = SimpleNamespace(sigmas=torch.tensor([1.0, 0.9, 0.7, 0.4, 0.0]), state_shape=(6, 4))
 SETTINGS = Settings("ternary", batch=10, seed=3)

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from export.errors import ExportError
-from export.ternarize import grid
-from export.ternarize.student import Student
 from tests.ternarize.teacher import rows
+from train.ternarize import grid
+from train.ternarize.student import Student
 
 GROUP = 32
 

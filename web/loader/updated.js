@@ -51,7 +51,7 @@ async function textOf(url, signal) {
   }
 }
 
-/** What tells models apart, as export/site.py writes it into the page: SHA-256 of the files' hashes. */
+/** What tells models apart, as export/site/pages.py writes it into the page: SHA-256 of the files' hashes. */
 async function markOf({ shards, tokenizer }) {
   const hashes = [...shards, tokenizer].map((file) => file?.sha256).join('');
   const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(hashes));

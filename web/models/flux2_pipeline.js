@@ -3,15 +3,15 @@
  * Reference: diffusers' Flux2KleinPipeline in float32, without guidance.
  */
 import { expectFinite } from '../engine/sound.js';
-import { Flux2, LAYERS as BLOCKS } from './flux2.js';
-import { decode } from './kl.js';
-import { modulate, modulationTensors } from './modulations.js';
-import { noiseTokens } from './noise.js';
+import { Flux2, LAYERS as BLOCKS } from './denoisers/flux2.js';
+import { decode } from './autoencoders/kl.js';
+import { modulate, modulationTensors } from './denoisers/flux2_tables.js';
+import { noiseTokens } from './samplers/noise.js';
 import { previewOf } from './preview.js';
-import { encodeText, LAYERS } from './qwen3.js';
-import { encodeReferences, imageTensors } from './references.js';
-import { schedule, timestepOf } from './schedule.js';
-import { stopwatch } from './stopwatch.js';
+import { encodeText, LAYERS } from './text_encoders/qwen3.js';
+import { encodeReferences, imageTensors } from './denoisers/flux2_references.js';
+import { schedule, timestepOf } from './samplers/flow_euler.js';
+import { stopwatch } from '../api/stopwatch.js';
 
 /** Its rows are looked up on the CPU. */
 const EMBEDDINGS = 'text_encoder.embed_tokens.weight';
@@ -39,7 +39,7 @@ export function requestTensors(manifest, request) {
  * @param {object} parts.manifest
  * @param {{ ids: Int32Array, count: number }} tokens ids [S], padding from `count` on
  * @param {{ seed: number, width: number, height: number, steps: number,
- *   images?: import('./reference_image.js').Image[] }} request pixels; checked by the caller
+ *   images?: import('../api/reference_image.js').Image[] }} request pixels; checked by the caller
  * @param {{ signal?: AbortSignal, onProgress: Function, observe: Function, onPreview?: Function }}
  *   hooks `observe(name, shape, tensorOrArray)` sees every stage's result
  * @returns {Promise<{ rgba: Uint8ClampedArray, timings: object, stageBytes: object }>} stageBytes:

@@ -11,12 +11,12 @@ import { anySignal } from '../engine/waiting.js';
 import { makeClaim } from '../loader/claims.js';
 import { sumBytes } from '../loader/manifest.js';
 import { openShards } from '../loader/shards.js';
-import { noiseTokens } from '../models/noise.js';
+import { noiseTokens } from '../models/samplers/noise.js';
 import { checkChoice, checkRequest, checkSize, checkSteps, fractionOf, TEXT_TOKENS }
-  from '../models/request.js';
-import { handedOver, schedule } from '../models/schedule.js';
-import { stopwatch } from '../models/stopwatch.js';
-import { PromptTokenizer } from '../models/tokenizer.js';
+  from '../api/request.js';
+import { handedOver, schedule } from '../models/samplers/flow_euler.js';
+import { stopwatch } from '../api/stopwatch.js';
+import { PromptTokenizer } from '../api/tokenizer.js';
 import { Sessions } from './sessions.js';
 
 /** A loaded model. Made by `open`. */

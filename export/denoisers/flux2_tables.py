@@ -1,0 +1,110 @@
+"""The folded schedule: FLUX.2's modulations depend on the timestep alone, so they are tables.
+
+A table is one schedule, a number of steps at a number of image tokens: f32 [steps, 17 D] =
+double_stream_modulation img [6 D] and txt [6 D], single_stream [3 D], norm_out [2 D]. The
+projections that they stand for are fetched only for schedules without a table.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from export.packing.formats import STORAGE_OF, Storage
+from export.samplers.flow_euler import timesteps
+from export.source.safetensors import widen
+
+MOST_STEPS = 8
+EMBEDDERS = tuple(f"time_guidance_embed.timestep_embedder.linear_{n}.weight" for n in (1, 2))
+MODULATIONS = (  # in the order of a row
+    "double_stream_modulation_img.linear.weight",
+    "double_stream_modulation_txt.linear.weight",
+    "single_stream_modulation.linear.weight",
+    "norm_out.linear.weight",
+)
+DTYPE_OF = {storage: dtype for dtype, storage in STORAGE_OF.items()}
+CHUNK_VALUES = 1 << 22  # weights are widened to float64 this many at a time
+f32 = np.float32
+
+
+@dataclass(frozen=True)
+class Table:
+    """`name` follows the component's: transformer.folded.1024.4 is of 1024 tokens and 4 steps."""
+
+    name: str
+    timesteps: np.ndarray  # f32 [steps]
+    storage: Storage
+
+
+@dataclass(frozen=True)
+class Folding:
+    """The first table is of the default size and steps, which a first picture needs."""
+
+    tables: list[Table]
+    projections = (*EMBEDDERS, *MODULATIONS)
+
+    def manifest(self):
+        return {
+            "projections": [f"transformer.{name}" for name in self.projections],
+            "tables": [f"transformer.{table.name}" for table in self.tables],
+        }
+
+
+def plan_folding(config, pipeline, patch, scheduler):
+    """A table for each number of tokens of the offered sizes and each number of steps."""
+    default = pipeline.num_inference_steps
+    tables = {}
+    for width, height in ([pipeline.width, pipeline.height], *pipeline.sizes):
+        tokens = width * height // patch**2
+        for steps in (default, *range(1, MOST_STEPS + 1)):
+            name = f"folded.{tokens}.{steps}"
+            storage = Storage("f32", (steps, 17 * config.width))
+            tables[name] = Table(name, timesteps(steps, tokens, scheduler), storage)
+    return Folding(list(tables.values()))
+
+
+class Modulations:
+    """Computes the tables as the projections pass by, in their order, one at a time."""
+
+    def __init__(self, folding, channels):
+        self.tables = folding.tables
+        self.timesteps = np.unique(np.concatenate([table.timesteps for table in self.tables]))
+        self.vector = waves(self.timesteps, channels)  # becomes silu(temb), float64 [T, D]
+        self.rows = []
+
+    def take(self, name, packed):
+        """The next of Folding.projections, as its layout packs it."""
+        weight, dtype = packed.parts["data"], DTYPE_OF[packed.storage.kind]
+        if name in EMBEDDERS:
+            self.vector = silu(project(self.vector, weight, dtype))
+        else:
+            self.rows.append(project(self.vector, weight, dtype).astype("<f4"))
+
+    def table(self, table):
+        """f32 [steps, 17 D]."""
+        at = np.searchsorted(self.timesteps, table.timesteps)
+        return np.concatenate([rows[at] for rows in self.rows], axis=1)
+
+
+def waves(times, channels):
+    """[cos, sin] of timestep * 10000^(-i / half), float64 [T, channels].
+
+    The angles are rounded to float32 where diffusers and
+    web/models/denoisers/flux2_tables.js round them.
+    """
+    half = channels // 2
+    exponents = f32(-math.log(10000)) * np.arange(half, dtype=f32) / f32(half)
+    frequencies = np.exp(exponents.astype(float)).astype(f32)
+    angles = (times[:, None] * frequencies).astype(float)
+    return np.concatenate([np.cos(angles), np.sin(angles)], axis=1).astype(f32).astype(float)
+
+
+def project(x, weight, dtype):
+    """x [T, K] . weight [N, K]^T in float64, in chunks of rows of the weight."""
+    step = max(1, CHUNK_VALUES // weight.shape[1])
+    chunks = (weight[row : row + step] for row in range(0, len(weight), step))
+    return np.concatenate([x @ widen(chunk, dtype).astype(float).T for chunk in chunks], axis=1)
+
+
+def silu(x):
+    return x * (0.5 + 0.5 * np.tanh(0.5 * x))

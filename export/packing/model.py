@@ -1,0 +1,222 @@
+"""A model being packed: its components, what each of them stores, and how that gets into shards."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from export.denoisers.flux2_tables import Folding, Modulations
+from export.families.call import Pipeline
+from export.packing.formats import CODE_BITS, Packed, Storage
+from export.packing.shards import stream_bytes
+from export.packing.spec import Spec
+from export.prompts.tokenizer import Tokenizer
+from export.source.find import Source
+from export.text_encoders import qwen3
+
+
+@dataclass
+class Component:
+    """One of text_encoder, transformer and autoencoder. `layout` packs the tensors of `specs`."""
+
+    name: str
+    class_name: str
+    config: Any
+    layout: Any
+    specs: dict[str, Spec]
+    storages: dict[str, Storage] = field(default_factory=dict)
+    dropped: dict[str, list[int]] = field(default_factory=dict)  # why -> bytes of each tensor
+    folding: Folding | None = None
+    image_input: tuple[str, ...] = ()  # tensors that only a request with reference images needs
+
+    @property
+    def parameters(self):
+        return sum(storage.parameters for storage in self.storages.values())
+
+    @property
+    def source_bytes(self):
+        """Bytes at the source of what is packed, dropped tensors left out."""
+        entries = self.layout.checkpoint.entries
+        return sum(entries[name].bytes for name in self.layout.expected())
+
+    @property
+    def apart(self):
+        """Names of the tensors that lie apart, in shards on demand."""
+        return {*(self.folding.projections if self.folding else ()), *self.image_input}
+
+    @property
+    def kept(self):
+        """Storages of the tensors that are on the GPU whenever this draws."""
+        apart = self.apart
+        return {name: storage for name, storage in self.storages.items() if name not in apart}
+
+    @property
+    def first(self):
+        """What a first picture needs: lists of storages, each in shards of its own."""
+        tables = [[table.storage] for table in self.folding.tables[:1]] if self.folding else []
+        return [list(self.kept.values()), *tables]
+
+    @property
+    def on_demand(self):
+        """What other schedules and reference images need, likewise."""
+        if not self.folding:
+            return self.for_images
+        projections = [self.storages[name] for name in self.folding.projections]
+        tables = ([table.storage] for table in self.folding.tables[1:])
+        return [projections, *tables, *self.for_images]
+
+    @property
+    def for_images(self):
+        """What reference images need, likewise."""
+        return [[self.storages[name] for name in self.image_input]] if self.image_input else []
+
+    @property
+    def packed_bytes(self):
+        return sum(storage.wire_bytes for storages in self.first for storage in storages)
+
+    @property
+    def on_demand_bytes(self):
+        return sum(storage.wire_bytes for storages in self.on_demand for storage in storages)
+
+    @property
+    def gpu_bytes(self):
+        if self.name == "text_encoder":
+            return qwen3.gpu_bytes(self.storages)
+        return sum(storage.gpu_bytes for storage in self.kept.values())
+
+
+@dataclass
+class Model:
+    source: Source
+    family: Any
+    pipeline: Pipeline
+    patch: int
+    scheduler: dict
+    tokenizer: Tokenizer
+    components: dict[str, Component]
+
+    @property
+    def name(self):
+        return self.source.name
+
+    @property
+    def variant(self):
+        """binary when every low-bit tensor has one-bit codes, else ternary."""
+        storages = self.components["transformer"].storages.values()
+        lowbit = {CODE_BITS[s.kind] for s in storages if s.kind in CODE_BITS}
+        return "binary" if lowbit == {1} else "ternary"
+
+    @property
+    def first_bytes(self):
+        """Bytes that a first picture downloads."""
+        shards = (shard_bytes(component.first) for component in self.components.values())
+        return sum(shards) + len(self.tokenizer.file)
+
+    @property
+    def on_demand_bytes(self):
+        """Bytes of the shards that are fetched only when a request needs them."""
+        return sum(shard_bytes(component.on_demand) for component in self.components.values())
+
+    @property
+    def image_input_bytes(self):
+        """Those of them that reference images need."""
+        return sum(shard_bytes(component.for_images) for component in self.components.values())
+
+    def shard_sizes(self, most):
+        """Bytes of every shard, where one may have `most`."""
+        sizes = []
+        for component in self.components.values():
+            for run in (*component.first, *component.on_demand):
+                full, rest = divmod(shard_bytes([run]), most)
+                sizes += [most] * full + [rest] * (rest > 0)
+        return sizes
+
+    def peak_gpu_bytes(self, size, images=()):
+        """About the most GPU memory for a picture of `size` from reference images of `images`."""
+        config = {name: component.config for name, component in self.components.items()}
+        resident = {name: component.gpu_bytes for name, component in self.components.items()}
+        if images:
+            resident["image_input"] = self.image_input_bytes
+        return self.family.peak_gpu_bytes(
+            resident, config["transformer"], config["text_encoder"], config["autoencoder"],
+            self.patch, size, self.pipeline.max_sequence_length, images,
+        )  # fmt: skip
+
+
+def shard_bytes(runs):
+    """Bytes of lists of storages, each in shards of its own."""
+    parts = ([n for storage in run for n in storage.part_bytes().values()] for run in runs)
+    return sum(stream_bytes(run) for run in parts)
+
+
+def pack_model(model, writer, progress):
+    """Packs every tensor into `writer`, one at a time.
+
+    progress(component, parameters): called after each tensor. Returns the manifest's tensors.
+    """
+    tensors = {}
+    for component in model.components.values():
+        apart = component.apart
+        writer.begin(component.name)
+        names = (name for name in component.specs if name not in apart)
+        tensors |= pack_tensors(component, names, writer, progress)
+        if component.folding:
+            tensors |= pack_folding(component, writer, progress)
+        if component.image_input:
+            writer.begin(component.name, on_demand=True)
+            tensors |= pack_tensors(component, component.image_input, writer, progress)
+    writer.finish()
+    return tensors
+
+
+def pack_folding(component, writer, progress):
+    """Writes the projections of the folded schedule and, computed from them, its tables."""
+    tensors, folding = {}, component.folding
+    modulations = Modulations(folding, component.config.timestep_guidance_channels)
+    writer.begin(component.name, on_demand=True)
+    for name in folding.projections:
+        packed = pack_tensor(component, name, progress)
+        modulations.take(name, packed)
+        tensors[f"{component.name}.{name}"] = write_tensor(packed, writer)
+        del packed
+    for table in folding.tables:
+        writer.begin(component.name, on_demand=table is not folding.tables[0])
+        packed = Packed(table.storage, {"data": modulations.table(table)})
+        tensors[f"{component.name}.{table.name}"] = write_tensor(packed, writer)
+    return tensors
+
+
+def pack_tensors(component, names, writer, progress):
+    """Writes tensors, one at a time; their manifest entries."""
+    tensors = {}
+    for name in names:
+        packed = pack_tensor(component, name, progress)
+        tensors[f"{component.name}.{name}"] = write_tensor(packed, writer)
+        del packed
+    return tensors
+
+
+def pack_tensor(component, name, progress):
+    packed = component.layout.pack(name)
+    component.storages[name] = packed.storage
+    progress(component, packed.storage.parameters)
+    return packed
+
+
+def write_tensor(packed, writer):
+    """Its manifest entry."""
+    parts = {part: writer.write(data) for part, data in packed.parts.items()}
+    return tensor_entry(packed.storage) | parts
+
+
+def plan_model(model, progress):
+    """As pack_model, but only finds out how each tensor would be stored."""
+    for component in model.components.values():
+        for name in component.specs:
+            component.storages[name] = component.layout.storage(name)
+            progress(component, component.storages[name].parameters)
+
+
+def tensor_entry(storage):
+    entry = {"storage": storage.kind, "shape": list(storage.shape)}
+    if storage.group:
+        entry |= {"group": storage.group, "scales_dtype": storage.scales_dtype}
+    return entry

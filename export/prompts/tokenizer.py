@@ -1,0 +1,140 @@
+"""The tokenizer: tokenizer.json becomes compact, the chat template two strings.
+
+Of tokenizer.json the page gets what it encodes with, which must give the ids of transformers'
+tokenizer or stop the build. Tokens that follow from the merges are left out of the vocabulary,
+web/api/tokenizer.js puts them back: a merge's token that is missing has the next id.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from export.errors import ExportError
+from export.prompts.added_tokens import add_defaults, number_tokens, read_added, read_special
+from export.prompts.chat_template import read_template, split_template
+from export.prompts.tokenizer_steps import read_model, read_steps
+from export.source.configuration import MOST, Configuration, dump_json, is_text, show
+
+TEXTS = ("tokenizer_class", "errors")
+FLAGS = ("add_prefix_space", "add_bos_token", "add_eos_token", "clean_up_tokenization_spaces",
+         "split_special_tokens")  # fmt: skip
+TOLD = ("bos_token", "eos_token", "pad_token", "unk_token")
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    file: bytes  # tokenizer.json, compact
+    config: dict
+    prefix: str
+    suffix: str
+    pad_token_id: int
+    largest_id: int
+    folder: Path  # at the source
+
+    def manifest(self):
+        return {
+            "file": "tokenizer.json", "bytes": len(self.file),
+            "sha256": hashlib.sha256(self.file).hexdigest(), "config": self.config,
+            "prefix": self.prefix, "suffix": self.suffix, "pad_token_id": self.pad_token_id,
+        }  # fmt: skip
+
+
+def read_tokenizer(folder):
+    """The tokenizer of a checkpoint's tokenizer/ folder."""
+    path = folder / "tokenizer.json"
+    if not path.exists():
+        raise ExportError(
+            f"{path}: no such file; the model needs a fast tokenizer (tokenizer/tokenizer.json)"
+        )
+    tokenizer = Configuration.read(path)
+    config = Configuration.read_optional(folder / "tokenizer_config.json")
+    check_sides(tokenizer, config)
+    vocabulary = read_vocabulary(tokenizer)
+    named, further = read_special(folder, config)
+    listed = read_added(folder, tokenizer, config)
+    known = vocabulary.keys() | {token["content"] for token in listed}
+    named = add_defaults(named, config, known)
+    pad_token = named.get("pad_token")
+    if pad_token not in known:
+        config.fail(f"pad_token is {show(pad_token)}, expected a token of {path.name}")
+    added = number_tokens(vocabulary, listed, (*named.values(), *further))
+    ids = vocabulary | {token["content"]: token["id"] for token in added}
+    special = {key: text for key, text in named.items() if text is not None}
+    prefix, suffix = split_template(*read_template(folder, config), special)
+    values = read_values(config) | {key: named[key] for key in TOLD if key in named}
+    return Tokenizer(compact(tokenizer, vocabulary, added, ids), values, prefix, suffix,
+                     ids[pad_token], max(ids.values()), folder)  # fmt: skip
+
+
+def check_sides(tokenizer, config):
+    """Prompts are cut and padded on the right, and special tokens in them are tokens."""
+    for key in ("padding_side", "truncation_side"):
+        config.only(key, ("right",), "right")
+    config.only("split_special_tokens", (False,), False)
+    config.only("add_prefix_space", (False,), False)
+    for key in ("padding", "truncation"):
+        block = tokenizer.get(key, {})
+        if not isinstance(block, dict):
+            tokenizer.fail(f"{key} is {show(block)}, expected an object")
+        side = block.get("direction", "Right")
+        if side != "Right" and f"{key}_side" not in config.values:
+            tokenizer.fail(f"{key}.direction is {show(side)}, and this version knows only 'Right'")
+
+
+def read_values(config):
+    """What the page's tokenizer is told of tokenizer_config.json."""
+    values = {key: config.get(key, None) for key in (*TEXTS, *FLAGS) if key in config.values}
+    for key, value in values.items():
+        is_good = is_text(value) if key in TEXTS else isinstance(value, bool)
+        if value is not None and not is_good:
+            name = "text" if key in TEXTS else "true or false"
+            config.fail(f"{key} is {show(value)}, expected {name}")
+    if "model_max_length" in config.values:
+        values["model_max_length"] = config.number("model_max_length", None, most=1e36)
+    return values
+
+
+def read_vocabulary(tokenizer):
+    """token -> id of the model."""
+    model = tokenizer.get("model")
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    if not isinstance(vocabulary, dict) or not vocabulary:
+        tokenizer.fail("model.vocab is missing or is not token -> id, expected a BPE tokenizer")
+    if not all(type(index) is int and 0 <= index < MOST for index in vocabulary.values()):
+        tokenizer.fail("a token id is not a whole number")
+    return vocabulary
+
+
+def compact(tokenizer, vocabulary, added, ids):
+    """The bytes of tokenizer.json, as the site has it."""
+    pairs = read_merges(tokenizer, tokenizer.get("model"))
+    short = all(" " not in token for pair in pairs for token in pair)
+    kept = read_steps(tokenizer, ids) | {"decoder": None, "added_tokens": added}
+    kept["model"] = read_model(tokenizer) | {
+        "vocab": shorten_vocabulary(tokenizer, vocabulary, pairs),
+        "merges": [" ".join(pair) for pair in pairs] if short else pairs,
+    }
+    return dump_json(kept, tokenizer.path, separators=(",", ":")).encode()
+
+
+def read_merges(tokenizer, model):
+    """[[left, right], ...]; older files have "left right"."""
+    merges = model.get("merges", [])
+    if not isinstance(merges, list):
+        tokenizer.fail("model.merges is not a list, expected a BPE tokenizer")
+    pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
+    for pair in pairs:
+        if not isinstance(pair, list) or [type(token) for token in pair] != [str, str]:
+            tokenizer.fail(f"model.merges holds {show(pair)}, expected two tokens")
+    return pairs
+
+
+def shorten_vocabulary(tokenizer, vocabulary, pairs):
+    """token -> id without the tokens that follow from the merges; all, where ids do not agree."""
+    made = dict.fromkeys(left + right for left, right in pairs)
+    unknown = next((token for token in made if token not in vocabulary), None)
+    if unknown is not None:
+        tokenizer.fail(f"a merge makes {unknown!r}, expected a token of model.vocab")
+    rest = {token: index for token, index in vocabulary.items() if token not in made}
+    following = {token: index for index, token in enumerate(made, len(rest))}
+    return rest if rest | following == vocabulary else vocabulary

@@ -1,0 +1,151 @@
+"""Where a model comes from: a folder here, or a repository on Hugging Face."""
+
+import errno
+import glob
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from export.errors import ExportError
+from export.families.call import read_family
+from export.source import files
+from export.source.addresses import find_snapshot, is_weights, read_address
+from export.source.files import readable
+from export.source.licence import read_licence
+from export.source.listing import list_repository
+from export.source.standins import refuse_standin
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class Source:
+    folder: Path
+    name: str  # for display
+    origin: dict[str, str] = field(default_factory=dict)  # repository and revision, of the hub
+    file: str | None = None  # the one transformer file that is meant, where one is named
+    licence: dict = field(default_factory=dict)  # license, license_name, license_link of its card
+
+
+def find_model(model, text_encoder_bits=None):
+    """The Source that --model names; a repository is downloaded. Raises ExportError."""
+    if os.path.isdir(model):
+        return open_folder(Path(model))
+    if os.path.isfile(model) or os.path.islink(model):
+        return open_file(Path(model))
+    address = read_address(model)
+    if address is None:
+        raise ExportError(
+            f"--model {model}: no such folder, and not a repository name like ORG/NAME or "
+            "ORG/NAME@REVISION"
+        )
+    folder = download(address, text_encoder_bits)
+    origin = {"repository": address.repository, "revision": folder.name}
+    licence = read_licence(files.find_card(folder), origin, download_card)
+    origin |= {"file": address.file} if address.file else {}
+    return Source(folder, address.repository.split("/")[1], origin, address.file, licence)
+
+
+def open_folder(path, file=None):
+    folder, origin = find_snapshot(path)
+    name = folder.resolve().name
+    if origin and name == origin["revision"]:
+        name = origin["repository"].split("/")[-1]
+    licence = read_licence(files.find_card(folder), origin)
+    return Source(folder, readable(name), origin, file, licence)
+
+
+def open_file(path):
+    """The folder of a single file, with that file for its transformer."""
+    refuse_standin(path)
+    if not is_weights(path.name):
+        raise ExportError(
+            f"--model {path}: is a file, expected a model's folder, or its .safetensors or .gguf"
+        )
+    inside = path.absolute().parent.name.startswith("transformer")
+    folder = path.absolute().parent.parent if inside else path.absolute().parent
+    file = path.absolute().relative_to(folder).as_posix()
+    source = open_folder(folder, file)
+    if source.origin:
+        return replace(source, origin=source.origin | {"file": file})
+    return source if inside and file.endswith(".safetensors") else replace(
+        source, name=readable(path.stem))  # fmt: skip
+
+
+def download(address, text_encoder_bits):
+    """The folder of a repository's snapshot, named by its commit, with only the needed files.
+
+    Without a network it is the copy that an earlier run left in the cache. What the names of its
+    files and its model_index.json tell is refused before the weights are fetched.
+    """
+    from huggingface_hub import HfApi, errors, get_cached_repo_tree, snapshot_download
+
+    repository, revision = address.repository, address.revision
+    where = "--model " + repository + (f"@{revision}" if revision else "")
+    try:
+        info = find_revision(HfApi(), repository, revision)
+        if info is None:
+            names = [file.path for file in get_cached_repo_tree(repository, revision=revision)]
+        else:
+            names = [file.rfilename for file in info.siblings]
+
+        def fetch(wanted):
+            patterns = [glob.escape(name) for name in wanted]
+            return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns,
+                                          local_files_only=info is None))  # fmt: skip
+
+        listing = list_repository(where, names, fetch)
+        return fetch(needed_files(listing, text_encoder_bits, address.file))
+    except ExportError:
+        raise
+    except errors.GatedRepoError:
+        problem = "asks for its terms to be accepted; accept them on its page and set HF_TOKEN"
+    except errors.RevisionNotFoundError:
+        problem = "has no such revision; name a branch, a tag or a commit after the @"
+    except errors.RepositoryNotFoundError:
+        problem = "does not exist on Hugging Face, or needs HF_TOKEN set"
+    except (errors.CachedRepoTreeNotFoundError, errors.LocalEntryNotFoundError):
+        problem = "is not in the cache and the network does not answer; connect, or name a folder"
+    except Exception as error:  # the client's network library has a family of its own
+        reason = shorten_reason(error)
+        if getattr(error, "errno", None) in DISK_FULL:
+            problem = f"could not be written to the cache: {reason}; free space, or set HF_HOME"
+        else:
+            problem = f"could not be downloaded: {reason}; run again, what is complete is kept"
+    raise ExportError(f"{where}: the repository {problem}")
+
+
+def download_card(repository):
+    """(path, origin) of a repository's README.md, from the cache or the hub; None without one."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        path = Path(hf_hub_download(repository, "README.md"))
+    except Exception:  # nobody answers, there is none, or the name is no repository's
+        return None
+    return path, {"repository": repository, "revision": path.parent.name}
+
+
+def needed_files(listing, text_encoder_bits=None, file=None):
+    """Of a repository's files, the ones that a build reads or hands on. Raises ExportError."""
+    if files.MODEL_INDEX in listing.names:
+        read_family(listing.open(files.MODEL_INDEX).parent)
+    chosen = files.choose(listing, text_encoder_bits, file)
+    return sorted({*chosen.names, *files.told(listing)})
+
+
+def find_revision(api, repository, revision):
+    """What the hub says of a revision; None when nobody answers."""
+    from huggingface_hub import errors
+
+    try:
+        return api.model_info(repository, revision=revision)
+    except errors.HfHubHTTPError:
+        raise
+    except Exception:  # no answer at all: offline, or an error of the client's network library
+        return None
+
+
+def shorten_reason(error):
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 else text[:157] + "..."

@@ -1,0 +1,116 @@
+"""Writes a student's folder in the MLX-packed layout, everything that build.py reads included.
+
+    ternary  code = t + 1        scale = s     bias = -s
+    binary   code = (b + 1) / 2  scale = 2 s   bias = -s
+
+so that a weight is scale * code + bias; doubling a bf16 is exact.
+"""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from export.layouts import Floats
+from export.layouts.mlx_affine import MlxAffine
+from export.layouts.mlx_grid import sibling
+from export.layouts.mlx_packed import MlxPacked
+from export.packing.formats import pack_words, unpack_words, widen_bf16
+from export.packing.spec import LINEAR
+from export.source import files
+from export.source.configuration import Configuration, read_json
+from export.source.safetensors import Checkpoint
+from export.text_encoders import qwen3
+from train.ternarize.files import save_tensors, write_json
+from train.ternarize.grid import BINARY, CODE_BITS
+
+COPIED = ("tokenizer", files.SCHEDULER, files.AUTOENCODER)
+KEPT = (files.MODEL_INDEX, files.CALL)
+
+
+def write_folder(out, teacher, bits, group, tensors, text_encoder_bits):
+    """tensors: (name, values, scales or None) as the student yields them; teacher: its folder."""
+    out, teacher = Path(out), Path(teacher)
+    write_transformer(out / MlxPacked.folder, teacher / "transformer", bits, group, tensors)
+    if text_encoder_bits == 16:
+        shutil.copytree(teacher / Floats.folder, out / Floats.folder)
+    else:
+        write_text_encoder(out / MlxAffine.folder, teacher / Floats.folder, text_encoder_bits)
+    for name in COPIED:
+        if (teacher / name).is_dir():
+            shutil.copytree(teacher / name, out / name)
+    kept = [teacher / name for name in KEPT if (teacher / name).exists()]
+    for path in (*kept, *files.licences(teacher)):
+        shutil.copy(path, out / path.name)
+
+
+def write_transformer(folder, teacher, bits, group, tensors):
+    stored = {}
+    for name, values, scales in tensors:
+        if scales is None:
+            stored[name] = values
+        else:
+            stored |= packed_parts(name, values, scales, bits)
+    save_tensors(folder / "diffusion_pytorch_model.safetensors", stored)
+    config = read_json(teacher / "config.json") | {"guidance_embeds": False}
+    write_json(folder / "config.json", config)
+    quantization = {"bits": CODE_BITS[bits], "group_size": group}
+    write_json(folder / "quantization_config.json", quantization)
+
+
+def packed_parts(name, values, scales, bits):
+    """The three stored tensors of a low-bit weight: values int8 [N, K], scales bf16 [N, K/G]."""
+    codes = (values + 1) // 2 if bits == BINARY else values + 1
+    words = pack_words(codes.numpy().astype(np.uint8), CODE_BITS[bits])
+    return {
+        name: torch.from_numpy(words),
+        sibling(name, "scales"): 2 * scales if bits == BINARY else scales,
+        sibling(name, "biases"): -scales,
+    }
+
+
+def text_encoder_layout(teacher, bits):
+    """(configuration, Floats) of all layers of an encoder's folder, quantised to `bits`."""
+    config = Configuration.read(teacher / "config.json")
+    layers = config.integer("num_hidden_layers")
+    specs = qwen3.encoder_spec(qwen3.read_config(config, (layers,)))
+    checkpoint = Checkpoint(teacher)
+    checkpoint.strip_prefix("model.")
+    return config, Floats(checkpoint, specs, bits)
+
+
+def rounded_text_encoder(teacher, bits):
+    """(name, f32 weight) of each linear and the embedding, as write_text_encoder stores it."""
+    _, layout = text_encoder_layout(teacher, bits)
+    for name, spec in layout.specs.items():
+        if spec.role == LINEAR:
+            packed = layout.pack(name)
+            scales, biases = (widen_bf16(packed.parts[part]) for part in ("scales", "biases"))
+            codes = unpack_words(packed.parts["codes"], bits).astype(np.float32)
+            groups = codes.reshape(*scales.shape, packed.storage.group)
+            weight = groups * scales[..., None] + biases[..., None]
+            yield f"model.{name}", torch.from_numpy(weight.reshape(spec.shape))
+
+
+def write_text_encoder(folder, teacher, bits):
+    """All layers of the encoder, linears and embedding as MLX's affine grid, the rest in bf16."""
+    config, layout = text_encoder_layout(teacher, bits)
+    checkpoint, specs = layout.checkpoint, layout.specs
+    stored, group = {}, None
+    for name, spec in specs.items():
+        key = f"model.{name}"
+        if spec.role != LINEAR:
+            values = checkpoint.read_finite(name).float32()
+            stored[key] = torch.from_numpy(values.copy()).bfloat16()
+            continue
+        packed = layout.pack(name)
+        group = packed.storage.group
+        stored[key] = torch.from_numpy(packed.parts["codes"])
+        for part in ("scales", "biases"):
+            bf16 = torch.from_numpy(packed.parts[part].astype(np.uint16)).view(torch.bfloat16)
+            stored[sibling(key, part)] = bf16
+    save_tensors(folder / "model.safetensors", stored)
+    grid = {"bits": bits, "group_size": group}
+    both = {"quantization": grid, "quantization_config": grid}  # as MLX writes them
+    write_json(folder / "config.json", config.values | both)

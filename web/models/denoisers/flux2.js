@@ -1,0 +1,213 @@
+/**
+ * The FLUX.2 denoiser: velocity of a noisy latent picture, given text.
+ * Reference: diffusers' Flux2Transformer2DModel. S text and I image tokens share one buffer
+ * x [S + I, D], text first; of the I image tokens the first L are the picture's, the others those
+ * of reference images. D width, H heads of width Dh, F MLP width, C latent channels of a token.
+ */
+
+/**
+ * Chunks of a six-part modulation vector [6 D]: attention's, then the MLP's.
+ * A three-part one has the first.
+ */
+const ATTENTION = { shift: 0, scale: 1, gate: 2 };
+const MLP = { shift: 3, scale: 4, gate: 5 };
+
+/** How the names of tensors begin that come block by block where the weights are streamed. */
+export const LAYERS = ['transformer_blocks.', 'single_transformer_blocks.'];
+
+/** Between one image and the next, the picture being the first, along the axis t. */
+const REFERENCE_DISTANCE = 10;
+
+/** norm_out's linear gives scale before shift. */
+const FINAL = { scale: 0, shift: 1 };
+
+export class Flux2 {
+  #g;
+  #weights;
+  #config;
+  #width;
+
+  /**
+   * @param {import('../../engine/ops.js').Ops} g
+   * @param {import('../../engine/weights.js').Weights} weights
+   * @param {object} config the manifest's transformer configuration
+   */
+  constructor(g, weights, config) {
+    this.#g = g;
+    this.#weights = weights;
+    this.#config = config;
+    this.#width = config.num_attention_heads * config.attention_head_dim;
+  }
+
+  /**
+   * What stays the same over the steps of one picture.
+   * @param {import('../../engine/memory.js').Tensor[]} taps encoder rows, a [S, Dt] each
+   * @param {{ height: number, width: number }} grid of the picture's tokens
+   * @param {{ tokens: import('../../engine/memory.js').Tensor, height: number,
+   *   width: number }[]} references of reference images, [height * width, C] each
+   */
+  prepare(taps, grid, references = []) {
+    const g = this.#g;
+    const embedder = this.#weights.get('context_embedder');                     // [D, taps * Dt]
+    const [S, Dt] = taps[0].shape;
+    const [L, ...others] = [grid, ...references].map(({ height, width }) => height * width);
+    const I = others.reduce((sum, count) => sum + count, L);
+    const text = g.empty([S, this.#width], 'context');
+    taps.forEach((tap, i) => {
+      g.linear(tap, embedder, { columns: [i * Dt, Dt], into: text, add: i > 0 });
+    });
+    const x = g.empty([S + I, this.#width], 'tokens');
+    const Dh = this.#config.attention_head_dim;
+    const positions = rotaryAngles(S, [grid, ...references], this.#config);
+    const angles = g.upload(positions, [S + I, Dh / 2, 2], 'angles');
+    return { text, x, angles, references: references.map(({ tokens }) => tokens), S, L, I };
+  }
+
+  /**
+   * @param {import('../../engine/memory.js').Tensor} latents [L, C]
+   * @param {import('../../engine/memory.js').Tensor[]} modulations of the step: image and text [6 D],
+   *   single [3 D], final [2 D]
+   * @param {ReturnType<Flux2['prepare']>} state
+   * @param {{ signal?: AbortSignal, observe: Function }} hooks observe(name, shape, tensor) sees
+   *   the tokens after every block: 'double.0' .., 'single.0' ..
+   * @returns {Promise<import('../../engine/memory.js').Tensor>} velocity [L, C], its last ops
+   *   recorded, not yet run
+   */
+  async velocity(latents, modulations, state, { signal, observe }) {
+    const { text, x, angles, references, S, L, I } = state;
+    const g = this.#g;
+    const { num_layers: doubles, num_single_layers: singles, eps } = this.#config;
+    const w = (name) => this.#weights.get(name);
+    const image = x.rows(S, L);
+    g.clone(text, x.rows(0, S));
+    let row = S;
+    for (const tokens of [latents, ...references]) {
+      g.linear(tokens, w('x_embedder'), { into: x.rows(row, tokens.shape[0]) });
+      row += tokens.shape[0];
+    }
+    const [modImage, modText, modSingle, modFinal] = modulations;
+    await this.#weights.layers(blocks('transformer_blocks', doubles), (i) => {
+      this.#doubleBlock(i, { x, angles, S, I, modImage, modText });
+      return observe(`double.${i}`, x.shape, x);
+    }, { signal });
+    await g.drain({ signal }); // buffers as long as one stream have no use from here on
+    await this.#weights.layers(blocks('single_transformer_blocks', singles), (i) => {
+      this.#singleBlock(i, { x, angles, mod: modSingle });
+      return observe(`single.${i}`, x.shape, x);
+    }, { signal });
+    return g.scope(() => {
+      return g.linear(g.layerNormModulate(image, modFinal, FINAL, eps), w('proj_out'));
+    });
+  }
+
+  /** In place on x: attention over both streams with weights of their own, then their MLPs. */
+  #doubleBlock(i, { x, angles, S, I, modImage, modText }) {
+    const g = this.#g;
+    const { eps, mlp_hidden: F } = this.#config;
+    const w = (name) => this.#weights.get(`transformer_blocks.${i}.${name}`);
+    const streams = [
+      { rows: [0, S], mod: modText, q: 'add_q_proj', k: 'add_k_proj', v: 'add_v_proj',
+        normQ: 'norm_added_q', normK: 'norm_added_k', out: 'to_add_out', mlp: 'ff_context' },
+      { rows: [S, I], mod: modImage, q: 'to_q', k: 'to_k', v: 'to_v',
+        normQ: 'norm_q', normK: 'norm_k', out: 'to_out.0', mlp: 'ff' },
+    ];
+    g.scope(() => {
+      const [q, k, v] = ['q', 'k', 'v'].map((name) => g.empty(x.shape, name));  // [S + I, D]
+      for (const stream of streams) {
+        g.scope(() => {
+          const h = g.layerNormModulate(x.rows(...stream.rows), stream.mod, ATTENTION, eps);
+          const project = (name) => g.linear(h, w(`attn.${name}`));
+          const turned = (name, norm, into) => this.#turned(project(name), w(`attn.${norm}`), angles,
+            { t0: stream.rows[0], into: into.rows(...stream.rows) });
+          turned(stream.q, stream.normQ, q);
+          turned(stream.k, stream.normK, k);
+          g.linear(h, w(`attn.${stream.v}`), { into: v.rows(...stream.rows) });
+        });
+      }
+      const a = this.#attend(q, k, v);                                          // [S + I, D]
+      for (const { rows, mod, out } of streams) {
+        g.linear(a.rows(...rows), w(`attn.${out}`),
+          { into: x.rows(...rows), gate: [mod, ATTENTION.gate] });
+      }
+    });
+    for (const { rows, mod, mlp } of streams) {
+      g.scope(() => {
+        const wIn = w(`${mlp}.linear_in`);                                      // gate, up [2 F, D]
+        const h = g.layerNormModulate(x.rows(...rows), mod, MLP, eps);
+        g.swigluMlp(h, { gate: [wIn, [0, F]], up: [wIn, [F, F]], down: [w(`${mlp}.linear_out`)] },
+          { into: x.rows(...rows), gate: [mod, MLP.gate] });
+      });
+    }
+  }
+
+  /** In place on x: attention and MLP side by side, from one fused projection and into another. */
+  #singleBlock(i, { x, angles, mod }) {
+    const g = this.#g;
+    const { eps, mlp_hidden: F } = this.#config;
+    const D = this.#width;
+    const w = (name) => this.#weights.get(`single_transformer_blocks.${i}.attn.${name}`);
+    g.scope(() => {
+      const wIn = w('to_qkv_mlp_proj');                                         // [3 D + 2 F, D]
+      const wOut = w('to_out');                                                 // [D, D + F]
+      const h = g.layerNormModulate(x, mod, ATTENTION, eps);
+      const gated = { into: x, gate: [mod, ATTENTION.gate] };
+      g.scope(() => {
+        const project = (n) => g.linear(h, wIn, { rows: [n * D, D] });
+        const q = this.#turned(project(0), w('norm_q'), angles);
+        const k = this.#turned(project(1), w('norm_k'), angles);
+        g.linear(this.#attend(q, k, project(2)), wOut, { columns: [0, D], ...gated });
+      });
+      g.swigluMlp(h, {
+        gate: [wIn, [3 * D, F]], up: [wIn, [3 * D + F, F]], down: [wOut, [D, F]],
+      }, gated);
+    });
+  }
+
+  /**
+   * Per-head RMS norm and rotation of a projection that nothing else needs,
+   * and into a part of a joint buffer if given.
+   */
+  #turned(heads, weight, angles, part) {
+    const y = this.#g.rmsNormRope(heads, weight.data, angles, this.#config.eps, part);
+    this.#g.release(heads);
+    return y;
+  }
+
+  /** Attention over q, k and v [S + I, D], which are released. */
+  #attend(q, k, v) {
+    const g = this.#g;
+    const a = g.attention(q, k, v, { headWidth: this.#config.attention_head_dim });
+    g.release(q, k, v);
+    return a;
+  }
+}
+
+/** The names of `count` blocks. */
+function blocks(kind, count) {
+  return Array.from({ length: count }, (_, i) => `${kind}.${i}`);
+}
+
+/**
+ * (cos, sin) for every token and frequency: positions (0, 0, 0, l) for text, (10 n, y, x, 0) for
+ * the tokens of grid n, each axis with its own share of the head's pairs.
+ * @returns {Float32Array} [S + I, Dh / 2, 2]
+ */
+function rotaryAngles(S, grids, { axes_dims_rope: axes, rope_theta: theta }) {
+  const frequencies = axes.map((dims) => Array.from({ length: dims / 2 },
+    (_, i) => theta ** (-2 * i / dims)));
+  const I = grids.reduce((sum, { height, width }) => sum + height * width, 0);
+  const angles = new Float32Array((S + I) * 2 * frequencies.flat().length);
+  let at = 0;
+  const put = (position) => frequencies.forEach((axis, n) => axis.forEach((frequency) => {
+    const angle = position[n] * frequency;
+    angles[at++] = Math.cos(angle);
+    angles[at++] = Math.sin(angle);
+  }));
+  for (let l = 0; l < S; l++) put([0, 0, 0, l]);
+  grids.forEach(({ height, width }, n) => {
+    for (let y = 0; y < height; y++) {
+      for (let x = 0; x < width; x++) put([REFERENCE_DISTANCE * n, y, x, 0]);
+    }
+  });
+  return angles;
+}

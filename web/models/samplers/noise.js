@@ -1,0 +1,101 @@
+/**
+ * torch's CPU normal noise, so that a seed means the same picture as on a desktop.
+ *
+ * torch.Generator('cpu').manual_seed(seed) is the Mersenne Twister mt19937 (Matsumoto and Nishimura
+ * 1998, 32-bit seeding); torch.randn in float32 fills 16 or more values by Box-Muller over blocks
+ * of 16 uniforms.
+ */
+import { InputError } from '../../engine/errors.js';
+
+const N = 624;
+const M = 397;
+const f32 = Math.fround;
+
+/** @returns {() => number} the next 32-bit word of mt19937 */
+function mersenneTwister(seed) {
+  const state = new Uint32Array(N);
+  state[0] = seed;
+  for (let i = 1; i < N; i++) {
+    state[i] = Math.imul(1812433253, state[i - 1] ^ state[i - 1] >>> 30) + i;
+  }
+  let at = N;
+  const refill = () => {
+    for (let i = 0; i < N; i++) {
+      const y = state[i] & 0x80000000 | state[(i + 1) % N] & 0x7fffffff;
+      state[i] = state[(i + M) % N] ^ y >>> 1 ^ (y & 1 ? 0x9908b0df : 0);
+    }
+    at = 0;
+  };
+  return () => {
+    if (at === N) refill();
+    let y = state[at++];
+    y ^= y >>> 11;
+    y ^= y << 7 & 0x9d2c5680;
+    y ^= y << 15 & 0xefc60000;
+    return (y ^ y >>> 18) >>> 0;
+  };
+}
+
+/** torch keeps the low 32 bits of a seed for this generator. */
+function generator(seed) {
+  const next = mersenneTwister(Number(BigInt.asUintN(32, BigInt(seed))));
+  return () => (next() & 0xffffff) * 2 ** -24;
+}
+
+/**
+ * torch.rand(count) of a fresh generator, bit for bit.
+ * @param {number | bigint} seed
+ * @returns {Float32Array}
+ */
+export function uniforms(seed, count) {
+  const next = generator(seed);
+  return Float32Array.from({ length: count }, next);
+}
+
+/**
+ * torch.randn(count) of a fresh generator, to 1e-6 (torch's own vectorised log, sine and cosine
+ * differ by machine).
+ * @param {number | bigint} seed 0 .. 2^53 - 1
+ * @param {number} count at least 16
+ * @returns {Float32Array}
+ */
+export function torchRandn(seed, count) {
+  if (count < 16) {
+    throw new InputError(`noise of ${count} values; torch's rule used here needs at least 16`);
+  }
+  const next = generator(seed);
+  const values = Float32Array.from({ length: count }, next);
+  const whole = count - count % 16;
+  for (let at = 0; at < whole; at += 16) boxMuller(values.subarray(at, at + 16));
+  if (whole < count) { // the last 16 are drawn afresh, over the tail of the last whole block
+    const tail = values.subarray(count - 16);
+    tail.forEach((_, i) => { tail[i] = next(); });
+    boxMuller(tail);
+  }
+  return values;
+}
+
+/** 16 uniforms in place: radii from the first 8, angles from the last 8. */
+function boxMuller(block) {
+  for (let i = 0; i < 8; i++) {
+    const radius = f32(Math.sqrt(-2 * f32(Math.log(1 - block[i]))));
+    const angle = f32(f32(2 * Math.PI) * block[i + 8]);
+    block[i] = radius * Math.cos(angle);
+    block[i + 8] = radius * Math.sin(angle);
+  }
+}
+
+/**
+ * The start of a drawing: noise of shape [C, height, width], as diffusers draws it, as tokens
+ * [height * width, C].
+ * @returns {Float32Array}
+ */
+export function noiseTokens(seed, { channels, height, width }) {
+  const pixels = height * width;
+  const planes = torchRandn(seed, channels * pixels);
+  const tokens = new Float32Array(planes.length);
+  for (let c = 0; c < channels; c++) {
+    for (let p = 0; p < pixels; p++) tokens[p * channels + c] = planes[c * pixels + p];
+  }
+  return tokens;
+}

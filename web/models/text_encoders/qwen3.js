@@ -1,0 +1,69 @@
+/**
+ * Qwen3 as a text encoder: the hidden states of chosen layers, tapped on the way up.
+ * Reference: transformers' Qwen3Model. S tokens, D hidden size, H and Hkv heads of width Dh,
+ * F intermediate size.
+ */
+
+/** How the names of tensors begin that come layer by layer where the weights are streamed. */
+export const LAYERS = ['layers.'];
+
+/**
+ * @param {import('../../engine/ops.js').Ops} g
+ * @param {import('../../engine/weights.js').Weights} weights
+ * @param {object} config the manifest's text encoder configuration
+ * @param {{ embeddings: Float32Array, valid: number, taps: number[], signal?: AbortSignal }} input
+ *   embeddings [S, D]; keys from `valid` on are padding; a tap t is hidden_states[t]: the output of
+ *   layer t - 1, and after the last layer of the whole model its final norm
+ * @returns {Promise<import('../../engine/memory.js').Tensor[]>} a [S, D] per tap, in the taps' order
+ */
+export async function encodeText(g, weights, config, { embeddings, valid, taps, signal }) {
+  const { hidden_size: D, rms_norm_eps: eps, total_hidden_layers: total } = config;
+  const S = embeddings.length / D;
+  const x = g.upload(embeddings, [S, D], 'text embeddings');        // [S, D]
+  const angles = g.upload(rotaryAngles(S, config), [S, config.head_dim / 2, 2], 'text angles');
+  const tapped = new Map(taps.includes(0) ? [[0, g.clone(x)]] : []);
+  const names = Array.from({ length: Math.max(...taps) }, (_, i) => `layers.${i}`);
+  await weights.layers(names, (i) => {
+    const w = (name) => weights.get(`${names[i]}.${name}`);
+    g.scope(() => layer(g, x, w, config, { angles, valid }));
+    const t = i + 1;
+    if (taps.includes(t)) {
+      tapped.set(t, t === total ? g.rmsNorm(x, weights.vector('norm'), eps) : g.clone(x));
+    }
+  }, { signal });
+  g.release(x, angles);
+  await g.drain({ signal });
+  return taps.map((t) => tapped.get(t));
+}
+
+/** In place: one decoder layer on x [S, D]. */
+function layer(g, x, w, config, { angles, valid }) {
+  const { rms_norm_eps: eps, head_dim: Dh } = config;
+  g.scope(() => {
+    const h = g.rmsNorm(x, w('input_layernorm').data, eps);         // [S, D]
+    const heads = (name) => g.linear(h, w(`self_attn.${name}`));    // [S, H * Dh] or [S, Hkv * Dh]
+    const turned = (name, norm) => g.rmsNormRope(
+      heads(name), w(`self_attn.${norm}`).data, angles, eps, { halfSplit: true },
+    );
+    const a = g.attention(turned('q_proj', 'q_norm'), turned('k_proj', 'k_norm'), heads('v_proj'),
+      { headWidth: Dh, causal: true, valid });                      // [S, H * Dh]
+    g.linear(a, w('self_attn.o_proj'), { into: x, add: true });
+  });
+  const h = g.rmsNorm(x, w('post_attention_layernorm').data, eps);
+  g.swigluMlp(h, {
+    gate: [w('mlp.gate_proj')], up: [w('mlp.up_proj')], down: [w('mlp.down_proj')],
+  }, { into: x, add: true });
+}
+
+/** (cos, sin) of position * theta^(-2i / Dh), i < Dh / 2. @returns {Float32Array} [S, Dh / 2, 2] */
+function rotaryAngles(S, { head_dim: Dh, rope_theta: theta }) {
+  const angles = new Float32Array(S * Dh);
+  for (let s = 0; s < S; s++) {
+    for (let i = 0; i < Dh / 2; i++) {
+      const angle = s * theta ** (-2 * i / Dh);
+      angles[s * Dh + 2 * i] = Math.cos(angle);
+      angles[s * Dh + 2 * i + 1] = Math.sin(angle);
+    }
+  }
+  return angles;
+}
