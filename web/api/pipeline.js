@@ -94,7 +94,7 @@ export class Pipeline {
     this.#budget = memoryBudget;
     this.#defaults = defaults;
     this.#precision = precision;
-    this.#kernels = new Kernels(device, new URL('./wgsl/', import.meta.url));
+    this.#kernels = new Kernels(device, new URL('../wgsl/', import.meta.url));
     this.#choice = new Choice(abilitiesOf(device, adapter), precision);
     this.#ops = new Ops({ device, kernels: this.#kernels, choice: this.#choice,
       watch: watchDevice(device),
