@@ -10,9 +10,19 @@ EPILOGUES = [  # r the product, y what was there before, gate [N]
 ]
 
 
-def linear_dense(x, w, epilogue=0, y=0.0, gate=0.0):
-    """x [M,K], w [N,K], gate [N] -> [M,N]; y [M,N] is what was there before."""
-    return EPILOGUES[epilogue](f64(x) @ f64(w).T, f64(y), f64(gate))
+ACTIVATIONS = [  # none, silu, gelu_tanh, quick_gelu, relu
+    lambda r: r,
+    lambda r: silu(r),
+    lambda r: r / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (r + 0.044715 * r**3))),
+    lambda r: r * sigmoid(1.702 * r),
+    lambda r: np.maximum(r, 0),
+]
+
+
+def linear_dense(x, w, epilogue=0, y=0.0, gate=0.0, bias=0.0, act=0):
+    """x [M,K], w [N,K], gate and bias [N] -> [M,N]; y [M,N] is what was there before."""
+    r = ACTIVATIONS[act](f64(x) @ f64(w).T + f64(bias))
+    return EPILOGUES[epilogue](r, f64(y), f64(gate))
 
 
 def linear_packed(x, codes, scales, zero, biases=None, **after):
@@ -72,8 +82,11 @@ def attention(q, k, v, valid, scale, causal=False, q0=0):
 
 
 def silu(x):
-    x = f64(x)
-    return x * np.exp(-np.logaddexp(0, -x))
+    return f64(x) * sigmoid(x)
+
+
+def sigmoid(x):
+    return np.exp(-np.logaddexp(0, -f64(x)))
 
 
 def add_scaled(x, alpha, y):

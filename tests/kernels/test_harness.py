@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 from tests import oracles
-from tests.kernels import gpu
+from tests.kernels import assembly, gpu
 from tests.kernels.packing import normal
 from tests.tolerance import TOLERANCE, assert_close
 
 
-@pytest.mark.parametrize("name", gpu.NAMES)
+@pytest.mark.parametrize("name", assembly.NAMES)
 def test_every_kernel_is_declared_in_full(name):
-    face = gpu.interface(name)
-    assert face.source.startswith(f"// {name} ")
-    oracle = re.search(r"^//   oracle tests/oracles.py::(\w+)$", face.source, re.M)[1]
+    face = assembly.interface(name)
+    (_, own) = face.pieces[-1]
+    assert own.startswith(f"// {name} ")
+    oracle = re.search(r"^//   oracle tests/oracles.py::(\w+)$", own, re.M)[1]
     assert name == oracle or name.startswith(f"{oracle}_")
     assert callable(getattr(oracles, oracle)) and name in TOLERANCE
     assert not re.search(r"^\s*(enable|requires) ", face.source, re.M)

@@ -7,7 +7,7 @@
  * caller has.
  */
 import { ShapeError } from './errors.js';
-import { EPILOGUE, linearSite, recordLinear } from './linear.js';
+import { ACT, EPILOGUE, inputUnit, linearSite, recordLinear } from './linear.js';
 import { expectShape } from './memory.js';
 import { PictureOps } from './pictures.js';
 
@@ -33,36 +33,44 @@ export class Ops extends PictureOps {
   }
 
   /**
-   * y[M, N] = x[M, K] . W[n0 .. n0 + N, k0 .. k0 + K]^T, or what `add`, `swiglu` or `gate` make of it
+   * y[M, N] = r, the product x[M, K] . W[n0 .. n0 + N, k0 .. k0 + K]^T, or what is made of it:
+   * with `bias` r + bias[n0 .. n0 + N], then `act` of that, then `add`, `swiglu` or `gate`.
    * @param {import('./weights.js').Weight} weight [N_all, K_all]
-   * @param {{ rows?: [number, number], columns?: [number, number], into?, add?: boolean,
+   * @param {{ rows?: [number, number], columns?: [number, number],
+   *   bias?: import('./memory.js').Tensor, act?: keyof typeof ACT, into?, add?: boolean,
    *   swiglu?: boolean, gate?: [import('./memory.js').Tensor, number] }} options
-   *   rows = [n0, N], columns = [k0, K]: the part of W that is used; default all of it. With `into`
-   *   y, and r the product: add: y += r; swiglu: y = silu(y) * r; gate [modulation, chunk]:
+   *   rows = [n0, N], columns = [k0, K]: the part of W that is used; default all of it. bias: f32
+   *   [N_all]. With `into` y: add: y += r; swiglu: y = silu(y) * r; gate [modulation, chunk]:
    *   y += chunk of N of the modulation vector * r
+   * @throws {ShapeError} shapes do not fit, or a part does not begin and end between groups
    */
-  linear(x, weight, { rows, columns, into, add = false, swiglu = false, gate } = {}) {
+  linear(x, weight, { rows, columns, bias, act = 'none', into, add, swiglu, gate } = {}) {
     const [n0, N] = rows ?? [0, weight.shape[0]];
     const [k0, K] = columns ?? [0, weight.shape[1]];
     const M = x.shape[0];
-    expectShape(`linear ${weight.label}`, x, [M, K]);
+    const where = `linear ${weight.label}`;
+    expectShape(where, x, [M, K]);
+    if (bias) expectShape(`${where} bias`, bias, [weight.shape[0]]);
     const y = into ?? this.empty([M, N], weight.label);
-    expectShape(`linear ${weight.label}`, y, [M, N]);
-    const unit = weight.group ?? 4; // inputs that the kernels take at a time
+    expectShape(where, y, [M, N]);
+    const { op, constants, buffers } = linearSite(weight, M);
+    const unit = inputUnit(constants);
     if (K % unit || k0 % unit || weight.shape[1] % unit) {
-      throw new ShapeError(`linear ${weight.label}: columns ${k0} + ${K} of ${weight.shape[1]}, `
+      throw new ShapeError(`${where}: columns ${k0} + ${K} of ${weight.shape[1]}, `
         + `expected multiples of ${unit}`);
     }
-    const { op, constants, buffers } = linearSite(weight, M);
+    if (!(act in ACT)) {
+      throw new ShapeError(`${where}: act is ${act}, expected one of ${Object.keys(ACT).join(', ')}`);
+    }
     const kernel = this.choice.pick(op, constants, { M, N, K });
     const made = (add && 'add') || (swiglu && 'swiglu') || (gate && 'gate') || 'write';
     const step = this.#rowStep(M, 2 * N * K);
     for (let m = 0; m < M; m += step) {
       const count = Math.min(step, M - m);
       recordLinear(this, kernel, {
-        constants, buffers, x: x.rows(m, count), y: y.rows(m, count), gate: gate?.[0],
+        constants, buffers, x: x.rows(m, count), y: y.rows(m, count), bias, gate: gate?.[0],
         dims: { M: count, N, K, K_all: weight.shape[1], n0, k0, gate_at: N * (gate?.[1] ?? 0) },
-        epilogue: EPILOGUE[made],
+        act: ACT[act], epilogue: EPILOGUE[made],
       });
     }
     return y;

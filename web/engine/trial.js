@@ -1,5 +1,5 @@
 /** One op on random numbers, in the shape of a model's dearest call or a part of it. */
-import { recordLinear } from './linear.js';
+import { inputUnit, recordLinear } from './linear.js';
 
 /** Timed runs of a candidate; the fastest counts, since nothing makes a kernel faster by chance. */
 const RUNS = 3;
@@ -63,8 +63,9 @@ class Trial {
 
 /** x [M, K] times a weight [N, K], packed where the constants have BITS. */
 function linearCall(ops, random, constants, { M, N, K: most }) {
-  const { BITS: bits, GROUP: group = 4, BIASED: biased, FORMAT: format } = constants;
-  const K = Math.max(group, most - most % group);
+  const { BITS: bits, GROUP: group, BIASED: biased, FORMAT: format } = constants;
+  const unit = inputUnit(constants);
+  const K = Math.max(unit, most - most % unit);
   const x = random.activations([M, K]);
   const groups = N * K / group;
   const buffers = bits === undefined ? [random.weights(N * K, format)]
@@ -73,8 +74,7 @@ function linearCall(ops, random, constants, { M, N, K: most }) {
   const dims = { M, N, K, K_all: K, n0: 0, k0: 0, gate_at: 0 };
   return {
     shape: [M, N],
-    dispatch: (kernel, y) => recordLinear(ops, kernel, { constants, dims, x, buffers, y,
-      epilogue: 0 }),
+    dispatch: (kernel, y) => recordLinear(ops, kernel, { constants, dims, x, buffers, y }),
   };
 }
 
