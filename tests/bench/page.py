@@ -24,7 +24,8 @@ WANTED_ROWS = """
 async (names) => {
   const { inspectDevice } = await import('./code/engine/device.js');
   const { fixedRows } = await import('./code/bench/shapes.js');
-  const rows = [...fixedRows('headline'), ...fixedRows('bonsai')];
+  const { headline, bonsai } = fixedRows();
+  const rows = [...headline, ...bonsai];
   if (names.some((name) => name.startsWith('model'))) {
     const { openEngine } = await import('./code/bench/engine.js');
     const { modelRows } = await import('./code/bench/model_rows.js');
@@ -35,7 +36,8 @@ async (names) => {
     engine.destroy();
   }
   return {
-    rows: rows.filter(({ section, id }) => names.includes(section) || names.includes(id)),
+    rows: rows.filter(({ section, id, bias, act }) => !bias && !act // which no graph has
+      && (names.includes(section) || names.includes(id))),
     features: (await inspectDevice()).features,
   };
 }

@@ -90,6 +90,18 @@ def test_table_shows_the_rows(timed, results):
     assert page.get_by_role("button", name="Copy JSON").is_visible()
 
 
+def test_a_linear_with_a_bias_and_an_activation(visit):
+    """Its elements are those of the float64 product, with both."""
+    name = "sana-bf16-linear-m=1-k=256-n=2240-bias-silu"
+    page, logged = visit(f"run&rows={name}&samples=1&sampleMs=1")
+    results = json.loads(page.get_by_role("textbox", name="Results as JSON").input_value())
+    [row] = results["rows"]
+    assert row["id"] == name and "+ bias, silu (time embedding)" in row["label"]
+    [line] = row["lines"]
+    assert line["error"] < LIMITS["f32"] and line["timing"]["medianMs"] > 0
+    assert logged == []
+
+
 def test_unknown_row_is_named(visit):
     page, _ = visit("run&rows=linear-m7")
     assert "linear-m7" in page.get_by_role("status").inner_text()
