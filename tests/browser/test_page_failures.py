@@ -8,7 +8,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.browser import faults
-from tests.browser.studio import DRAWN_MS, SMALL, Visit
+from tests.browser.studio import SMALL, Visit
 from tests.dist import code_url
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
@@ -181,7 +181,7 @@ HANGING = """
 def test_kernels_that_compile_for_ever_are_told_and_can_be_left(visit_wrapped, url, button):
     studio = visit_wrapped(url, HANGING)
     expect(studio.page.locator("#model-text")).to_have_text(
-        re.compile(r"Preparing the graphics, kernel \d+ of \d\d"), timeout=DRAWN_MS)
+        re.compile(r"Preparing the graphics, kernel \d+ of \d\d"))
     studio.button(button).click()
     expect(studio.page.locator("body")).to_have_attribute(
         "data-phase", "paused" if button == "Pause" else "idle")

@@ -6,7 +6,6 @@ import pytest
 
 from tests.browser import faults
 from tests.browser.library import Library, LibraryError
-from tests.checkpoints import make_checkpoint
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 REQUEST = {"prompt": "an old pine in the snow", "seed": 5, "width": 48, "height": 48, "steps": 2}
@@ -69,9 +68,8 @@ AFTER_DESTROY = {"drawing": "AbortError", "generate": "InputError", "plan": "Inp
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory, site, server):
-    folder = make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "model", "shallow")
-    return server(site(folder))
+def url(made, site, server):
+    return server(site(made("shallow")))
 
 
 @pytest.fixture(scope="module")
