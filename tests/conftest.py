@@ -13,6 +13,24 @@ from playwright.sync_api import expect, sync_playwright
 LAST_RESORT_MS = 300_000
 expect.set_options(timeout=LAST_RESORT_MS)
 
+# A page's own clock, so that nothing is over before a busy machine has looked: what is told for a
+# while stays, and the graphics may take as long to answer as a test may.
+UNHURRIED = """
+{
+  const { setTimeout } = globalThis;
+  globalThis.setTimeout = (act, ms, ...rest) => (
+    setTimeout(act, ms === 12000 ? 2 ** 31 - 1 : ms, ...rest));
+  const post = Worker.prototype.postMessage;
+  const patienceMs = LAST_RESORT_MS;
+  Worker.prototype.postMessage = function (message, ...rest) {
+    if (message.type === 'inspect') message.patienceMs ??= patienceMs;
+    if (message.type === 'load') message.options = { ...message.options,
+      patienceMs: message.options.patienceMs ?? patienceMs };
+    return post.call(this, message, ...rest);
+  };
+}
+""".replace("LAST_RESORT_MS", str(LAST_RESORT_MS))
+
 QUIET = [
     "--disable-background-networking",
     "--disable-component-update",
@@ -30,23 +48,23 @@ def launch(playwright, flags=WEBGPU, path=None, env=None):
 
 def launch_profile(playwright, folder):
     """A context whose pages keep their files in `folder`; those of others live in memory."""
-    context = playwright.chromium.launch_persistent_context(folder, **command(WEBGPU))
-    context.set_default_timeout(LAST_RESORT_MS)
-    return context
+    return unhurried(playwright.chromium.launch_persistent_context(folder, **command(WEBGPU)))
 
 
 def patient(browser):
-    """The browser; its contexts and pages wait as long as LAST_RESORT_MS by default."""
-    def waiting(make):
-        def made(**options):
-            one = make(**options)
-            one.set_default_timeout(LAST_RESORT_MS)
-            return one
+    """The browser; whatever is opened in it is not in a hurry."""
+    def opening(make):
+        return lambda **options: unhurried(make(**options))
 
-        return made
-
-    browser.new_context, browser.new_page = map(waiting, (browser.new_context, browser.new_page))
+    browser.new_context, browser.new_page = map(opening, (browser.new_context, browser.new_page))
     return browser
+
+
+def unhurried(opened):
+    """A context or a page."""
+    opened.set_default_timeout(LAST_RESORT_MS)
+    opened.add_init_script(UNHURRIED)
+    return opened
 
 
 def command(flags, path=None):

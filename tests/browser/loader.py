@@ -64,7 +64,6 @@ async (url) => {
   let abort, running, store;
   const stall = (WATCH)([ANSWER, READ, LIMITS]);
   globalThis.loader = {
-    LIMITS,
     stall,
     module,
     progress: [],
@@ -129,10 +128,6 @@ class Loader(Library):
         for storage in refused:
             self.scope.evaluate(f"() => {{ {REFUSE[storage]}; }}")
         self.scope.evaluate(SETUP, host.url)
-
-    def limit(self, **milliseconds):
-        """Shorter patience, by the names of patience.js."""
-        self.scope.evaluate("(limits) => { Object.assign(loader.LIMITS, limits); }", milliseconds)
 
     def stall(self, name):
         """As when nothing of a file has come for long; once the page waits for it."""

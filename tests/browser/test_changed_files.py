@@ -104,6 +104,7 @@ def test_without_a_network_the_remedy_is_told(start, host, dist, shards, tmp_pat
     host.keep(shards[0]["file"], flaky.refuse(404))
     host.keep(shards[1]["file"], flaky.refuse(404))
     one = start()
+    one.limit(firstWait=4)
     with pytest.raises(LibraryError) as caught:
         one.download()
     assert caught.value.name == "DownloadError"

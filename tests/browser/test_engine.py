@@ -39,6 +39,7 @@ def damaged(dist, server, browser, tmp_path):
     def load(change):
         change(copy / "model")
         with Library(browser, server(copy)) as library:
+            library.limit(firstWait=4)
             with pytest.raises(LibraryError) as caught:
                 library.load(storage="memory")
         return caught.value

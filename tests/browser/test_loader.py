@@ -123,6 +123,7 @@ def test_busy_servers_and_broken_connections_are_tried_again(loader, host, dist,
 
 def test_a_server_that_stays_broken_is_told_and_a_missing_file_sooner(loader, host, shards):
     one, file = loader(), shards[0]["file"]
+    one.limit(firstWait=4)
     host.keep(file, flaky.refuse(503, Retry_After="0"))
     with pytest.raises(LibraryError) as caught:
         one.download()

@@ -145,6 +145,7 @@ def test_a_deleted_model_that_cannot_be_fetched_is_told_and_drawn_when_it_can(
     browser, host, ternary
 ):
     with Library(browser, Site(host, "a").url, worker=True) as library:
+        library.limit(firstWait=4)
         library.load()
         drawn = library.generate(**REQUEST)
         library.scope.evaluate("() => library.trefoil.deleteModel()")
