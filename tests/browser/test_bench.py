@@ -32,7 +32,7 @@ def visit(browser, url):
                 and logged.append(message.text))
         page.on("pageerror", lambda error: logged.append(str(error)))
         page.goto(f"{url}?{query}")
-        page.wait_for_selector("[data-phase=done], [data-phase=failed]", timeout=TIMED_MS)
+        page.wait_for_selector("[data-phase=done], [data-phase=failed]")
         return page, logged
 
     yield open_page
@@ -112,7 +112,7 @@ def test_run_button_times_what_is_chosen_and_stops(visit, url):
     page.get_by_role("checkbox", name="Ops of garden-ternary").check()
     page.get_by_role("button", name="Run").click()
     page.get_by_role("button", name="Stop").click()
-    page.wait_for_selector("[data-phase=done]", timeout=TIMED_MS)
+    page.wait_for_selector("[data-phase=done]")
     assert "Stopped" in page.get_by_role("status").inner_text()
     assert logged == []
 

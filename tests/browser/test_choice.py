@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from tests.browser.library import Library
-from tests.checkpoints import make_checkpoint
 from tests.closeness import psnr
 
 REQUEST = {"prompt": "an old pine in the snow", "seed": 7, "width": 48, "height": 48, "steps": 1}
@@ -42,9 +41,8 @@ AS_A_GPU = """
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory, site, server):
-    folder = make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "model", "shallow")
-    return server(site(folder))
+def url(made, site, server):
+    return server(site(made("shallow")))
 
 
 def test_a_candidate_that_computes_wrongly_is_passed_over(browser, url):

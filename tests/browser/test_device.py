@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests.browser.library import Library, LibraryError
-from tests.checkpoints import make_checkpoint
 
 REQUEST = {"prompt": "an old pine in the snow", "seed": 5, "width": 64, "height": 48, "steps": 2}
 DEFAULT_LIMITS = """
@@ -18,9 +17,8 @@ DEFAULT_LIMITS = """
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory, site, server):
-    path = tmp_path_factory.mktemp("model") / "shallow"
-    return server(site(make_checkpoint(path, "shallow", "ternary", "mlx")))
+def url(made, site, server):
+    return server(site(made("shallow")))
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from transformers import AutoTokenizer
 
 from export.prompts.tokenizer import read_tokenizer
 from tests.browser.library import Library
-from tests.checkpoints import make_checkpoint
 from tests.qwen_tokenizer import write_large_tokenizer
 from tests.reference import call_arguments, chat
 
@@ -79,12 +78,12 @@ ENCODE_ALL = """async ([url, jobs]) => {
 
 
 @pytest.fixture(scope="module", params=["shallow-mlx", "klein-unpacked", "garden"])
-def model(request, tmp_path_factory):
+def model(request, made):
     """Checkpoints whose tokenizers were saved by transformers 4 and 5, and the embedded one."""
     if request.param == "garden":
         return GARDEN
     shape, layout = request.param.split("-")
-    return make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "model", shape, layout=layout)
+    return made(shape, layout=layout)
 
 
 @pytest.fixture(scope="module")
