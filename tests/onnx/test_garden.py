@@ -1,4 +1,4 @@
-"""Garden wholly through onnxruntime: build.py, the command that draws, the example of docs/onnx.md."""
+"""Garden wholly through onnxruntime: the build, the command that draws, the example in docs."""
 
 import json
 import re
