@@ -6,7 +6,6 @@ Playwright's synchronous API allows one instance a process, so it stands here.
 import shutil
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 QUIET = [
     "--disable-background-networking",
@@ -35,6 +34,8 @@ def command(flags, path=None):
 
 @pytest.fixture(scope="session")
 def playwright():
+    from playwright.sync_api import sync_playwright  # what needs no browser does without it
+
     with sync_playwright() as started:
         yield started
 
