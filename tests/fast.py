@@ -7,7 +7,7 @@ even where they are installed, so that a test which needs one says so here.
 import sys
 
 WITHOUT = ("torch", "diffusers", "transformers", "playwright", "wgpu", "onnx", "onnxruntime")
-FOLDERS = ("tests/export",)
+FOLDERS = ("tests/export", "tests/web")
 FULL_ONLY = {  # files and tests of these folders that only the whole run has, and why
     "tests/export/test_damage.py": "torch writes its checkpoints",
     "tests/export/test_gguf.py": "torch writes its checkpoints",
@@ -15,6 +15,8 @@ FULL_ONLY = {  # files and tests of these folders that only the whole run has, a
     "tests/export/test_names.py": "torch writes its checkpoints",
     "tests/export/test_preview.py": "diffusers decodes beside it",
     "tests/export/test_published.py": "torch writes its checkpoints",
+    "tests/web/test_goldens.py": "torch, diffusers and transformers are asked again",
+    "tests/web/test_tokenizer.py": "transformers encodes beside it",
 }
 
 
