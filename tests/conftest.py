@@ -6,12 +6,10 @@ Playwright's synchronous API allows one instance a process, so it stands here.
 import shutil
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
 
 # No test's outcome is to hang on this: it only ends a wait for what will never come. Nothing in
 # tests/browser names a time of its own.
 LAST_RESORT_MS = 300_000
-expect.set_options(timeout=LAST_RESORT_MS)
 
 # A page's own clock, so that nothing is over before a busy machine has looked: what is told for a
 # while stays, and the graphics may take as long to answer as a test may.
@@ -75,6 +73,9 @@ def command(flags, path=None):
 
 @pytest.fixture(scope="session")
 def playwright():
+    from playwright.sync_api import expect, sync_playwright  # only what needs a browser
+
+    expect.set_options(timeout=LAST_RESORT_MS)
     with sync_playwright() as started:
         yield started
 
