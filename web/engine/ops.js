@@ -6,6 +6,7 @@
  * `in place` change their first argument; `into` and `add` write to, or add to, a tensor that the
  * caller has.
  */
+import { attentionSite, recordAttention } from './attention.js';
 import { ShapeError } from './errors.js';
 import { ACT, EPILOGUE, inputUnit, linearSite, recordLinear } from './linear.js';
 import { expectShape } from './memory.js';
@@ -147,25 +148,32 @@ export class Ops extends PictureOps {
   }
 
   /**
-   * softmax(q k^T / sqrt(Dh)) v with grouped queries.
-   * q [Tq, Hq * Dh], k and v [Tk, Hkv * Dh] -> [Tq, Hq * Dh].
-   * @param {{ headWidth: number, causal?: boolean, valid?: number }} options keys from `valid` on
-   *   are masked
+   * softmax(scale * q k^T) v with grouped queries: q [Tq, Hq * Dh], k and v [Tk, Hkv * Dh] ->
+   * [Tq, Hq * Dh].
+   * @param {{ headWidth: number, scale?: number, causal?: boolean, valid?: number, window?: number,
+   *   softcap?: number, bias?: import('./memory.js').Tensor }} options which keys count: those before
+   *   `valid`; causal: those up to the query's own place; window: and no more than so many of them.
+   *   What becomes of a score: softcap * tanh(score / softcap); then bias [Hq, Tq + Tk - 1] is added,
+   *   of each head and of the distances key - query from 1 - Tq to Tk - 1. scale: Dh ** -0.5 unless
+   *   it is given
+   * @throws {ShapeError}
    */
-  attention(q, k, v, { headWidth: Dh, causal = false, valid = k.shape[0] }) {
+  attention(q, k, v, options) {
+    const { headWidth: Dh, scale = options.headWidth ** -0.5, valid = k.shape[0], bias } = options;
     const [Tq, Tk] = [q.shape[0], k.shape[0]];
     const [Hq, Hkv] = [q.width / Dh, k.width / Dh];
+    expectHeads(q, k, Dh);
     expectShape('attention', v, [Tk, Hkv * Dh]);
+    if (bias) expectShape('attention', bias, [Hq, Tq + Tk - 1]);
     const o = this.empty(q.shape, 'attention');
-    const site = { DH: Dh, ...(causal && { CAUSAL: 1 }) };
-    const { name, constants } = this.choice.pick('attention', site, { M: Tq, N: Tk, K: Hq * Dh });
+    const constants = attentionSite(options, Tk);
+    const kernel = this.choice.pick('attention', constants, { M: Tq, N: Tk, K: Hq * Dh });
     const step = this.#rowStep(Tq, 4 * Tk * Hq * Dh);
     for (let q0 = 0; q0 < Tq; q0 += step) {
       const count = Math.min(step, Tq - q0);
-      this.dispatch(name, {
-        constants: { ...site, ...constants },
-        dims: { Tq: count, Tk, Hq, Hkv, valid, q0, scale: Dh ** -0.5 },
-        tensors: [q.rows(q0, count), k, v, o.rows(q0, count)], cost: 4 * count * Tk * Hq * Dh,
+      recordAttention(this, kernel, {
+        constants, dims: { Tq: count, Tk, Hq, Hkv, valid, q0, scale },
+        q: q.rows(q0, count), k, v, bias, o: o.rows(q0, count),
       });
     }
     return o;
@@ -190,5 +198,12 @@ export class Ops extends PictureOps {
   #rowStep(M, rowCost) {
     const rows = Math.floor(this.dispatchCost / rowCost / ROW_STEP) * ROW_STEP;
     return Math.min(M, Math.max(ROW_STEP, rows));
+  }
+}
+
+function expectHeads(q, k, Dh) {
+  if (q.width % Dh || k.width % Dh || q.width % k.width) {
+    throw new ShapeError(`attention: q is [${q.shape}] and k [${k.shape}], expected heads of ${Dh}, `
+      + 'as many to each of k');
   }
 }
