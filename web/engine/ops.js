@@ -150,12 +150,12 @@ export class Ops extends PictureOps {
   /**
    * softmax(scale * q k^T) v with grouped queries: q [Tq, Hq * Dh], k and v [Tk, Hkv * Dh] ->
    * [Tq, Hq * Dh].
-   * @param {{ headWidth: number, scale?: number, causal?: boolean, valid?: number, window?: number,
-   *   softcap?: number, bias?: import('./memory.js').Tensor }} options which keys count: those before
-   *   `valid`; causal: those up to the query's own place; window: and no more than so many of them.
-   *   What becomes of a score: softcap * tanh(score / softcap); then bias [Hq, Tq + Tk - 1] is added,
-   *   of each head and of the distances key - query from 1 - Tq to Tk - 1. scale: Dh ** -0.5 unless
-   *   it is given
+   * @param {{ headWidth: number, scale?: number, causal?: boolean, valid?: number,
+   *   window?: number, softcap?: number, bias?: import('./memory.js').Tensor }} options
+   *   scale: Dh ** -0.5 unless it is given. Which keys count: those before `valid`; causal: those
+   *   up to the query's own place; window: and no more than so many of them. What becomes of a
+   *   score: softcap * tanh(score / softcap), then bias [Hq, Tq + Tk - 1] is added, which has for
+   *   each head the distances key - query from 1 - Tq to Tk - 1
    * @throws {ShapeError}
    */
   attention(q, k, v, options) {
@@ -203,7 +203,7 @@ export class Ops extends PictureOps {
 
 function expectHeads(q, k, Dh) {
   if (q.width % Dh || k.width % Dh || q.width % k.width) {
-    throw new ShapeError(`attention: q is [${q.shape}] and k [${k.shape}], expected heads of ${Dh}, `
-      + 'as many to each of k');
+    throw new ShapeError(`attention: q is [${q.shape}], k [${k.shape}], expected heads of ${Dh}, `
+      + 'as many of q to each of k');
   }
 }
