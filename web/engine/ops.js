@@ -112,16 +112,33 @@ export class Ops extends PictureOps {
     return y;
   }
 
-  /** x / rms(x) * w over the last `w.count` elements. x is [M, D] or holds heads: [T, H * Dh]. */
-  rmsNorm(x, weight, eps, { into } = {}) {
+  /** LN(x) * weight + bias over D: x [M, D], both others [D]. */
+  layerNorm(x, weight, bias, eps) {
+    const [M, D] = x.shape;
+    expectShape(`layerNorm ${weight.label}`, weight, [D]);
+    expectShape(`layerNorm ${weight.label}`, bias, [D]);
+    const y = this.empty([M, D], weight.label);
+    this.dispatch('layer_norm', {
+      dims: { M, D, eps }, tensors: [x, weight, bias, y], cost: 8 * x.count,
+    });
+    return y;
+  }
+
+  /**
+   * x / rms(x) * w, or x / rms(x) * w + bias, over the last `w.count` elements. x is [M, D], holds
+   * heads: [T, H * Dh], or is a picture [H, W, C]; bias is [D].
+   */
+  rmsNorm(x, weight, eps, { bias, into } = {}) {
     const D = weight.count;
-    if (x.width % D) {
-      throw new ShapeError(`rmsNorm ${weight.label}: width ${x.width} is no multiple of ${D}`);
+    if (x.width % D || (bias && bias.count !== D)) {
+      throw new ShapeError(`rmsNorm ${weight.label}: width ${x.width} is no multiple of ${D}`
+        + (bias ? `, or its bias has ${bias.count}` : ''));
     }
     const y = into ?? this.empty(x.shape, weight.label);
     expectShape(`rmsNorm ${weight.label}`, y, x.shape);
     this.dispatch('rms_norm', {
-      dims: { M: x.count / D, D, eps }, tensors: [x, weight, y], cost: 4 * x.count,
+      constants: bias ? { BIAS: 1 } : {}, dims: { M: x.count / D, D, eps },
+      tensors: [x, weight, bias ?? weight, y], cost: 4 * x.count,
     });
     return y;
   }
@@ -135,16 +152,26 @@ export class Ops extends PictureOps {
     const Dh = weight.count;
     const y = into ?? this.empty(x.shape, weight.label);
     expectShape(`rmsNormRope ${weight.label}`, y, x.shape);
-    expectShape(`rmsNormRope ${weight.label}`, angles, [angles.shape[0], Dh / 2, 2]);
-    if (x.width % Dh || t0 + T > angles.shape[0]) {
-      throw new ShapeError(`rmsNormRope ${weight.label}: [${x.shape}] are no heads of ${Dh}, `
-        + `or ${angles.shape[0]} angles do not reach row ${t0 + T}`);
-    }
+    expectAngles(`rmsNormRope ${weight.label}`, x, angles, { t0, Dh });
     this.dispatch('rms_norm_rope', {
       constants: halfSplit ? { HALF_SPLIT: 1 } : {}, dims: { T, H: x.width / Dh, Dh, t0, eps },
       tensors: [x, weight, angles, y], cost: 8 * x.count,
     });
     return y;
+  }
+
+  /**
+   * In place: heads of x [T, H * Dh] rotated by angles [*, Dh / 2, 2], as rmsNormRope rotates those
+   * that it has normalised.
+   */
+  rope(x, angles, { headWidth: Dh, t0 = 0, halfSplit = false }) {
+    const T = x.shape[0];
+    expectAngles(`rope ${x.label}`, x, angles, { t0, Dh });
+    this.dispatch('rope', {
+      constants: halfSplit ? { HALF_SPLIT: 1 } : {}, dims: { T, H: x.width / Dh, Dh, t0 },
+      tensors: [angles, x], cost: 3 * x.count,
+    });
+    return x;
   }
 
   /**
@@ -205,5 +232,13 @@ function expectHeads(q, k, Dh) {
   if (q.width % Dh || k.width % Dh || q.width % k.width) {
     throw new ShapeError(`attention: q is [${q.shape}], k [${k.shape}], expected heads of ${Dh}, `
       + 'as many of q to each of k');
+  }
+}
+
+function expectAngles(op, x, angles, { t0, Dh }) {
+  expectShape(op, angles, [angles.shape[0], Dh / 2, 2]);
+  if (x.width % Dh || t0 + x.shape[0] > angles.shape[0]) {
+    throw new ShapeError(`${op}: [${x.shape}] are no heads of ${Dh}, or ${angles.shape[0]} angles `
+      + `do not reach row ${t0 + x.shape[0]}`);
   }
 }
