@@ -25,7 +25,8 @@ def test_every_kernel_is_declared_in_full(name):
 def test_close_values_pass_and_perturbed_ones_fail():
     x = normal(1, 40, 64)
     w = normal(2, 64)
-    got = gpu.run("rms_norm", {"M": 40, "D": 64, "eps": 1e-6}, {"x": x, "w": w, "y": x.shape})
+    got = gpu.run("rms_norm", {"M": 40, "D": 64, "eps": 1e-6},
+                  {"x": x, "w": w, "b": w, "y": x.shape})
     want = oracles.rms_norm(x, w, 1e-6)
     assert_close("rms_norm", "as it is", got, want)
     got[3, 5] += 1e-4
@@ -56,7 +57,7 @@ def test_a_wrong_shape_fails():
 def test_unwritten_outputs_are_nan():
     x = np.zeros((4, 3), np.float32)
     got = gpu.run("rms_norm", {"M": 3, "D": 3, "eps": 1.0},
-                  {"x": x, "w": np.ones(3, np.float32), "y": (4, 3)})
+                  {"x": x, "w": np.ones(3, np.float32), "b": x, "y": (4, 3)})
     assert not got[:3].any() and np.isnan(got[3]).all()
 
 

@@ -15,7 +15,8 @@ SITES = {  # op of web/engine/candidates.js: constants of its calls
     "linear_packed": PACKED + [PACKED[2] | {"BIASED": 1, "FORMAT": 2}],
     "linear_packed few": PACKED,
     "linear_dense": [{"FORMAT": number_format} for number_format in range(3)],
-    "attention": [{"DH": 4}, {"DH": 32}, {"DH": 128, "CAUSAL": 1}, {"DH": 512}],
+    "attention": [{"DH": 4}, {"DH": 32}, {"DH": 128, "CAUSAL": 1}, {"DH": 512}, {"DH": 112},
+                  {"DH": 256, "CAUSAL": 1, "WINDOW": 4, "SOFTCAP": 50}, {"DH": 64, "BIAS": 1}],
     "conv2d": [{"KS": 3, "UP": 1, "FORMAT": 1}, {"KS": 1, "UP": 2, "ADD": 1, "FORMAT": 1}],
 }
 CANDIDATES = """(module, sites) => {

@@ -1,4 +1,5 @@
 /** One op on random numbers, in the shape of a model's dearest call or a part of it. */
+import { recordAttention } from './attention.js';
 import { inputUnit, recordLinear } from './linear.js';
 
 /** Timed runs of a candidate; the fastest counts, since nothing makes a kernel faster by chance. */
@@ -83,11 +84,11 @@ function attentionCall(ops, random, constants, { M, N, K }) {
   const heads = Math.max(1, Math.floor(K / constants.DH));
   const width = heads * constants.DH;
   const [q, k, v] = [M, N, N].map((rows) => random.activations([rows, width]));
+  const bias = constants.BIAS && random.activations([heads, M + N - 1]);
   const dims = { Tq: M, Tk: N, Hq: heads, Hkv: heads, valid: N, q0: 0, scale: constants.DH ** -0.5 };
   return {
     shape: [M, width],
-    dispatch: ({ name, constants: own }, y) => ops.dispatch(name, {
-      constants: { ...constants, ...own }, dims, tensors: [q, k, v, y] }),
+    dispatch: (kernel, o) => recordAttention(ops, kernel, { constants, dims, q, k, v, bias, o }),
   };
 }
 
