@@ -33,6 +33,7 @@ MIB = 1 << 20
 EXTRA_BYTES = 64 * MIB
 FILES = Path("Default") / "File System"  # where Chromium's profile has OPFS
 PATIENCE = 300  # seconds
+READY_MS = 600_000  # of a model of gigabytes
 SETTLE = 5
 
 
@@ -138,10 +139,19 @@ def complete(host, profile, size):
 def check(host, profile):
     """The page is ready from what is kept."""
     with sync_playwright() as playwright:
-        context = launch_profile(playwright, profile)
+        visit(playwright, profile, host)
+
+
+def visit(playwright, profile, host, look=lambda: None):
+    """Opens the page in the profile; what look() says before, and when the page is ready."""
+    context = launch_profile(playwright, profile)
+    try:
         page = context.new_page()
+        before = look()
         page.goto(host.url)
-        expect(page.get_by_text("Ready ·")).to_be_visible(timeout=1000 * PATIENCE)
+        expect(page.get_by_text("Ready ·")).to_be_visible(timeout=READY_MS)
+        return before, look()
+    finally:
         context.close()
 
 

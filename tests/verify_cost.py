@@ -16,13 +16,11 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import sync_playwright
 
 from tests.browser import flaky
-from tests.conftest import launch_profile
-from tests.resume import append_shards, build, model_bytes
+from tests.resume import append_shards, build, model_bytes, visit
 
-PATIENCE_MS = 600_000
 HASHING = """\
     const bytes = await keeper.contents(file, (count) => room.of(count));
     noteVerdict(home, file, await sha256(bytes) === expected);
@@ -44,7 +42,7 @@ def main():
                       options.shard_mib << 20)
         flaky.PIECE = options.shard_mib << 20
         with flaky.FlakyServer(dist) as host:
-            visit(playwright, profile, host)  # downloads
+            timed(playwright, profile, host)  # downloads
             print(f"{model_bytes(dist / 'model'):,} bytes kept")
             host.forget()
             compare(playwright, profile, host, dist, options.rounds)
@@ -59,7 +57,7 @@ def compare(playwright, profile, host, dist, rounds):
     for number in range(rounds):
         for name, script in (("hashed", hashing), ("trusted", hashing.replace(HASHING, TRUSTING))):
             verifier.write_text(script, encoding="utf-8")
-            taken[name].append(visit(playwright, profile, host))
+            taken[name].append(timed(playwright, profile, host))
             wall, busy = taken[name][-1]
             print(f"round {number + 1}, {name:8} {wall:6.2f} s, processors {busy:6.2f} s",
                   flush=True)
@@ -70,17 +68,11 @@ def compare(playwright, profile, host, dist, rounds):
               f"{with_it - without:+.2f}, ratio {with_it / without:.2f}")
 
 
-def visit(playwright, profile, host):
+def timed(playwright, profile, host):
     """(seconds from opening the page to "Ready", processors' seconds of the browser meanwhile)"""
-    context = launch_profile(playwright, profile)
-    try:
-        page = context.new_page()
-        began, busy = time.monotonic(), busy_seconds(profile)
-        page.goto(host.url)
-        expect(page.get_by_text("Ready ·")).to_be_visible(timeout=PATIENCE_MS)
-        return time.monotonic() - began, busy_seconds(profile) - busy
-    finally:
-        context.close()
+    (began, busy), (ready, busier) = visit(
+        playwright, profile, host, lambda: (time.monotonic(), busy_seconds(profile)))
+    return ready - began, busier - busy
 
 
 def busy_seconds(profile):

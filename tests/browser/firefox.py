@@ -10,6 +10,7 @@ import subprocess
 import threading
 
 from export.site.serve import Handler
+from tests.conftest import LAST_RESORT_MS
 
 PREFERENCES = {
     "dom.webgpu.enabled": True,
@@ -28,7 +29,7 @@ task(new URL('./', location.href)).then((value) => post({ value }),
 """
 
 
-def run(dist, script, folder, seconds=240):
+def run(dist, script, folder, seconds=3 * LAST_RESORT_MS / 1000):
     """What `script`, an async JavaScript function of the site's URL, resolves to.
 
     Firefox runs headless with a new profile in `folder`. AssertionError: the function rejected, or

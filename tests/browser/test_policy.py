@@ -1,13 +1,13 @@
 """The page's content security policy binds the studio's worker, too, where the host sends none."""
 
-import threading
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
-from export.site.serve import Handler, make_server
+from export.site.serve import Handler
 from tests.browser import firefox
+from tests.hosting import Host
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 FETCH = "fetch(%r).then(({ status }) => `came: ${status}`, () => 'refused')"
@@ -18,11 +18,8 @@ def elsewhere(tmp_path):
     """The address of a file of another origin, which any page may fetch that its policy lets."""
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "file.json").write_text("{}")
-    server = make_server(tmp_path / "elsewhere", 0, Open)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://localhost:{server.server_port}/file.json"
-    server.shutdown()
-    server.server_close()
+    with Host(tmp_path / "elsewhere", Open) as host:
+        yield f"http://localhost:{host.port}/file.json"
 
 
 class Open(Handler):
