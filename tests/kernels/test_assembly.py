@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.kernels import assembly, gpu
-from tests.kernels.in_node import ask
+from tests.web import node
 
 SILU = assembly.text_of("silu")
 PART = "// part scaled    v * FACTOR\n\noverride FACTOR: f32 = 2.0;\n"
@@ -53,6 +53,7 @@ VARIANTS = [  # of all overrides of "overrides"
     {}, {"A": 16}, {"B": 2}, {"B": 0.125}, {"C": False}, {"C": 1}, {"A": 1, "B": -3, "C": 0},
     {"F16": 1}, {"D": 1}, {"A": 0.5}, {"A": -1}, {"C": 2}, {"Z": 1},
 ]
+ASSEMBLY = f"const module = await import('{node.WEB}engine/assembly.js');"
 READ = """(module, texts, name) => {
   const told = (call) => { try { return call(); } catch ({ message }) { return { message }; } };
   return told(() => {
@@ -67,6 +68,12 @@ ASSEMBLE = """(module, texts, variants) => variants.map(([name, constants]) => {
   const kernel = module.readKernel(name, (file) => texts[file]);
   try { return module.assemble(kernel, constants); } catch ({ message }) { return { message }; }
 })"""
+
+
+def ask(function, *arguments):
+    """What a function of engine/assembly.js and of more comes to."""
+    return node.call(f"async (given) => {{ {ASSEMBLY} return ({function})(module, ...given); }}",
+                     arguments)
 
 
 def read(texts, name):
@@ -88,8 +95,7 @@ def all_texts():
 
 def test_both_read_every_kernel_alike():
     texts = all_texts()
-    theirs = ask("engine/assembly.js",
-                 f"(module, texts, names) => names.map((name) => ({READ})(module, texts, name))",
+    theirs = ask(f"(module, texts, names) => names.map((name) => ({READ})(module, texts, name))",
                  texts, assembly.NAMES)
     assert theirs == [read(texts, name) for name in assembly.NAMES]
     assert all("message" not in kernel for kernel in theirs)
@@ -98,7 +104,7 @@ def test_both_read_every_kernel_alike():
 @pytest.mark.parametrize("case", ODD)
 def test_both_read_odd_headers_alike(case):
     want = read(ODD[case], "odd")
-    assert ask("engine/assembly.js", READ, ODD[case], "odd") == want
+    assert ask(READ, ODD[case], "odd") == want
     refused = "message" in want
     assert refused == (list(ODD).index(case) >= list(ODD).index("no grid")), want
 
@@ -117,7 +123,7 @@ def test_both_assemble_alike():
         except assembly.InterfaceError as error:
             return {"message": str(error)}
 
-    theirs = ask("engine/assembly.js", ASSEMBLE, texts, variants)
+    theirs = ask(ASSEMBLE, texts, variants)
     assert theirs == [assembled(*variant) for variant in variants]
     refused = [constants for (_, constants), got in zip(variants, theirs, strict=True)
                if isinstance(got, dict)]
@@ -151,7 +157,7 @@ def test_every_line_has_its_place():
     for line, (file, own) in list(zip(lines, places, strict=True))[1:]:
         want = texts[file].split("\n")[own - 1]
         assert line.replace("override DEPTH =", "const DEPTH =") == want
-    theirs = ask("engine/assembly.js", """(module, texts, name, count) => {
+    theirs = ask("""(module, texts, name, count) => {
       const kernel = module.readKernel(name, (file) => texts[file]);
       return Array.from({ length: count }, (_, i) => module.placeOf(kernel, i + 1));
     }""", all_texts(), kernel.name, len(lines))

@@ -6,7 +6,7 @@ The other tests of kernels run in naga, Firefox's.
 import pytest
 
 from tests.kernels import assembly, gpu
-from tests.kernels.in_node import ask
+from tests.web import node
 
 PACKED = [{"BITS": bits, "GROUP": group, "FORMAT": 1} for bits in (1, 2, 4, 8)
           for group in (32, 112, 128)]
@@ -19,7 +19,8 @@ SITES = {  # op of web/engine/candidates.js: constants of its calls
                   {"DH": 256, "CAUSAL": 1, "WINDOW": 4, "SOFTCAP": 50}, {"DH": 64, "BIAS": 1}],
     "conv2d": [{"KS": 3, "UP": 1, "FORMAT": 1}, {"KS": 1, "UP": 2, "ADD": 1, "FORMAT": 1}],
 }
-CANDIDATES = """(module, sites) => {
+CANDIDATES = f"""async (sites) => {{
+  const module = await import('{node.WEB}engine/candidates.js');""" + """
   const found = {};
   for (const [op, constants] of sites) {
     for (const software of [false, true]) {
@@ -53,7 +54,7 @@ COMPILE = """async ([codes, pipelines]) => {
 def variants():
     """[(kernel, constants)] of all that may be chosen, and those that no choice is made of."""
     sites = [(op, constants) for op, calls in SITES.items() for constants in calls]
-    chosen = [tuple(variant) for variant in ask("engine/candidates.js", CANDIDATES, sites)]
+    chosen = [tuple(variant) for variant in node.call(CANDIDATES, sites)]
     linears = {name: constants for name, constants in chosen if name.startswith("linear")}
     return ([(name, {}) for name in assembly.NAMES] + chosen + ATTENTION
             + [(name, linears[name] | after) for name in linears for after in AFTER])
@@ -96,7 +97,7 @@ def test_compiles_in_naga(variants):
 def test_what_a_kernel_cannot_take_is_no_candidate():
     """Groups beyond a workgroup of quantize_rows; codes of 8 bits."""
     def names(op, **constants):
-        found = ask("engine/candidates.js", CANDIDATES, [[op, {"FORMAT": 1, **constants}]])
+        found = node.call(CANDIDATES, [[op, {"FORMAT": 1, **constants}]])
         return {name for name, _ in found}
 
     every = {"linear_packed", "linear_packed_int8", "linear_packed_subgroup", "linear_packed_tiled"}
