@@ -1,16 +1,13 @@
-// attention_tiled    o[Tq, Hq*DH] = softmax(s) v    per head, s = cap(scale * q kᵀ) + bias
+// attention_tiled    o[Tq, Hq*DH] = softmax(cap(scale * q kᵀ) + bias) v    per head
 //
-//   cap(s) = SOFTCAP * tanh(s / SOFTCAP), or s where SOFTCAP is 0
-//   keys j < valid, j <= q0 + i for query i if CAUSAL, j > q0 + i - WINDOW if WINDOW; o is 0
-//   for a query that has none
 //   q      [Tq, Hq, DH] f32
 //   k, v   [Tk, Hkv, DH] f32; query head h uses key head h*Hkv/Hq
-//   bias   [Hq, distances] f32, of key j and query i at distances - Tk + j - (q0 + i), if BIAS;
-//          else not read
+//   bias, SOFTCAP, CAUSAL, WINDOW: parts/scores; o is 0 for a query that sees no key
 //   o      [Tq, Hq, DH] f32
 //   grid   Tq/QUERIES, Hq, 1
 //   needs  1 <= valid <= Tk; Hq % Hkv == 0; DH % 16 == 0, QUERIES % 8 == 0, DH*QUERIES <= 8192;
 //          64*QUERIES + 16*DH + DH*QUERIES <= 16384
+//   parts  scores
 //   oracle tests/oracles.py::attention
 //
 // Flash attention (Dao and others 2022) over tiles of DH/4 keys. A thread scores its eight queries
@@ -19,14 +16,8 @@
 // threads read neighbouring vectors, each for eight queries.
 
 override DH: u32 = 128u;
-override CAUSAL: bool = false;
-override WINDOW: u32 = 0u;
-override SOFTCAP: f32 = 0.0;
-override BIAS: bool = false;
 override QUERIES: u32 = 32u;
 
-const LOWEST = -1e30;  // finite: infinities may not survive a shader compiler
-const NOTHING = 1e-30;  // the least total; a query's highest key alone counts 1
 const DEPTH = 4u;  // vectors of four dimensions
 
 struct Dims {
@@ -37,33 +28,11 @@ struct Dims {
 @group(0) @binding(1) var<storage, read> q: array<vec4f>;
 @group(0) @binding(2) var<storage, read> k: array<vec4f>;
 @group(0) @binding(3) var<storage, read> v: array<vec4f>;
-@group(0) @binding(4) var<storage, read> bias: array<f32>;
 @group(0) @binding(5) var<storage, read_write> o: array<vec4f>;
 
 var<workgroup> qs: array<vec4f, DEPTH * QUERIES>;       // [DEPTH, QUERIES]
 var<workgroup> ks: array<vec4f, DEPTH * DH / 4u>;       // [DEPTH, DH/4]
 var<workgroup> tile: array<vec4f, DH * QUERIES / 16u>;  // [QUERIES/4, DH/4] scores of four queries
-
-fn cap(score: vec4f) -> vec4f {  // by exp: WGSL lets tanh be off by 1e-5
-  let e = exp(-2.0 * abs(score / SOFTCAP));
-  return SOFTCAP * sign(score) * ((1.0 - e) / (1.0 + e));
-}
-
-fn score_of(dot: vec4f, head: u32, key: u32, query: vec4u) -> vec4f {
-  var score = dims.scale * dot;
-  if (SOFTCAP > 0.0) { score = cap(score); }
-  if (BIAS) {
-    let at = (head + 1u) * dims.distances - dims.Tk + key - (dims.q0 + query);
-    score += vec4f(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);
-  }
-  return score;
-}
-
-fn seen(key: u32, end: u32, query: vec4u) -> vec4<bool> {
-  let at = dims.q0 + query;
-  return vec4<bool>(key < end) & (vec4<bool>(!CAUSAL) | (vec4u(key) <= at))
-    & (vec4<bool>(WINDOW == 0u) | (vec4u(key + WINDOW) > at));
-}
 
 fn store(query: u32, head: u32, lane: u32, value: vec4f) {
   if (query < dims.Tq) { o[(query * dims.Hq + head) * (DH / 4u) + lane] = value; }

@@ -3,11 +3,10 @@
 //   x, y   [M, D] f32
 //   w, b   [D] f32
 //   grid   M stride
+//   parts  row_sum
 //   oracle tests/oracles.py::layer_norm
 //
 // One workgroup a row. The variance is summed around the mean, in a second pass.
-
-const WG = 64u;
 
 struct Dims { M: u32, D: u32, eps: f32 }
 
@@ -16,19 +15,6 @@ struct Dims { M: u32, D: u32, eps: f32 }
 @group(0) @binding(2) var<storage, read> w: array<f32>;
 @group(0) @binding(3) var<storage, read> b: array<f32>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
-
-var<workgroup> partial: array<f32, WG>;
-
-fn sum(value: f32, lane: u32) -> f32 {
-  workgroupBarrier();  // the last sum has been read by all
-  partial[lane] = value;
-  workgroupBarrier();
-  for (var stride = WG / 2u; stride > 0u; stride /= 2u) {
-    if (lane < stride) { partial[lane] += partial[lane + stride]; }
-    workgroupBarrier();
-  }
-  return partial[0];
-}
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,

@@ -32,8 +32,8 @@ async (names) => {
     rows.push(...await modelRows(engine, manifest));
     engine.destroy();
   }
-  return {
-    rows: rows.filter(({ section, id, bias, act }) => !bias && !act // which no graph has
+  return { // no graph has a bias, an activation or a cap
+    rows: rows.filter(({ section, id, bias, act, softcap }) => !bias && !act && !softcap
       && (names.includes(section) || names.includes(id))),
     features: (await inspectDevice()).features,
   };

@@ -102,6 +102,21 @@ def test_a_linear_with_a_bias_and_an_activation(visit):
     assert logged == []
 
 
+def test_what_encoders_and_decoders_of_other_families_ask_for(visit):
+    names = ["sana-attention-256-tokens-to-300-20-heads-of-112", "sana-rms-norm-16384-x-512-bias",
+             "sana-attention-300-tokens-8-heads-of-256-causal-capped-at-50",
+             "sana-rope-300-tokens-8-heads-of-256-halves",
+             "flux1-attention-256-tokens-64-heads-of-64-bias", "flux1-layer-norm-77-x-768"]
+    page, logged = visit(f"run&rows={','.join(names)}&samples=1&sampleMs=1")
+    results = json.loads(page.get_by_role("textbox", name="Results as JSON").input_value())
+    assert [row["id"] for row in results["rows"]] == names
+    for row in results["rows"]:
+        assert row["lines"] and all(
+            line["error"] < LIMITS["f32"] and line["timing"]["medianMs"] > 0
+            for line in row["lines"]), row
+    assert logged == []
+
+
 def test_unknown_row_is_named(visit):
     page, _ = visit("run&rows=linear-m7")
     assert "linear-m7" in page.get_by_role("status").inner_text()

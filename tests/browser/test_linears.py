@@ -7,28 +7,13 @@ import pytest
 
 from tests import oracles
 from tests.browser.library import Library, LibraryError
+from tests.browser.opened_engine import OPEN
 from tests.checkpoints import make_checkpoint
 from tests.kernels import assembly
 from tests.kernels.packing import BF16, encode, integers, normal, pack_codes
 from tests.tolerance import assert_close
 
 GROUP = 112
-OPEN = """
-async () => {
-  const load = (file) => import(new URL(`engine/${file}.js`, library.code));
-  const { openDevice, watchDevice } = await load('device');
-  const { Kernels } = await load('kernels');
-  const { Allocator } = await load('memory');
-  const { Ops } = await load('ops');
-  const { KERNELS, findWrong } = await load('selfcheck');
-  const { device } = await openDevice();
-  const kernels = new Kernels(device, new URL('wgsl/', library.code));
-  await kernels.load(KERNELS);
-  const ops = new Ops({ device, kernels, watch: watchDevice(device),
-    allocator: new Allocator(device, 2 ** 27) });
-  globalThis.opened = { ops, findWrong };
-}
-"""
 LINEAR = """
 async ({ M, N_all, K_all, K, storage, group, arrays, options: { bias, into, ...options } }) => {
   const { ops } = opened;

@@ -47,9 +47,9 @@ class Noting extends Ops {
   }
 
   attention(q, k, v, options) {
-    const { headWidth: Dh, causal = false } = options;
+    const { headWidth: Dh, causal = false, softcap, bias } = options;
     this.#note({ op: 'attention', Tq: q.shape[0], Tk: k.shape[0], Hq: q.width / Dh,
-      Hkv: k.width / Dh, Dh, causal });
+      Hkv: k.width / Dh, Dh, causal, ...(softcap && { softcap }), ...(bias && { bias: true }) });
     return super.attention(q, k, v, options);
   }
 
@@ -73,9 +73,21 @@ class Noting extends Ops {
     return super.layerNormModulate(x, ...rest);
   }
 
-  rmsNorm(x, weight, ...rest) {
-    this.#note({ op: 'rmsNorm', M: x.count / weight.count, D: weight.count });
-    return super.rmsNorm(x, weight, ...rest);
+  layerNorm(x, ...rest) {
+    this.#note({ op: 'layerNorm', M: x.shape[0], D: x.width });
+    return super.layerNorm(x, ...rest);
+  }
+
+  rmsNorm(x, weight, eps, options = {}) {
+    this.#note({ op: 'rmsNorm', M: x.count / weight.count, D: weight.count,
+      ...(options.bias && { bias: true }) });
+    return super.rmsNorm(x, weight, eps, options);
+  }
+
+  rope(x, angles, options) {
+    const { headWidth: Dh, halfSplit = false } = options;
+    this.#note({ op: 'rope', T: x.shape[0], H: x.width / Dh, Dh, halfSplit });
+    return super.rope(x, angles, options);
   }
 
   #noteConvolution(x, { weight, norm, up = 1 }) {

@@ -54,14 +54,24 @@ const SANA = [
   linear(256, 2240, 11200, { ...SANA_TERNARY, bias: true, act: 'silu' }, 'feed-forward in'),
   linear(256, 5600, 2240, SANA_TERNARY, 'feed-forward out'),
   linear(1, 256, 2240, { storage: 'bf16', bias: true, act: 'silu' }, 'time embedding'),
+  { ...attention(256, 20, 20, 112, false, 'cross-attention'), Tk: 300 },
+  { op: 'rmsNorm', M: 128 * 128, D: 512, bias: true, name: 'decoder' },
+  { ...attention(300, 8, 4, 256, true, 'encoder, Gemma 2'), softcap: 50 },
+  { op: 'rope', T: 300, H: 8, Dh: 256, halfSplit: true, name: 'encoder, Gemma 2' },
 ];
 
-const FIXED = { headline: HEADLINE, bonsai: BONSAI, sana: SANA };
+/** FLUX.1's encoders: T5-XXL, schnell's 256 tokens, 64 heads of 64; CLIP-L, 77, width 768. */
+const FLUX1 = [
+  { ...attention(256, 64, 64, 64, false, 'T5'), bias: true },
+  { op: 'layerNorm', M: 77, D: 768, name: 'CLIP' },
+];
 
-export const SECTIONS = ['headline', 'pipeline', 'model', 'bonsai', 'sana'];
+const FIXED = { headline: HEADLINE, bonsai: BONSAI, sana: SANA, flux1: FLUX1 };
+
+export const SECTIONS = ['headline', 'pipeline', 'model', 'bonsai', 'sana', 'flux1'];
 
 /** Of those, what takes a CPU minutes. */
-export const LARGE = ['bonsai', 'sana'];
+export const LARGE = ['bonsai', 'sana', 'flux1'];
 
 /**
  * A row: an op's shapes, its id, and how a table calls it.
@@ -87,10 +97,15 @@ function describe(shape) {
       + (shape.bias ? ' + bias' : '') + (shape.act ? `, ${shape.act}` : '');
     case 'conv2d': return `${KS}x${KS} convolution ${shape.Cin} to ${shape.Cout}, ${W}x${H}`
       + (shape.up > 1 ? `, enlarged ${shape.up}x` : '');
-    case 'attention': return `attention ${shape.Tq} tokens, ${shape.Hq} heads of ${shape.Dh}`
-      + (shape.causal ? ', causal' : '');
+    case 'attention': return `attention ${shape.Tq} tokens`
+      + (shape.Tk === shape.Tq ? '' : ` to ${shape.Tk}`) + `, ${shape.Hq} heads of ${shape.Dh}`
+      + (shape.causal ? ', causal' : '') + (shape.softcap ? `, capped at ${shape.softcap}` : '')
+      + (shape.bias ? ' + bias' : '');
     case 'groupNorm': return `group norm ${shape.C} channels, ${W}x${H}`;
-    case 'rmsNorm': return `RMS norm ${M} x ${width}`;
+    case 'rmsNorm': return `RMS norm ${M} x ${width}` + (shape.bias ? ' + bias' : '');
+    case 'layerNorm': return `layer norm ${M} x ${width}`;
+    case 'rope': return `rope ${shape.T} tokens, ${shape.H} heads of ${shape.Dh}`
+      + (shape.halfSplit ? ', halves' : '');
     default: return `modulated layer norm ${M} x ${width}`;
   }
 }

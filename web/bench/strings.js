@@ -6,6 +6,7 @@ export { bytes };
 export const SECTION_NAMES = {
   headline: 'Headline ops', pipeline: 'Pictures of this model', model: 'Ops of this model',
   bonsai: 'Ops of Bonsai Image 4B', sana: 'Ops of Sana 1.6B',
+  flux1: 'Ops of encoders of FLUX.1',
 };
 
 export const say = {

@@ -62,21 +62,28 @@ export const SUBJECTS = {
   attention: {
     flop: ({ Tq, Tk, Hq, Dh, causal }) => 4 * Tq * Tk * Hq * Dh / (causal ? 2 : 1),
     bytes: ({ Tq, Tk, Hq, Hkv, Dh }) => 4 * Dh * (2 * Tq * Hq + 2 * Tk * Hkv),
-    numbers: ({ Tq, Tk, Hq, Hkv, Dh }, random) => ({
+    numbers: ({ Tq, Tk, Hq, Hkv, Dh, bias }, random) => ({
       q: uniform(Tq * Hq * Dh, random, 2), k: uniform(Tk * Hkv * Dh, random, 2),
       v: uniform(Tk * Hkv * Dh, random),
+      ...(bias && { bias: uniform(Hq * (Tq + Tk - 1), random) }),
     }),
-    upload(ops, { Tq, Tk, Hq, Hkv, Dh, causal }, { q, k, v }) {
+    upload(ops, { Tq, Tk, Hq, Hkv, Dh, causal, softcap }, { q, k, v, bias }) {
       const inputs = [ops.upload(q, [Tq, Hq * Dh], 'q'), ops.upload(k, [Tk, Hkv * Dh], 'k'),
         ops.upload(v, [Tk, Hkv * Dh], 'v')];
-      return (g) => g.attention(...inputs, { headWidth: Dh, causal });
+      const options = { headWidth: Dh, causal, softcap,
+        ...(bias && { bias: ops.upload(bias, [Hq, Tq + Tk - 1], 'bias') }) };
+      return (g) => g.attention(...inputs, options);
     },
     count: ({ Tq, Hq, Dh }) => Tq * Hq * Dh,
-    element({ Tk, Hq, Hkv, Dh, causal }, { q, k, v }, i) {
+    element({ Tq, Tk, Hq, Hkv, Dh, causal, softcap }, { q, k, v, bias }, i) {
       const [t, h, d] = [Math.floor(i / (Hq * Dh)), Math.floor(i / Dh) % Hq, i % Dh];
       const kv = (s) => (s * Hkv + Math.floor(h * Hkv / Hq)) * Dh;
       const scores = Array.from({ length: causal ? t + 1 : Tk },
-        (_, s) => sum(Dh, (e) => q[(t * Hq + h) * Dh + e] * k[kv(s) + e]) / Math.sqrt(Dh));
+        (_, s) => {
+          const r = sum(Dh, (e) => q[(t * Hq + h) * Dh + e] * k[kv(s) + e]) / Math.sqrt(Dh);
+          return (softcap ? softcap * Math.tanh(r / softcap) : r)
+            + (bias?.[h * (Tq + Tk - 1) + Tq - 1 + s - t] ?? 0);
+        });
       const most = Math.max(...scores);
       const weights = scores.map((score) => Math.exp(score - most));
       return sum(scores.length, (s) => weights[s] * v[kv(s) + d])
@@ -126,9 +133,7 @@ export const SUBJECTS = {
     },
     count: ({ M, D }) => M * D,
     element({ D }, { x, modulation }, i) {
-      const from = i - i % D;
-      const mean = sum(D, (e) => x[from + e]) / D;
-      const variance = sum(D, (e) => (x[from + e] - mean) ** 2) / D;
+      const { mean, variance } = rowMoments(x, D, i);
       return (1 + modulation[D + i % D]) * (x[i] - mean) / Math.sqrt(variance + EPS)
         + modulation[i % D];
     },
@@ -137,15 +142,56 @@ export const SUBJECTS = {
   rmsNorm: {
     flop: ({ M, D }) => 4 * M * D,
     bytes: ({ M, D }) => 8 * M * D,
-    numbers: ({ M, D }, random) => ({ x: uniform(M * D, random), weight: uniform(D, random) }),
-    upload(ops, { M, D }, { x, weight }) {
+    numbers: ({ M, D, bias }, random) => ({ x: uniform(M * D, random), weight: uniform(D, random),
+      ...(bias && { bias: uniform(D, random) }) }),
+    upload(ops, { M, D }, { x, weight, bias }) {
       const inputs = [ops.upload(x, [M, D], 'input'), ops.upload(weight, [D], 'weight')];
-      return (g) => g.rmsNorm(...inputs, EPS);
+      const options = bias && { bias: ops.upload(bias, [D], 'bias') };
+      return (g) => g.rmsNorm(...inputs, EPS, options);
     },
     count: ({ M, D }) => M * D,
-    element({ D }, { x, weight }, i) {
+    element({ D }, { x, weight, bias }, i) {
       const from = i - i % D;
-      return weight[i % D] * x[i] / Math.sqrt(sum(D, (e) => x[from + e] ** 2) / D + EPS);
+      return weight[i % D] * x[i] / Math.sqrt(sum(D, (e) => x[from + e] ** 2) / D + EPS)
+        + (bias?.[i % D] ?? 0);
+    },
+  },
+
+  layerNorm: {
+    flop: ({ M, D }) => 8 * M * D,
+    bytes: ({ M, D }) => 8 * M * D,
+    numbers: ({ M, D }, random) => ({ x: uniform(M * D, random), weight: uniform(D, random),
+      bias: uniform(D, random) }),
+    upload(ops, { M, D }, { x, weight, bias }) {
+      const inputs = [ops.upload(x, [M, D], 'input'), ops.upload(weight, [D], 'weight'),
+        ops.upload(bias, [D], 'bias')];
+      return (g) => g.layerNorm(...inputs, EPS);
+    },
+    count: ({ M, D }) => M * D,
+    element({ D }, { x, weight, bias }, i) {
+      const { mean, variance } = rowMoments(x, D, i);
+      return weight[i % D] * (x[i] - mean) / Math.sqrt(variance + EPS) + bias[i % D];
+    },
+  },
+
+  /** Of a copy, since it is in place: the copy is timed, too. */
+  rope: {
+    flop: ({ T, H, Dh }) => 3 * T * H * Dh,
+    bytes: ({ T, H, Dh }) => 4 * T * Dh * (4 * H + 1),
+    numbers: ({ T, H, Dh }, random) => ({ x: uniform(T * H * Dh, random),
+      angles: uniform(T * Dh, random) }),
+    upload(ops, { T, H, Dh, halfSplit }, { x, angles }) {
+      const input = ops.upload(x, [T, H * Dh], 'input');
+      const turns = ops.upload(angles, [T, Dh / 2, 2], 'angles');
+      return (g) => g.rope(g.clone(input), turns, { headWidth: Dh, halfSplit });
+    },
+    count: ({ T, H, Dh }) => T * H * Dh,
+    element({ H, Dh, halfSplit }, { x, angles }, i) {
+      const [t, d] = [Math.floor(i / (H * Dh)), i % Dh];
+      const [pair, second, apart] = halfSplit
+        ? [d % (Dh / 2), d >= Dh / 2, Dh / 2] : [d >> 1, d % 2 === 1, 1];
+      const [cos, sin] = angles.subarray(t * Dh + 2 * pair);
+      return second ? x[i] * cos + x[i - apart] * sin : x[i] * cos - x[i + apart] * sin;
     },
   },
 
@@ -170,6 +216,13 @@ export const SUBJECTS = {
     },
   },
 };
+
+/** Mean and variance of the row of x [*, D] in which element i is. */
+function rowMoments(x, D, i) {
+  const from = i - i % D;
+  const mean = sum(D, (e) => x[from + e]) / D;
+  return { mean, variance: sum(D, (e) => (x[from + e] - mean) ** 2) / D };
+}
 
 /** Mean and deviation of each group of channels. */
 function momentsOf({ H, W, C, groups }, x) {
