@@ -82,6 +82,14 @@ def check_javascript():
 CHECKS = (check_lint, check_blanks, check_javascript)  # each tells its findings; 0: none
 
 
+def spread(tier, arguments):
+    """How pytest's workers share the tests: a run of some named ones has but one worker."""
+    if tier == "fast":
+        return ["-n", str(os.cpu_count() or 2), "--dist", "worksteal"]
+    # Most of the time is spent on browsers that start and wait; a file's tests share one.
+    return [] if arguments else ["-n", str(WORKERS), "--dist", "loadfile"]
+
+
 def main(arguments):
     tier = "fast" if arguments[:1] == ["fast"] else "full"
     environment.ensure(["-m", "tests", *arguments], extras=EXTRAS[tier])
@@ -90,9 +98,7 @@ def main(arguments):
     if failed:
         environment.tell(f"failed, see above: {', '.join(failed)}")
     words = [*fast.selection(), *arguments[1:]] if tier == "fast" else arguments
-    # Most of the time is spent on browsers that start and wait; a file's tests share one.
-    spread = [] if arguments and tier == "full" else ["-n", str(WORKERS), "--dist", "loadfile"]
-    command = [sys.executable, "-m", "pytest", *spread, *words]
+    command = [sys.executable, "-m", "pytest", *spread(tier, arguments), *words]
     tests = subprocess.run(command, cwd=ROOT).returncode
     return 1 if failed else tests
 
