@@ -19,26 +19,26 @@ from tests.export.hub_writes import TOKEN, writable_hub
 
 ROOT = Path(__file__).resolve().parents[2]
 GARDEN = ROOT / "models" / "garden-binary"
-DOCUMENTS = ["README.md", *sorted(str(path.relative_to(ROOT)) for folder in ("train", "models")
-                                  for path in (ROOT / folder).glob("*/README.md"))]  # fmt: skip
+DOCUMENTS = ["README.md", *sorted(
+    str(path.relative_to(ROOT))
+    for pattern in ("docs/*.md", "train/*/README.md", "models/*/README.md")
+    for path in ROOT.glob(pattern))]  # fmt: skip
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-LAST_RESORT_MS = 1_200_000
-LEFT = {  # commands and languages that are not run here, and why
-    "python3 -m tests": "it runs this",
-    "python3 -m tests fast": "tests/export/test_environment.py knows what it runs",
+LEFT = {  # beginnings of commands that are not run here, and why
+    "python -m tests": "it runs this",
+    "python -m export.onnx_run dist": "tests/onnx/test_garden.py draws with it",
+    "python -m train.ternarize": "tests/ternarize runs it, with settings of minutes",
+    "torchrun": "tests/ternarize/test_processes.py runs it",
+}
+LEFT_LANGUAGES = {
     "python": "tests/onnx/test_garden.py runs the example",
     "nginx": "a stranger's server",
 }
-LEFT_BEGINNINGS = {
-    "python -m export.onnx_run dist": "tests/onnx/test_garden.py draws with it",
-    "python -m train.ternarize": "tests/ternarize runs it with the settings of minutes",
-    "torchrun": "tests/ternarize/test_processes.py runs it",
-}
 
 
-def blocks(language):
-    """The texts of a language's blocks in all documents."""
-    return [text for document in DOCUMENTS
+def blocks(language, documents=DOCUMENTS):
+    """The texts of a language's blocks in the documents."""
+    return [text for document in documents
             for found, text in BLOCK.findall((ROOT / document).read_text(encoding="utf-8"))
             if found == language]  # fmt: skip
 
@@ -50,8 +50,13 @@ def commands():
     return list(dict.fromkeys(re.split(r"\s{2,}", line)[0] for line in lines if line[:1].strip()))
 
 
+def shell(command):
+    """The command with one name of the interpreter."""
+    return re.sub(r"^python3 ", "python ", command)
+
+
 def left_out(command):
-    return command in LEFT or any(command.startswith(begin) for begin in LEFT_BEGINNINGS)
+    return any(shell(command).startswith(beginning) for beginning in LEFT)
 
 
 @pytest.fixture
@@ -143,59 +148,57 @@ def run_export(here, command):
 
 RUNS = {  # by the beginning of a command, the first that fits
     "export HF_TOKEN": run_export,
-    "python3 build.py --serve": run_serve,
-    "python3 build.py --dry-run": run_dry,
-    "python3 build.py --publish": run_publish,
-    "python3 build.py --onnx": run_onnx,
-    "python3 build.py --model FILE": run_file,
-    "python3 build.py --model ORG/NAME": run_repository,
-    "python3 build.py": run_build,
+    "python build.py --serve": run_serve,
+    "python build.py --dry-run": run_dry,
+    "python build.py --publish": run_publish,
+    "python build.py --onnx": run_onnx,
+    "python build.py --model FILE": run_file,
+    "python build.py --model ORG/NAME": run_repository,
+    "python build.py": run_build,
 }
 
 
 @pytest.mark.parametrize("command", [one for one in commands() if not left_out(one)])
 def test_a_command(here, command):
-    asked = re.sub(r"^python ", "python3 ", command)
-    runs = [run for beginning, run in RUNS.items() if asked.startswith(beginning)]
+    runs = [run for beginning, run in RUNS.items() if shell(command).startswith(beginning)]
     assert runs, f"no test runs {command!r}: add it to RUNS, or to LEFT with the reason"
     runs[0](here, command)
 
 
 def test_every_block_has_a_language_that_is_known():
-    known = {"", "sh", "js", *LEFT}
+    known = {"", "sh", "js", *LEFT_LANGUAGES}
     for document in DOCUMENTS:
         text = (ROOT / document).read_text(encoding="utf-8")
         assert {language for language, _ in BLOCK.findall(text)} <= known, document
         assert text.count("\n```") == 2 * len(BLOCK.findall(text)), f"{document}: an open block"
     assert len(blocks("python")) == 1, "tests/onnx/test_garden.py runs one"
+    for beginning in (*LEFT, *RUNS):
+        assert any(shell(one).startswith(beginning) for one in commands()), f"{beginning}: gone"
 
 
-EXAMPLES = {  # what marks an example: (what it stands on, what is looked at behind it)
-    "inspectDevice()": ("", "{ ok: device.ok, width: picture.width, height: picture.height, "
-                        "bytes: picture.rgba.length, seed: picture.seed }"),
-    "images: [": ("""import { loadPipeline } from './trefoil.js';
-      const pipe = await loadPipeline('./model/manifest.json');
-      const picture = await pipe.generate({ prompt: 'a tree', width: 64, height: 96, steps: 1 });
-      """, "{ width: changed.width, height: changed.height }"),
-    "deleteModel(": ("""import { loadPipeline } from './trefoil.js';
-      (await loadPipeline('./model/manifest.json')).destroy();
-      """, "await storedBytes('./model/manifest.json')"),
+EXAMPLES = {  # document: what is looked at behind its examples, and what it is
+    "README.md": (
+        "{ ok: device.ok, width: picture.width, height: picture.height, "
+        "bytes: picture.rgba.length, seed: picture.seed }",
+        {"ok": True, "width": 128, "height": 128, "bytes": 4 * 128 * 128, "seed": 7}),
+    "docs/library.md": (
+        "{ picture: [picture.width, picture.height], changed: [changed.width, changed.height], "
+        "kept: await storedBytes('./model/manifest.json') }",
+        {"picture": [128, 128], "changed": [128, 128],
+         "kept": {"bytes": 0, "files": 0, "kind": None}}),
 }  # fmt: skip
-MADE = {
-    "inspectDevice()": {"ok": True, "width": 128, "height": 128, "bytes": 4 * 128 * 128, "seed": 7},
-    "images: [": {"width": 64, "height": 96},
-    "deleteModel(": {"bytes": 0, "files": 0, "kind": None},
-}
 
 
-@pytest.mark.parametrize("text", blocks("js"), ids=lambda text: text.strip().split("\n")[-1])
-def test_an_example_in_javascript(browser, site, server, text):
-    """As a module of a page beside trefoil.js."""
-    marks = [mark for mark in EXAMPLES if mark in text]
-    assert len(marks) == 1, f"no test knows this example: add what marks it to EXAMPLES\n{text}"
-    before, looked_at = EXAMPLES[marks[0]]
+def test_every_example_in_javascript_is_run():
+    assert {document for document in DOCUMENTS if blocks("js", [document])} == {*EXAMPLES}
+
+
+@pytest.mark.parametrize("document", EXAMPLES)
+def test_examples_in_javascript(browser, site, server, document):
+    """A document's blocks, one after the other: a module of a page beside trefoil.js."""
+    looked_at, want = EXAMPLES[document]
     url = server(site(ROOT / "models" / "garden-ternary", with_image_input=True))
-    module = f"{before}{text}\nglobalThis.made = {looked_at};"
+    module = "\n".join([*blocks("js", [document]), f"globalThis.made = {looked_at};"])
     with browser.new_context() as context:
         page, failed = context.new_page(), []
         page.on("pageerror", lambda error: failed.append(str(error)))
@@ -204,6 +207,6 @@ def test_an_example_in_javascript(browser, site, server, text):
         page.route(f"{url}readme.html", lambda route: route.fulfill(
             body=f'<!doctype html><script type="module">{module}</script>',
             content_type="text/html"))  # fmt: skip
-        page.goto(f"{url}readme.html", timeout=LAST_RESORT_MS)
-        page.wait_for_function("globalThis.made", timeout=LAST_RESORT_MS)
-        assert failed == [] and page.evaluate("made") == MADE[marks[0]]
+        page.goto(f"{url}readme.html")
+        page.wait_for_function("globalThis.made")
+        assert failed == [] and page.evaluate("made") == want
