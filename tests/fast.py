@@ -9,12 +9,19 @@ import sys
 WITHOUT = ("torch", "diffusers", "transformers", "playwright", "wgpu", "onnx", "onnxruntime")
 FOLDERS = ("tests/export", "tests/web")
 FULL_ONLY = {  # files and tests of these folders that only the whole run has, and why
+    "tests/export/test_consoles.py": "processes are ended at many places",
     "tests/export/test_damage.py": "torch writes its checkpoints",
+    "tests/export/test_environment.py": "environments are made and packages installed",
     "tests/export/test_gguf.py": "torch writes its checkpoints",
     "tests/export/test_groups.py": "torch writes its checkpoints",
+    "tests/export/test_meaning.py::test_every_key_of_the_reference_s_own_classes_is_known":
+        "diffusers' classes are read",
     "tests/export/test_names.py": "torch writes its checkpoints",
     "tests/export/test_preview.py": "diffusers decodes beside it",
+    "tests/export/test_publish.py": "processes upload, wait and upload again",
     "tests/export/test_published.py": "torch writes its checkpoints",
+    "tests/export/test_tokenizer.py::test_transformers_renders_the_same": "transformers renders",
+    "tests/export/test_two_builds.py": "processes race each other",
     "tests/web/test_goldens.py": "torch, diffusers and transformers are asked again",
     "tests/web/test_tokenizer.py": "transformers encodes beside it",
 }

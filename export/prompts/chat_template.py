@@ -15,7 +15,8 @@ from export.errors import ExportError
 from export.source.configuration import is_text, show
 
 SENTINELS = ("TREFOIL-PROMPT", " two\nlines, spaces around ", "<b>&\"'")
-PATIENCE_S = 120  # of a wall clock; the process ends itself after a few seconds of computing
+COMPUTING_S = 5  # after which the process ends itself
+PATIENCE_S = 120  # of a wall clock
 MOST_CHARACTERS = 1 << 18  # around the prompt
 RENDERER = Path(__file__).with_name("render_template.py")
 
@@ -83,7 +84,8 @@ def render(template, special):
     request = {"template": template, "special": dict(special), "prompts": SENTINELS}
     try:
         done = subprocess.run(
-            [sys.executable, "-P", RENDERER], input=json.dumps(request).encode(),
+            [sys.executable, "-P", RENDERER, str(COMPUTING_S)],
+            input=json.dumps(request).encode(),
             capture_output=True, timeout=PATIENCE_S, check=False,
         )  # fmt: skip
         answer = json.loads(done.stdout) if done.returncode == 0 else {}

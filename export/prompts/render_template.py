@@ -1,8 +1,9 @@
 """A process of its own that renders a chat template: a request on stdin, an answer on stdout.
 
 The request is JSON {template, special, prompts}; the answer {texts}, one for each prompt, or
-{error}. The process gives itself a few seconds of computing and some memory, and says nothing when
-the system ends it for them. It is run as a file, so it imports nothing of export/.
+{error}. The process gives itself the seconds of computing that its argument says and some memory,
+and says nothing when the system ends it for them. It is run as a file, so it imports nothing of
+export/.
 """
 
 import contextlib
@@ -13,7 +14,6 @@ import jinja2
 from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-COMPUTING_S = 5
 MEMORY_BYTES = 1 << 30
 MOST_TEXT = 1 << 20  # characters of a rendered template
 
@@ -69,13 +69,13 @@ def render(compiled, prompt, special):
     return "".join(pieces)
 
 
-def limit():
-    """Lets the system end this process when it computes for too long; where the system can."""
+def limit(computing_s):
+    """Lets the system end this process when it computes for longer; where the system can."""
     try:
         import resource
     except ImportError:  # Windows: the parent's patience is the limit
         return
-    wanted = {resource.RLIMIT_CPU: COMPUTING_S, resource.RLIMIT_AS: MEMORY_BYTES,
+    wanted = {resource.RLIMIT_CPU: computing_s, resource.RLIMIT_AS: MEMORY_BYTES,
               resource.RLIMIT_CORE: 0}  # fmt: skip
     for what, most in wanted.items():
         with contextlib.suppress(ValueError, OSError):  # macOS has no limit of addresses
@@ -93,5 +93,5 @@ def answer(request):
 
 
 if __name__ == "__main__":
-    limit()
+    limit(int(sys.argv[1]))
     sys.stdout.write(json.dumps(answer(json.load(sys.stdin))))

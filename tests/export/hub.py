@@ -17,6 +17,20 @@ FILE = re.compile(rf"/(org/[\w.-]+)/resolve/(?:main|{COMMIT})/(.*)", re.DOTALL)
 DESCRIPTION = re.compile(rf"/api/models/(org/[\w.-]+)(?:/revision/(?:main|v1|{COMMIT}))?")
 TREE = re.compile(rf"/api/models/(org/[\w.-]+)/tree/{COMMIT}")
 
+HASTY = """
+import os, runpy, sys, time
+sleep = time.sleep
+time.sleep = lambda seconds: sleep(min(seconds, 0.01))
+del sys.argv[0]
+sys.path[0] = os.path.dirname(sys.argv[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def build_command(*arguments):
+    """build.py in a process of its own, whose hub's client hardly waits before it tries again."""
+    return [str(word) for word in (sys.executable, "-c", HASTY, ROOT / "build.py", *arguments)]
+
 
 class Handler(http.server.BaseHTTPRequestHandler):
     """A revision's description, its tree, and a commit's files."""
@@ -104,13 +118,15 @@ class Hub(http.server.ThreadingHTTPServer):
 
     def build(self, *arguments, before=None, **environment):
         """build.py in its own process, whose hub this is; `before` is called in it first."""
-        return self.python(ROOT / "build.py", *arguments, before=before, **environment)
+        return self.run(build_command(*arguments), before, environment)
 
-    def python(self, *arguments, before=None, **environment):
+    def python(self, *arguments, **environment):
         """Any command of Python's, likewise."""
+        return self.run([sys.executable, *map(str, arguments)], None, environment)
+
+    def run(self, command, before, environment):
         return subprocess.run(
-            [sys.executable, *map(str, arguments)], cwd=ROOT,
-            capture_output=True, text=True, timeout=300, preexec_fn=before,
+            command, cwd=ROOT, capture_output=True, text=True, preexec_fn=before,
             env={"HF_ENDPOINT": f"http://127.0.0.1:{self.server_port}", "PATH": "/usr/bin:/bin",
                  "HF_HOME": str(self.home), "HF_HUB_DISABLE_XET": "1", **environment},
         )  # fmt: skip

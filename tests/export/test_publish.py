@@ -4,13 +4,11 @@ import json
 import re
 import socket
 import subprocess
-import sys
 
 import pytest
 import yaml
 
-from tests.export.conftest import ROOT
-from tests.export.hub import hub_of
+from tests.export.hub import build_command, hub_of
 from tests.export.hub_writes import TOKEN, Repository, writable_hub
 from tests.export.test_build import files
 
@@ -28,10 +26,9 @@ def hub():
 def publish(hub, mlx, tmp_path):
     """publish(*options, **environment): build.py in its own process, with a token."""
     def run(*options, **environment):
-        command = [sys.executable, ROOT / "build.py", "--model", mlx, "--out", tmp_path / "site"]
+        command = build_command("--model", mlx, "--out", tmp_path / "site", *options)
         return subprocess.run(
-            [str(word) for word in (*command, *options)], capture_output=True, text=True,
-            timeout=90,
+            command, capture_output=True, text=True,
             env={"HF_ENDPOINT": hub.url, "PATH": "/usr/bin:/bin", "HF_HOME": str(tmp_path / "hf"),
                  "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1",
                  "HF_TOKEN": TOKEN, **environment},

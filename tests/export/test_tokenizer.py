@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from export.errors import ExportError
+from export.prompts import chat_template
 from export.prompts.tokenizer import read_tokenizer
 from tests.export.tiny import TEMPLATE, write_json, write_tokenizer
 from tests.qwen_tokenizer import MERGES, write_large_tokenizer
@@ -134,7 +135,8 @@ def test_templates_that_are_refused(folder, template, says):
     (["a", "b"], "expected a template, or objects with name and template"),
     ([{"name": "default"}], "no chat template"), ({"default": 1}, "no chat template"),
 ])  # fmt: skip
-def test_a_hostile_template_ends_in_a_sentence(folder, template, says):
+def test_a_hostile_template_ends_in_a_sentence(folder, monkeypatch, template, says):
+    monkeypatch.setattr(chat_template, "COMPUTING_S", 1)
     with pytest.raises(ExportError, match=says) as refusal:
         use(folder, template)
     assert len(str(refusal.value)) < 500 and "\n" not in str(refusal.value)
