@@ -7,6 +7,7 @@ https://github.com/huggingface/safetensors#format
 
 import json
 import math
+import re
 import struct
 from collections import Counter
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ OTHER_BITS = {
 }  # fmt: skip
 MAX_HEADER_BYTES = 100_000_000  # as in the safetensors library
 MAX_DIMENSIONS = 16
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -105,14 +107,21 @@ def parse_header(path, text):
             raise ExportError(f"{path}: the header names {shorten(twice)} twice")
         return values
 
+    def refuse(constant):
+        raise ValueError(f"{constant} is no JSON")
+
     try:
-        header = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
+        header = json.loads(text.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse)
     except (ValueError, RecursionError) as error:
         raise ExportError(
             f"{path}: the header is not valid JSON ({type(error).__name__}); download it again"
         ) from None
     if not isinstance(header, dict):
         raise ExportError(f"{path}: the header is a JSON {type(header).__name__}, not an object")
+    broken = [name for name in header if HALF_CHARACTER.search(name)]
+    if broken:
+        raise ExportError(f"{path}: the header names {ascii(broken[0][:120])}, which holds half a "
+                          "character; the file is damaged, download it again")  # fmt: skip
     return header
 
 
@@ -129,8 +138,14 @@ def parse_entry(path, name, raw, data_start):
         raise ExportError(f"{where}: shape {shape!r} is not a list of sizes")
     if not is_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise ExportError(f"{where}: data_offsets {offsets!r} are not a begin and an end")
+    if math.prod(size for size in shape if size) >= 1 << 60:
+        raise ExportError(f"{where}: shape {shape} takes more than any file has; the file "
+                          "is damaged, download it again")  # fmt: skip
     begin, end = offsets
-    want = -(-math.prod(shape) * bits_of(dtype) // 8)
+    want, rest = divmod(math.prod(shape) * bits_of(dtype), 8)
+    if rest:
+        raise ExportError(f"{where}: {dtype} {shape} takes {8 * want + rest} bits, expected whole "
+                          "bytes; the file is damaged, download it again")  # fmt: skip
     if end - begin != want:
         raise ExportError(
             f"{where}: {dtype} {shape} takes {want} bytes, the offsets give {end - begin}"
