@@ -48,9 +48,13 @@ class Gguf(Tensors):
         self.values = header.values
 
     def read(self, name, first=0, last=None):
-        """As Checkpoint.read; rows of low-bit types are u8 [rows, blocks, bytes of a block]."""
+        """As Checkpoint.read; rows of low-bit types are u8 [rows, blocks, bytes of a block].
+
+        Blocks of a tensor of one dimension are one row.
+        """
         entry = self.entries[name]
-        rows = entry.shape[0] if entry.shape else 1
+        by_rows = entry.shape[1:] or not entry.block
+        rows = entry.shape[0] if entry.shape and by_rows else 1
         last = rows if last is None else min(last, rows)
         row_bytes = entry.bytes // max(rows, 1)
         try:
@@ -61,14 +65,14 @@ class Gguf(Tensors):
             raise ExportError(f"{self.path}: cannot be read ({error.strerror})") from None
         if data.size != (last - first) * row_bytes:
             raise ExportError(f"{self.path}: {name} ends early; the file changed while reading")
+        shape = (last - first, *entry.shape[1:]) if entry.shape and by_rows else entry.shape
         if entry.block is None:
-            data = data.view(DTYPES[entry.dtype]).reshape(-1, *entry.shape[1:])
-        else:
-            data = data.reshape(last - first, -1, entry.block[1])
-        if entry.block and entry.dtype == "F32":
+            return Tensor(name, entry.dtype, data.view(DTYPES[entry.dtype]).reshape(shape))
+        data = data.reshape(last - first, row_bytes // entry.block[1], entry.block[1])
+        if entry.dtype == "F32":
             scales, codes = split_scales(data)
             data = (scales.astype("<f4")[..., None] * codes.view(np.int8)).astype("<f4")
-            data = data.reshape(last - first, *entry.shape[1:])
+            data = data.reshape(shape)
         return Tensor(name, entry.dtype, data)
 
 
@@ -102,6 +106,8 @@ class Header:
         tensors, pairs = self.count(), self.count()
         for _ in range(pairs):
             key, (kind,) = self.string(), self.unpack("I")
+            if key in self.values:
+                self.fail(f"two values have the name {key[:120]}; the file is damaged")
             self.values[key] = self.value(kind)
         check_pairs(self.path, self.values)
         self.alignment = self.values.get("general.alignment", self.alignment)
