@@ -96,7 +96,7 @@ def recognise(out):
 def shell_files(out):
     """Paths in the list of what the service worker keeps."""
     for script in ("sw.js", "shell.js"):
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
             text = (out / script).read_text(encoding="utf-8")
             at = text.index(SHELL) + len(SHELL)
             return list(json.JSONDecoder().raw_decode(text, at)[0]["files"])
@@ -106,7 +106,8 @@ def shell_files(out):
 def read(workshop):
     """The record, {"fingerprint", "files"}; empty where there is none."""
     for path in (workshop.path("built"), workshop.elsewhere("built")):
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError,
+                                 RecursionError):
             record = json.loads(path.read_text(encoding="utf-8"))
             told = {name: as_told(value) for name, value in record["files"].items()}
             return {"fingerprint": record["fingerprint"], "files": told}

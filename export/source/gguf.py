@@ -124,7 +124,8 @@ class Header:
             self.fail(f"{name} has {dimensions} dimensions, expected at most 4")
         shape = self.unpack(f"{dimensions}Q")[::-1]
         kind, at = self.unpack("IQ")
-        if math.prod(shape) >= 1 << 48 or at % self.alignment or at >= 1 << 48:
+        count = math.prod(size for size in shape if size)  # of an empty tensor, too
+        if count >= 1 << 48 or at % self.alignment or at >= 1 << 48:
             self.fail(f"the sizes {list(shape)} or the offset {at} of {name} are damaged")
         return Info(name, shape, kind, at)
 

@@ -61,11 +61,12 @@ def split_ternary(name, blocks):
     """u8 [rows, blocks, bytes] -> scales f16 [rows, blocks] and codes u8 [rows, K], 0 to 2 or 3."""
     if name in ("Q2_0", "PQ2_0"):
         scales, codes = split_scales(blocks)
-        return scales, unpack_words(codes.reshape(len(codes), -1).view("<u4"), 2)
+        rows, count, size = codes.shape
+        return scales, unpack_words(codes.reshape(rows, count * size).view("<u4"), 2)
     scales = np.ascontiguousarray(blocks[..., -2:]).view("<f2")[..., 0]
     packed = blocks.reshape(-1, blocks.shape[2])[:, :-2]
     codes = unpack_bit_runs(packed) if name == "TQ2_0" else unpack_digits(packed, DIGIT_RUNS[name])
-    return scales, codes.reshape(len(blocks), -1)
+    return scales, codes.reshape(len(blocks), blocks.shape[1] * codes.shape[1])
 
 
 def split_scales(blocks):
@@ -89,6 +90,7 @@ def unpack_digits(packed, runs):
 
 
 def unpack_bit_runs(packed):
-    runs = packed.reshape(len(packed), -1, 1, BIT_RUN)
+    blocks, size = packed.shape
+    runs = packed.reshape(blocks, size // BIT_RUN, 1, BIT_RUN)
     shifts = np.arange(0, 8, 2, dtype=np.uint8)[:, None]
-    return (runs >> shifts & np.uint8(3)).reshape(len(packed), -1)
+    return (runs >> shifts & np.uint8(3)).reshape(blocks, 4 * size)

@@ -88,7 +88,7 @@ def test_values_of_every_type_that_the_package_makes(tmp_path, kind, alignment):
 def test_rows_of_blocks(tmp_path, kind):
     rng = np.random.default_rng(kind)
     data = lowbit(rng, kind, (6, 512)) if kind in LOWBIT else quants.quantize(
-        rng.standard_normal((6, 512)).astype("f4"), kind)  # fmt: skip
+        rng.standard_normal((6, 512)).astype("f4"), kind)
     checkpoint = Gguf(write(tmp_path / "x.gguf", [("a", data, kind)]))
     whole = float32(checkpoint.read("a"))
     if kind != Type.Q1_0:
@@ -138,20 +138,20 @@ NUMBERS = {
     Value.UINT8: 255, Value.INT8: -128, Value.UINT16: 65535, Value.INT16: -32768,
     Value.UINT32: 4294967295, Value.INT32: -2147483648, Value.FLOAT32: 0.15625, Value.BOOL: True,
     Value.UINT64: (1 << 64) - 1, Value.INT64: -(1 << 63), Value.FLOAT64: 1e300,
-}  # fmt: skip
+}
 
 
 def test_values_of_every_type_that_the_package_has(tmp_path):
     assert {*SCALARS} == {kind.value for kind in NUMBERS}
     pairs = [(f"n.{kind.name}", value, kind) for kind, value in NUMBERS.items()]
     pairs += [(f"many.{kind.name}", [value] * 5, Value.ARRAY, kind)
-              for kind, value in NUMBERS.items()]  # fmt: skip
+              for kind, value in NUMBERS.items()]
     pairs += [("text", "木\n🍀\0 x", Value.STRING), ("empty", "", Value.STRING),
               ("ключ 鍵", "value", Value.STRING), ("long", "y" * 300_000, Value.STRING),
               ("texts", ["", "é", "z" * 70_000], Value.ARRAY),
               ("nested", [[1, 2], [3]], Value.ARRAY, Value.ARRAY),
               ("deep", [[["a"], ["b", "c"]], [["d"]]], Value.ARRAY, Value.ARRAY),
-              ("tokens", [f"<{i}>" for i in range(3000)], Value.ARRAY)]  # fmt: skip
+              ("tokens", [f"<{i}>" for i in range(3000)], Value.ARRAY)]
     data = np.arange(12, dtype="f4").reshape(3, 4)
     path = write(tmp_path / "x.gguf", [("a", data, None)], pairs, alignment=128)
     read = Gguf(path)
@@ -176,7 +176,7 @@ def test_many_tensors(tmp_path):
     checkpoint = Gguf(write(tmp_path / "x.gguf", tensors))
     theirs = gguf.GGUFReader(tmp_path / "x.gguf").tensors
     assert [(t.name, int(t.data_offset)) for t in theirs] == [
-        (name, entry.start) for name, entry in checkpoint.entries.items()]  # fmt: skip
+        (name, entry.start) for name, entry in checkpoint.entries.items()]
     for name, data, _ in tensors[::7]:
         assert (checkpoint.read(name).data == data).all()
 
@@ -186,7 +186,7 @@ def test_empty_tensors(tmp_path):
     full, none = np.arange(40, dtype="f4"), np.zeros((0, 8), "f4")
     tensors = [("none.0", none, None), ("a", full, None), ("none.1", none, None),
                ("none.2", none.astype("f2"), None), ("b", full + 1, None),
-               ("none.3", np.zeros((8, 0), "f4"), None)]  # fmt: skip
+               ("none.3", np.zeros((8, 0), "f4"), None)]
     checkpoint = Gguf(write(tmp_path / "x.gguf", tensors))
     for name, data, _ in tensors:
         read = checkpoint.read(name).data
@@ -208,11 +208,11 @@ BYTES = [  # where in a file of one tensor "a", [4] F32, and "general.architectu
     ("a type of value", 52, struct.pack("<I", 13), "unknown type 13"),
     ("a dimension of 2^62", 77 + 4, struct.pack("<Q", 1 << 62), "are damaged"),
     ("an offset past the end", 77 + 4 + 8 + 4, struct.pack("<Q", 1 << 20), "and the file has"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("at", "new", "says"), [case[1:] for case in BYTES],
-                         ids=[case[0] for case in BYTES])  # fmt: skip
+                         ids=[case[0] for case in BYTES])
 def test_what_the_package_refuses(tmp_path, at, new, says):
     path = write(tmp_path / "x.gguf", [("a", np.arange(4, dtype="f4"), None)])
     data = path.read_bytes()
@@ -225,7 +225,7 @@ def test_two_tensors_or_pairs_of_one_name(tmp_path):
     for key in ("aa", "kk"):
         path = write(tmp_path / "x.gguf", [(f"{key}1", np.arange(4, dtype="f4"), None),
                                            (f"{key}2", np.arange(4, dtype="f4"), None)],
-                     [(f"{key}3", 1, Value.UINT8), (f"{key}4", 2, Value.UINT8)])  # fmt: skip
+                     [(f"{key}3", 1, Value.UINT8), (f"{key}4", 2, Value.UINT8)])
         data = path.read_bytes()
         old, new = (b"aa2", b"aa1") if key == "aa" else (b"kk4", b"kk3")
         path.write_bytes(data.replace(old, new))

@@ -66,7 +66,7 @@ def written(rng, count):
         kept.append(content)
         specs[rng.choice(names) + str(i)] = TensorSpec(
             dtype=LIBRARY_DTYPES[dtype], shape=shape, data_ptr=content.ctypes.data,
-            data_len=content.nbytes)  # fmt: skip
+            data_len=content.nbytes)
     return bytes(serialize(specs, rng.choice((None, {}, {"format": "pt", "注": "värde\n"}))))
 
 
@@ -128,7 +128,7 @@ GOOD = {
     "less than a byte": raw({"a": entry("F4", (8,), (0, 4)), "b": entry("F6_E2M3", (4,), (4, 7)),
                              "c": entry("F6_E3M2", (8,), (7, 13)),
                              "d": entry("U8", (23,), (13, 36))}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", GOOD)
@@ -158,7 +158,7 @@ BAD = {
     "something behind": (raw({"a": entry()}, bytes(36) + b"x"), "1 bytes after the last tensor"),
     "a byte too few": (raw({"a": entry()}, bytes(35)), "truncated"),
     "no header": (b"", "too few"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -181,7 +181,7 @@ STRICTER = {  # what the library takes and we refuse
     "empty, and too large": (
         raw({"z": entry(shape=(0, 1 << 62, 4), offsets=(0, 0)), "a": entry()}),
         "more than any file"),
-}  # fmt: skip
+}
 LAXER = {  # what the library refuses and we take
     "zeros behind": raw({"a": entry()}, bytes(40)),  # padding of tools that copy by the block
     # Metadata are of no tensor; what they say of the weights is looked at all the same.
@@ -192,7 +192,7 @@ LAXER = {  # what the library refuses and we take
     "minus zero": raw(text().replace(b"[0,", b"[-0,")),
     "deep where nobody looks": raw(
         text().replace(b"[0, 36]", b'[0, 36], "x": ' + b"[" * 150 + b"]" * 150)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", STRICTER)
