@@ -10,6 +10,7 @@ WITHOUT = ("torch", "diffusers", "transformers", "playwright", "wgpu", "onnx", "
 FOLDERS = ("tests/export", "tests/web")
 FULL_ONLY = {  # files and tests of these folders that only the whole run has, and why
     "tests/export/test_damage.py": "torch writes its checkpoints",
+    "tests/export/test_fuzz_files.py": "the module that writes its files needs torch",
     "tests/export/test_gguf.py": "torch writes its checkpoints",
     "tests/export/test_groups.py": "torch writes its checkpoints",
     "tests/export/test_names.py": "torch writes its checkpoints",

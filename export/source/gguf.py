@@ -9,6 +9,8 @@ https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 import math
 import struct
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
@@ -37,7 +39,10 @@ class GgufEntry(Entry):
 class Gguf(Tensors):
     """`values` has the header's pairs: key -> number or string, None for an array."""
 
-    def __init__(self, path):
+    entries: dict[str, GgufEntry]  # type: ignore[assignment]  # nobody adds others
+    values: dict[str, Any]
+
+    def __init__(self, path: Path) -> None:
         self.folder, self.path = path.parent, path
         try:
             with path.open("rb") as file:
@@ -47,7 +52,7 @@ class Gguf(Tensors):
             raise ExportError(f"{path}: cannot be read ({error.strerror})") from None
         self.values = header.values
 
-    def read(self, name, first=0, last=None):
+    def read(self, name: str, first: int = 0, last: int | None = None) -> Tensor:
         """As Checkpoint.read; rows of low-bit types are u8 [rows, blocks, bytes of a block].
 
         Blocks of a tensor of one dimension are one row.
@@ -77,12 +82,12 @@ class Gguf(Tensors):
 
 
 class Header:
-    def __init__(self, path, file):
+    def __init__(self, path: Path, file: BinaryIO) -> None:
         self.path, self.file = path, file
         self.file_bytes = path.stat().st_size
-        self.alignment, self.values = 32, {}
+        self.alignment, self.values = 32, dict[str, Any]()
 
-    def entries(self):
+    def entries(self) -> dict[str, GgufEntry]:
         """name -> GgufEntry. Raises ExportError for a damaged or hostile file."""
         infos = self.read()
         start = self.file.tell()
@@ -93,7 +98,7 @@ class Header:
         two_sizes = find_two_sizes(infos, room, self.file, start, hints, self.fail)
         return {info.name: self.entry(info, start, room[info.name], two_sizes) for info in infos}
 
-    def read(self):
+    def read(self) -> list[Info]:
         """The tensors' Infos; `values` and `alignment` on the way."""
         if self.take(4) != b"GGUF":
             self.fail("is no GGUF file")
@@ -118,7 +123,7 @@ class Header:
             self.fail("two tensors have one name")
         return infos
 
-    def info(self):
+    def info(self) -> Info:
         name, (dimensions,) = self.string(), self.unpack("I")
         if dimensions > 4:
             self.fail(f"{name} has {dimensions} dimensions, expected at most 4")
@@ -129,7 +134,7 @@ class Header:
             self.fail(f"the sizes {list(shape)} or the offset {at} of {name} are damaged")
         return Info(name, shape, kind, at)
 
-    def entry(self, info, start, room, two_sizes):
+    def entry(self, info: Info, start: int, room: int, two_sizes: int) -> GgufEntry:
         block = block_of(info, two_sizes)
         dtype = type_name(info.kind)
         where = f"{info.name}, {dtype} {list(info.shape)},"
@@ -147,7 +152,7 @@ class Header:
         dtype = "F32" if dtype == "Q8_0" else dtype
         return GgufEntry(self.path, dtype, info.shape, start + info.at, size, block)
 
-    def value(self, kind, nested=0):
+    def value(self, kind: int, nested: int = 0) -> Any:
         """A number or a string; an array is passed over, and is whether it holds anything."""
         if kind in SCALARS:
             return self.unpack(SCALARS[kind])[0]
@@ -164,29 +169,29 @@ class Header:
                 self.value(inner, nested + 1)
         return count > 0
 
-    def string(self):
+    def string(self) -> str:
         return self.take(self.count()).decode("utf-8", "replace")
 
-    def count(self):
+    def count(self) -> int:
         (count,) = self.unpack("Q")
         if count > MOST:
             self.fail(f"the header counts {count} of something; the file is damaged")
         return count
 
-    def unpack(self, form):
+    def unpack(self, form: str) -> tuple:
         return struct.unpack(f"<{form}", self.take(struct.calcsize(f"<{form}")))
 
-    def take(self, count):
+    def take(self, count: int) -> bytes:
         self.room_for(count)
         return self.file.read(count)
 
-    def skip(self, count):
+    def skip(self, count: int) -> None:
         self.room_for(count)
         self.file.seek(count, 1)
 
-    def room_for(self, count):
+    def room_for(self, count: int) -> None:
         if self.file.tell() + count > self.file_bytes:
             self.fail(f"{self.file_bytes} bytes end inside the header; download it again")
 
-    def fail(self, message):
+    def fail(self, message: str) -> NoReturn:
         raise ExportError(f"{self.path}: {message}")

@@ -10,8 +10,10 @@ import math
 import re
 import struct
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,25 +57,25 @@ class Tensor:
     dtype: str
     data: np.ndarray
 
-    def float32(self):
+    def float32(self) -> np.ndarray:
         """The values, exactly."""
         return widen(self.data, self.dtype)
 
 
-def widen(data, dtype):
+def widen(data: np.ndarray, dtype: str) -> np.ndarray:
     """bf16, f16 or f32 data as float32, exactly."""
     if dtype == "BF16":
         return (data.astype(np.uint32) << 16).view(np.float32)
     return data.astype(np.float32)
 
 
-def is_finite(data, dtype):
+def is_finite(data: np.ndarray, dtype: str) -> bool:
     if dtype == "BF16":
-        return not np.any((data & 0x7F80) == 0x7F80)
+        return not ((data & 0x7F80) == 0x7F80).any()
     return bool(np.isfinite(data).all())
 
 
-def read_header(path):
+def read_header(path: str | Path) -> dict[str, Entry]:
     """name -> Entry of one file. Raises ExportError for a damaged or hostile file."""
     path = Path(path)
     try:
@@ -99,7 +101,7 @@ def read_header(path):
     return entries
 
 
-def parse_header(path, text):
+def parse_header(path: Path, text: bytes) -> dict[str, Any]:
     def unique(pairs):
         values = dict(pairs)
         if len(values) != len(pairs):
@@ -125,7 +127,7 @@ def parse_header(path, text):
     return header
 
 
-def parse_entry(path, name, raw, data_start):
+def parse_entry(path: Path, name: str, raw: Any, data_start: int) -> Entry:
     where = f"{path}: {name[:120]}"
     if not isinstance(raw, dict) or not {"dtype", "shape", "data_offsets"} <= raw.keys():
         raise ExportError(f"{where}: the header entry lacks dtype, shape or data_offsets")
@@ -153,17 +155,17 @@ def parse_entry(path, name, raw, data_start):
     return Entry(path, dtype, tuple(shape), data_start + begin, want)
 
 
-def bits_of(dtype):
+def bits_of(dtype: str) -> int:
     return OTHER_BITS.get(dtype) or 8 * np.dtype(DTYPES[dtype]).itemsize
 
 
-def is_sizes(values):
+def is_sizes(values: Any) -> bool:
     return isinstance(values, list) and all(
         type(v) is int and 0 <= v < 1 << 63 for v in values
     )
 
 
-def check_cover(path, entries, data_start, file_bytes):
+def check_cover(path: Path, entries: dict[str, Entry], data_start: int, file_bytes: int) -> None:
     """The tensors follow one another from the header to the last byte, or to zero padding."""
     at = data_start
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].bytes)):
@@ -183,7 +185,7 @@ def check_cover(path, entries, data_start, file_bytes):
         )
 
 
-def is_zero(path, start):
+def is_zero(path: Path, start: int) -> bool:
     """Whether a file holds zeros alone from a byte on: padding, which readers pass over."""
     with path.open("rb") as file:
         file.seek(start)
@@ -200,19 +202,25 @@ class Tensors:
     (all of it by default); rows run along axis 0.
     """
 
-    def strip_prefix(self, prefix):
+    folder: Path
+    entries: dict[str, Entry]
+
+    def read(self, name: str, first: int = 0, last: int | None = None) -> Tensor:
+        raise NotImplementedError
+
+    def strip_prefix(self, prefix: str) -> None:
         """Renames prefix.x to x, as a model inside a larger one has it."""
         self.rename(lambda name: name.removeprefix(prefix), prefix)
 
-    def rename(self, new_name, taken):
+    def rename(self, new_name: Callable[[str], str], taken: str) -> None:
         """Renames every x to new_name(x), which takes `taken` out of it."""
-        renamed = {}
+        renamed: dict[str, Entry] = {}
         for name, entry in self.entries.items():
             if renamed.setdefault(new_name(name), entry) is not entry:
                 raise ExportError(f"{entry.path}: {name} is there with and without {taken!r}")
         self.entries = renamed
 
-    def read_finite(self, name, first=0, last=None):
+    def read_finite(self, name: str, first: int = 0, last: int | None = None) -> Tensor:
         """As read; raises ExportError when a value is infinite or not a number."""
         tensor = self.read(name, first, last)
         if not is_finite(tensor.data, tensor.dtype):
@@ -229,7 +237,7 @@ class Checkpoint(Tensors):
     Which of a folder's files they are is decided in export.source.weights.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path) -> None:
         self.folder = Path(path)
         if self.folder.is_dir():
             self.entries = read_entries(self.folder)
@@ -238,7 +246,7 @@ class Checkpoint(Tensors):
         else:
             self.entries = read_header(self.folder)
 
-    def read(self, name, first=0, last=None):
+    def read(self, name: str, first: int = 0, last: int | None = None) -> Tensor:
         entry = self.entries[name]
         rows = entry.shape[0] if entry.shape else 1
         last = rows if last is None else min(last, rows)
@@ -258,14 +266,14 @@ class Checkpoint(Tensors):
         return Tensor(name, entry.dtype, data.reshape(shape))
 
 
-def read_entries(folder):
+def read_entries(folder: Path) -> dict[str, Entry]:
     weights = choose_weights(list_folder(folder, is_whole, depth=1), "")
     if weights.index:
         return read_sharded(Path(folder) / weights.index)
     return read_header(Path(folder) / weights.files[0])
 
 
-def is_whole(path):
+def is_whole(path: Path) -> bool:
     """Whether a safetensors file's header can be read, and the file has the bytes it claims."""
     try:
         read_header(path)
@@ -274,13 +282,13 @@ def is_whole(path):
     return True
 
 
-def read_sharded(index):
+def read_sharded(index: Path) -> dict[str, Entry]:
     """The union of the shards that an index names.
 
     What a shard holds counts, as in transformers: the index decides only between shards that hold
     tensors of one name.
     """
-    placed, entries = read_weight_map(index), {}
+    placed, entries = read_weight_map(index), dict[str, Entry]()
     for file in sorted(set(placed.values())):
         path = index.parent / file
         if not path.exists() and not path.is_symlink():
