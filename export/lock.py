@@ -16,7 +16,7 @@ from pathlib import Path
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # asked for before each use
     import msvcrt
 
 BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)

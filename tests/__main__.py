@@ -55,6 +55,11 @@ def check_lint():
     return subprocess.run([sys.executable, "-m", "ruff", "check", "."], cwd=ROOT).returncode
 
 
+def check_types():
+    """Of the functions that are annotated: those that other rooms call."""
+    return subprocess.run([sys.executable, "-m", "mypy", "--no-error-summary"], cwd=ROOT).returncode
+
+
 def check_blanks():
     """git's own check of all tracked text: marks of conflicts and stray blanks; its exit status."""
 
@@ -80,7 +85,8 @@ def check_javascript():
     return done.returncode
 
 
-CHECKS = (check_lint, check_blanks, check_javascript)  # each tells its findings; 0: none
+# Each tells its findings; 0: none.
+CHECKS = (check_lint, check_types, check_blanks, check_javascript)
 
 
 def spread(tier, arguments):

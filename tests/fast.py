@@ -12,6 +12,7 @@ FULL_ONLY = {  # files and tests of these folders that only the whole run has, a
     "tests/export/test_consoles.py": "processes are ended at many places",
     "tests/export/test_damage.py": "torch writes its checkpoints",
     "tests/export/test_environment.py": "environments are made and packages installed",
+    "tests/export/test_fuzz_files.py": "the module that writes its files needs torch",
     "tests/export/test_gguf.py": "torch writes its checkpoints",
     "tests/export/test_groups.py": "torch writes its checkpoints",
     "tests/export/test_meaning.py::test_every_key_of_the_reference_s_own_classes_is_known":

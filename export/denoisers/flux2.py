@@ -6,6 +6,7 @@ F the MLP width, Dh the width of a head, T the tokens of text and image together
 
 from dataclasses import asdict, dataclass
 
+from export.autoencoders.kl_memory import decoding_bytes, encoding_bytes
 from export.errors import ExportError
 from export.packing.spec import DENSE, LOWBIT, Spec, by_prefix
 from export.source.meaning import refuse_unread
@@ -33,7 +34,7 @@ MOST_MLP_RATIO = 1024
 MOST_HEAD_DIM = 512  # of the attention kernel
 MEMORY_BUDGET = 1 << 30  # weights that stay between pictures, as in web/trefoil.js
 MLP_CHUNK_BYTES = 16 << 20  # as in web/engine/ops.js
-STRIP_BYTES = 32 << 20  # as in web/engine/pictures.js
+SIZES_BYTES = 256 * 256  # of what a submission's dispatches are told, as in web/engine/recorder.js
 
 
 @dataclass(frozen=True)
@@ -229,19 +230,17 @@ def peak_gpu_bytes(resident, c, encoder, autoencoder, pixels_per_token, size, te
     encode = 4 * text_tokens * (2 * encoder.hidden_size + c.joint_attention_dim + heads)
     mlp = 2 * 4 * c.mlp_hidden * min(tokens, MLP_CHUNK_BYTES // (4 * c.mlp_hidden))
     denoise = 4 * tokens * 6 * c.width + mlp
-    widest = autoencoder.largest_map_bytes(width, height)
     activations = {
         "text_encoder": encode,
         "transformer": denoise,
-        "autoencoder": widest + min(3 * widest, 5 * STRIP_BYTES),
+        "autoencoder": decoding_bytes(autoencoder, width, height),
     }
     if images:
-        widest = max(autoencoder.encoder.largest_map_bytes(*image) for image in images)
-        activations["image_input"] = 2 * widest + min(2 * widest, 5 * STRIP_BYTES)
+        activations["image_input"] = max(encoding_bytes(autoencoder, *image) for image in images)
     together = sum(resident.values())
     if together <= MEMORY_BUDGET:
-        return together + max(activations.values())
+        return SIZES_BYTES + together + max(activations.values())
     one_at_a_time = resident | {
         "text_encoder": resident["text_encoder"] // max(encoder.num_hidden_layers, 1)  # by layers
     }
-    return max(one_at_a_time[name] + extra for name, extra in activations.items())
+    return SIZES_BYTES + max(one_at_a_time[name] + extra for name, extra in activations.items())

@@ -3,16 +3,20 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from export.errors import ExportError
+from export.folder.places import Workshop
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("export/**/*.py", "web/**/*", "wgsl/**/*", "LICENSE", "THIRD_PARTY.md", "pyproject.toml")
+Snapshot = dict[str, tuple[int, int, int]]
 DEPTH = 3  # folders that a checkpoint is deep: text_encoder/tokenizer/tokenizer.json
 
 
-def fingerprint(source, files, options):
+def fingerprint(source: Any, files: Snapshot, options: dict[str, Any]) -> str:
     """A digest of all that a site follows from.
 
     files: the source's, as `snapshot` has them. options: JSON values.
@@ -27,13 +31,13 @@ def fingerprint(source, files, options):
     return sha.hexdigest()
 
 
-def snapshot(folder, workshops=()):
+def snapshot(folder: str | Path, workshops: Iterable[Workshop] = ()) -> Snapshot:
     """{path: (bytes, mtime, inode)} of a checkpoint's files.
 
     Hidden ones are left out, and what belongs to the sites of `workshops`, should they lie there.
     """
     folder = Path(os.path.realpath(folder))
-    files = {}
+    files: Snapshot = {}
     for at, folders, names in os.walk(folder, followlinks=True):
         here = Path(at)
         deeper = len(here.relative_to(folder).parts) < DEPTH
@@ -47,7 +51,7 @@ def snapshot(folder, workshops=()):
     return files
 
 
-def skipped(path, workshops):
+def skipped(path: Path, workshops: Iterable[Workshop]) -> bool:
     return path.name.startswith(".") or any(workshop.owns(path) for workshop in workshops)
 
 

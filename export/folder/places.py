@@ -34,19 +34,19 @@ class Places:
         places = cls(url, options.weights_repo, options.publish, HfApi().endpoint)
         return places if not options.weights_repo else places.pinned("main")
 
-    def pinned(self, revision):
+    def pinned(self, revision: str) -> "Places":
         """The same with the weights at a revision of their repository."""
         url = f"{self.endpoint}/{self.weights_repo}/resolve/{revision}/"
         return Places(url, self.weights_repo, self.space, self.endpoint)
 
     @property
-    def thumbnail(self):
+    def thumbnail(self) -> str:
         """The address of a picture for the Space's card; relative while the Space is unknown."""
         path = "thumbnail.jpg"
         return f"{self.endpoint}/spaces/{self.space}/resolve/main/{path}" if self.space else path
 
 
-def weights_folder(out):
+def weights_folder(out: Path) -> Path:
     """The folder beside the site that takes the weights of a site that does not carry them."""
     out = out if out.name not in ("", "..") else out.resolve()
     return out.with_name(f"{out.name}-weights")
@@ -61,7 +61,7 @@ class Workshop:
 
     INSIDE = ".trefoil."
 
-    def __init__(self, out):
+    def __init__(self, out: Path) -> None:
         self.out = Path(os.path.realpath(out))
         self.inside = os.path.isdir(self.out) and (
             is_mounted(self.out) or not os.access(self.out.parent, os.W_OK)
@@ -69,10 +69,10 @@ class Workshop:
         self.folder = self.out if self.inside else self.out.parent
         self.prefix = self.INSIDE if self.inside else f".{self.out.name}."
 
-    def path(self, what):
+    def path(self, what: str) -> Path:
         return self.folder / f"{self.prefix}{what}"
 
-    def elsewhere(self, what):
+    def elsewhere(self, what: str) -> Path:
         """Where it lies for whoever sees the folder under other conditions."""
         return self.out.parent / f".{self.out.name}.{what}" if self.inside else (
             self.out / f"{self.INSIDE}{what}")  # fmt: skip
@@ -90,7 +90,7 @@ class Workshop:
             return self.path("edited")
         return self.out.with_name(f"{self.out.name}-edited")
 
-    def owns(self, path):
+    def owns(self, path: Path) -> bool:
         """Whether a path, absolute, belongs to the folder or to what is needed to write it."""
         return path == self.out or self.out in path.parents or (
             path.parent == self.folder and path.name.startswith(self.prefix))  # fmt: skip

@@ -5,12 +5,14 @@ run has; what can be amiss is a file that somebody removed or a disk that lost i
 """
 
 import json
+from pathlib import Path
+from typing import Any
 
 from export.errors import ExportError
 from export.folder import record
 
 
-def check(folder):
+def check(folder: Path) -> None:
     """Raises ExportError if a file that the manifest or the shell lists is not there in full.
 
     folder: a site, the weights of one, or an ONNX bundle alone, which has no list.
@@ -24,7 +26,7 @@ def check(folder):
             raise incomplete(name, "is not there", "it, as the service worker lists it")
 
 
-def check_shards(folder, manifest):
+def check_shards(folder: Path, manifest: dict[str, Any]) -> None:
     """The ONNX graphs lie with the site; the shards may lie elsewhere."""
     shards = [] if "weights_url" in manifest else manifest["shards"]
     for shard in [*shards, *manifest.get("onnx", {"shards": []})["shards"]]:
@@ -36,7 +38,7 @@ def check_shards(folder, manifest):
             raise incomplete(path.name, f"has {found:,} bytes", f"{shard['bytes']:,}")
 
 
-def incomplete(name, got, expected):
+def incomplete(name: str, got: str, expected: str) -> ExportError:
     return ExportError(
         f"{name}: {got}, expected {expected}; another program changed the unfinished "
         "site, so it was not put in place; run again"

@@ -19,7 +19,8 @@ GROUP = 128
 
 
 class Gguf(Native):
-    name, files = "gguf", ("*.gguf", "transformer/*.gguf")
+    name = "gguf"
+    files = ("*.gguf", "transformer/*.gguf")
 
     @staticmethod
     def open(place, call):

@@ -17,7 +17,8 @@ from export.source.safetensors import Checkpoint, Tensor, Tensors
 
 
 class Native(Unpacked):
-    name, files, stands_alone = "native", ("*.safetensors",), True
+    name, stands_alone = "native", True
+    files: tuple[str, ...] = ("*.safetensors",)
 
     @staticmethod
     def open(place, call):

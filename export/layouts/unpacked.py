@@ -32,7 +32,7 @@ CHUNK_VALUES = 1 << 24  # rows are read in chunks of about this many weights
 
 class Unpacked:
     name, folder = "unpacked", "transformer"
-    files = (f"{folder}/*.safetensors*",)
+    files: tuple[str, ...] = (f"{folder}/*.safetensors*",)
     stands_alone = False
 
     def __init__(self, checkpoint, specs):

@@ -35,10 +35,10 @@ class Storage:
     scales_dtype: str = ""
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         return math.prod(self.shape)
 
-    def part_bytes(self):
+    def part_bytes(self) -> dict[str, int]:
         """part -> bytes in the shards: the size table of every format."""
         if self.kind in FLOAT_BYTES:
             return {"data": self.parameters * FLOAT_BYTES[self.kind]}
@@ -51,11 +51,11 @@ class Storage:
         return parts | ({"biases": scales} if self.kind.startswith("affine") else {})
 
     @property
-    def wire_bytes(self):
+    def wire_bytes(self) -> int:
         return sum(self.part_bytes().values())
 
     @property
-    def gpu_bytes(self):
+    def gpu_bytes(self) -> int:
         """In GPU memory only the ternary codes differ: two bits each."""
         if self.kind == "ternary":
             return self.parameters // 4 + self.part_bytes()["scales"]
@@ -69,7 +69,7 @@ class Packed:
     storage: Storage
     parts: dict[str, np.ndarray]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         got = {name: part.nbytes for name, part in self.parts.items()}
         assert got == self.storage.part_bytes(), (self.storage, got)
 
@@ -84,7 +84,7 @@ def coarsen(scales, group, most):
     return scales, group
 
 
-def pack_words(codes, bits):
+def pack_words(codes: np.ndarray, bits: int) -> np.ndarray:
     """Codes u8 [N, K] below 2**bits -> u32 [N, K*bits/32]."""
     per_word = 32 // bits
     rows, columns = codes.shape
@@ -96,7 +96,7 @@ def pack_words(codes, bits):
     return words
 
 
-def unpack_words(words, bits):
+def unpack_words(words: np.ndarray, bits: int) -> np.ndarray:
     """u32 [N, W] -> codes u8 [N, W*32/bits]."""
     per_byte = 8 // bits
     # Row b holds the codes of byte b; read as one integer, it is copied in one step.
@@ -107,7 +107,7 @@ def unpack_words(words, bits):
     return table[stored].view(np.uint8)
 
 
-def pack_trits(codes):
+def pack_trits(codes: np.ndarray) -> np.ndarray:
     """Codes u8, any shape, each 0, 1 or 2 -> u8 [bytes]: five a byte, lowest power first.
 
     Padded with code 0 to a multiple of four bytes.
@@ -123,13 +123,15 @@ def pack_trits(codes):
     return packed
 
 
-def unpack_trits(packed, count):
+def unpack_trits(packed: np.ndarray, count: int) -> np.ndarray:
     """u8 [bytes] -> the first `count` codes, u8 [count]."""
     digits = np.stack([packed // np.uint8(power) % np.uint8(3) for power in POWERS], axis=-1)
     return digits.reshape(-1)[:count]
 
 
-def quantize_affine(values, bits, group):
+def quantize_affine(
+    values: np.ndarray, bits: int, group: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """f32 [N, K] -> codes u8 [N, K], scales and biases bf16-as-u16 [N, K/group].
 
     bias = min and scale = (max - min) / (2**bits - 1) of each group, both rounded to bf16 before
@@ -150,36 +152,36 @@ def quantize_affine(values, bits, group):
     return codes.astype(np.uint8).reshape(rows, columns), scale, bias
 
 
-def round_bf16(values):
+def round_bf16(values: np.ndarray) -> np.ndarray:
     """f32 -> bf16 as u16, to nearest, ties to even. Finite values only."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
 
-def widen_bf16(stored):
+def widen_bf16(stored: np.ndarray) -> np.ndarray:
     return (stored.astype(np.uint32) << 16).view(np.float32)
 
 
-def narrow(*arrays):
+def narrow(*arrays: np.ndarray) -> tuple[str, list[np.ndarray]]:
     """Finite f32 arrays in the narrowest type that holds them exactly: its safetensors dtype and
 
     the arrays as stored, bf16 as u16.
     """
-    arrays = [np.ascontiguousarray(values, "<f4") for values in arrays]
-    if all(is_bf16(values) for values in arrays):
+    exact = [np.ascontiguousarray(values, "<f4") for values in arrays]
+    if all(is_bf16(values) for values in exact):
         return "BF16", [values.view("<u2").reshape(*values.shape, 2)[..., 1].copy()
-                        for values in arrays]  # fmt: skip
-    if all(is_f16(values) for values in arrays):
-        return "F16", [values.astype("<f2") for values in arrays]
-    return "F32", arrays
+                        for values in exact]  # fmt: skip
+    if all(is_f16(values) for values in exact):
+        return "F16", [values.astype("<f2") for values in exact]
+    return "F32", exact
 
 
-def is_bf16(values):
+def is_bf16(values: np.ndarray) -> bool:
     """Whether the lower halves of f32 values are all zero."""
     return not values.view("<u2").reshape(-1)[::2].any()
 
 
-def is_f16(values):
+def is_f16(values: np.ndarray) -> bool:
     """Whether f16 holds all f32 values, none as a subnormal, for which a GPU may put zero."""
     flat = values.reshape(-1)
     for first in range(0, flat.size, CHUNK_VALUES):

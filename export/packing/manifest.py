@@ -58,5 +58,5 @@ def is_ours(folder):
 def has_format(path):
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["format"]).startswith("trefoil-")
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False

@@ -18,7 +18,7 @@ RUNGS = ("lab",)  # of wgsl/: slower kernels, which no page loads
 HEADER = re.compile(r"/\*\*.*?\*/\n", re.DOTALL)
 
 
-def write_code(folder):
+def write_code(folder: Path) -> str:
     """Writes the folder of code into a site, and the files that lead to it; the folder's name."""
     written = folder / "code"
     copy_files(ROOT / "web", written, "*", APART)
@@ -40,7 +40,7 @@ def copy_files(source, target, pattern, apart=()):
             shutil.copyfile(path, target / relative)
 
 
-def digest_of(folder):
+def digest_of(folder: Path) -> str:
     """Hex SHA-256 of the names and contents of a folder's files."""
     sha = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -55,7 +55,7 @@ def entry(name):
     return f"{header}export * from './{name}/trefoil.js';\n"
 
 
-def find_code(folder):
+def find_code(folder: Path) -> str:
     """The name of the folder of code in a written site."""
     [name] = [path.name for path in folder.iterdir() if NAME.fullmatch(path.name)]
     return name

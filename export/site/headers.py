@@ -13,7 +13,7 @@ REPLACED = ("/", "/index", "/bench", "/*.html", "/trefoil.js", "/start.js", "/sw
 IMMUTABLE = "public, max-age=31536000, immutable"
 
 
-def sources(weights_url):
+def sources(weights_url: str | None) -> tuple[str, ...]:
     """Origins beside its own that the site fetches from."""
     if not weights_url:
         return ()
@@ -21,7 +21,7 @@ def sources(weights_url):
     return (f"{parts.scheme}://{parts.netloc}", *(HUB_CDN if parts.hostname == HUB else ()))
 
 
-def policy(weights_url=None, wasm=False):
+def policy(weights_url: str | None = None, wasm: bool = False) -> str:
     """The content security policy. Who may embed the page is left open: Spaces do.
 
     wasm: also lets WebAssembly compile, for onnxruntime-web beside the bench.
@@ -41,7 +41,7 @@ def policy(weights_url=None, wasm=False):
     return "; ".join(" ".join((name, *values)) for name, values in directives.items())
 
 
-def headers_file(code, weights_url=None):
+def headers_file(code: str, weights_url: str | None = None) -> str:
     """The text of _headers; `code` is the name of the folder of code. No two rules that match one
     path set the same header."""
     rules = {

@@ -28,7 +28,7 @@ REMEDY = {
 ELSEWHERE = "keep the weights elsewhere and name the place with --weights-url"
 
 
-def shard_bytes(host, mib=None):
+def shard_bytes(host: str, mib: int | None = None) -> int:
     """Bytes of the largest shard, a multiple of the alignment. Raises ExportError."""
     limits = HOSTS[host]
     if mib is None:
@@ -41,11 +41,11 @@ def shard_bytes(host, mib=None):
     return int(mib * MIB) // ALIGNMENT * ALIGNMENT
 
 
-def limits_total(host):
+def limits_total(host: str) -> bool:
     return bool(HOSTS[host].most_bytes or HOSTS[host].most_files)
 
 
-def check(host, sizes):
+def check(host: str, sizes: dict[str, int]) -> None:
     """Refuses a site that the host would refuse. sizes: {path: bytes} of all of its files.
 
     Raises ExportError.

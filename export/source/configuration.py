@@ -9,7 +9,9 @@ import json
 import math
 import re
 import reprlib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, NoReturn, Self
 
 from export.errors import ExportError
 from export.source.standins import refuse_standin
@@ -42,7 +44,7 @@ class Shown(reprlib.Repr):
 show = Shown().repr
 
 
-def parse_json(text):
+def parse_json(text: str) -> Any:
     """json.loads with NonFinite for what is no number of JSON. Raises ValueError."""
 
     def number(word):
@@ -55,7 +57,7 @@ def parse_json(text):
         raise ValueError("nested too deeply") from None
 
 
-def read_json(path):
+def read_json(path: str | Path) -> dict[str, Any]:
     """The object in a JSON file. Raises ExportError when it is missing or is no JSON object."""
     path = Path(path)
     refuse_standin(path)
@@ -86,7 +88,7 @@ def has_surrogates(text):
     return re.search(r"\\u[dD][89a-fA-F]", text) is not None
 
 
-def dump_json(values, where, **style):
+def dump_json(values: Any, where: str, **style: Any) -> str:
     """The text of `values` as strict JSON, the only way that JSON reaches the site.
 
     `where` names the values in the ExportError for what JSON or UTF-8 cannot hold; style: as
@@ -115,24 +117,24 @@ class Configuration:
     they are known to be harmless.
     """
 
-    def __init__(self, path, values):
+    def __init__(self, path: str | Path, values: dict[str, Any]) -> None:
         self.path = Path(path)
         self.values = values
-        self.asked = set()
+        self.asked: set[str] = set()
 
     @classmethod
-    def read(cls, path):
+    def read(cls, path: str | Path) -> Self:
         return cls(path, read_json(path))
 
     @classmethod
-    def read_optional(cls, path):
+    def read_optional(cls, path: str | Path) -> Self:
         """As read, but a missing file has no keys."""
         return cls.read(path) if Path(path).exists() else cls(path, {})
 
-    def fail(self, message):
+    def fail(self, message: str) -> NoReturn:
         raise ExportError(f"{self.path}: {message}")
 
-    def get(self, key, default=REQUIRED):
+    def get(self, key: str, default: Any = REQUIRED) -> Any:
         self.asked.add(key)
         value = self.values.get(key)
         if value is not None:
@@ -141,7 +143,7 @@ class Configuration:
             self.fail(f"{key} is missing")
         return default
 
-    def integer(self, key, default=REQUIRED, least=1, most=MOST):
+    def integer(self, key: str, default: Any = REQUIRED, least: int = 1, most: int = MOST) -> Any:
         value = self.get(key, default)
         if value is default:
             return value
@@ -149,7 +151,7 @@ class Configuration:
             self.fail(f"{key} is {show(value)}, expected a whole number from {least} to {most}")
         return int(value)
 
-    def integers(self, key, default=REQUIRED, least=1):
+    def integers(self, key: str, default: Any = REQUIRED, least: int = 1) -> Any:
         """A non-empty tuple of whole numbers."""
         value = self.get(key, default)
         if value is default:
@@ -159,7 +161,8 @@ class Configuration:
             self.fail(f"{key} is {show(value)}, expected a list of whole numbers from {least} on")
         return tuple(int(v) for v in value)
 
-    def number(self, key, default=REQUIRED, least=1e-30, most=MOST_NUMBER):
+    def number(self, key: str, default: Any = REQUIRED, least: float = 1e-30,
+               most: float = MOST_NUMBER) -> Any:
         """A finite number, above zero by default."""
         value = self.get(key, default)
         if value is default:
@@ -170,13 +173,13 @@ class Configuration:
             self.fail(f"{key} is {show(value)}, expected a number {what}, up to {most:g}")
         return value
 
-    def flag(self, key, default):
+    def flag(self, key: str, default: bool | None) -> bool:
         value = self.get(key, default)
         if not isinstance(value, bool):
             self.fail(f"{key} is {show(value)}, expected true or false")
         return value
 
-    def only(self, key, allowed, default):
+    def only(self, key: str, allowed: Iterable[Any], default: Any) -> Any:
         """Refuses a value other than the ones that the runtime implements."""
         value = self.get(key, default)
         if not any(is_same(value, choice) for choice in allowed):
@@ -185,17 +188,17 @@ class Configuration:
         return value
 
 
-def is_text(value):
+def is_text(value: Any) -> bool:
     """Text that UTF-8 can hold: JSON can also spell halves of surrogate pairs."""
     return isinstance(value, str) and value.encode("utf-8", "replace").decode("utf-8") == value
 
 
-def is_same(value, choice):
+def is_same(value: Any, choice: Any) -> bool:
     """Equal, but 0 and 1 are not false and true, nor the reverse."""
     return value == choice and isinstance(value, bool) == isinstance(choice, bool)
 
 
-def is_whole(value):
+def is_whole(value: Any) -> bool:
     if isinstance(value, bool):
         return False
     return isinstance(value, int) or (isinstance(value, float) and value.is_integer())

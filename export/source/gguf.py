@@ -9,6 +9,8 @@ https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 import math
 import struct
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
@@ -37,7 +39,10 @@ class GgufEntry(Entry):
 class Gguf(Tensors):
     """`values` has the header's pairs: key -> number or string, None for an array."""
 
-    def __init__(self, path):
+    entries: dict[str, GgufEntry]  # type: ignore[assignment]  # nobody adds others
+    values: dict[str, Any]
+
+    def __init__(self, path: Path) -> None:
         self.folder, self.path = path.parent, path
         try:
             with path.open("rb") as file:
@@ -47,10 +52,14 @@ class Gguf(Tensors):
             raise ExportError(f"{path}: cannot be read ({error.strerror})") from None
         self.values = header.values
 
-    def read(self, name, first=0, last=None):
-        """As Checkpoint.read; rows of low-bit types are u8 [rows, blocks, bytes of a block]."""
+    def read(self, name: str, first: int = 0, last: int | None = None) -> Tensor:
+        """As Checkpoint.read; rows of low-bit types are u8 [rows, blocks, bytes of a block].
+
+        Blocks of a tensor of one dimension are one row.
+        """
         entry = self.entries[name]
-        rows = entry.shape[0] if entry.shape else 1
+        by_rows = entry.shape[1:] or not entry.block
+        rows = entry.shape[0] if entry.shape and by_rows else 1
         last = rows if last is None else min(last, rows)
         row_bytes = entry.bytes // max(rows, 1)
         try:
@@ -61,24 +70,24 @@ class Gguf(Tensors):
             raise ExportError(f"{self.path}: cannot be read ({error.strerror})") from None
         if data.size != (last - first) * row_bytes:
             raise ExportError(f"{self.path}: {name} ends early; the file changed while reading")
+        shape = (last - first, *entry.shape[1:]) if entry.shape and by_rows else entry.shape
         if entry.block is None:
-            data = data.view(DTYPES[entry.dtype]).reshape(-1, *entry.shape[1:])
-        else:
-            data = data.reshape(last - first, -1, entry.block[1])
-        if entry.block and entry.dtype == "F32":
+            return Tensor(name, entry.dtype, data.view(DTYPES[entry.dtype]).reshape(shape))
+        data = data.reshape(last - first, row_bytes // entry.block[1], entry.block[1])
+        if entry.dtype == "F32":
             scales, codes = split_scales(data)
             data = (scales.astype("<f4")[..., None] * codes.view(np.int8)).astype("<f4")
-            data = data.reshape(last - first, *entry.shape[1:])
+            data = data.reshape(shape)
         return Tensor(name, entry.dtype, data)
 
 
 class Header:
-    def __init__(self, path, file):
+    def __init__(self, path: Path, file: BinaryIO) -> None:
         self.path, self.file = path, file
         self.file_bytes = path.stat().st_size
-        self.alignment, self.values = 32, {}
+        self.alignment, self.values = 32, dict[str, Any]()
 
-    def entries(self):
+    def entries(self) -> dict[str, GgufEntry]:
         """name -> GgufEntry. Raises ExportError for a damaged or hostile file."""
         infos = self.read()
         start = self.file.tell()
@@ -89,7 +98,7 @@ class Header:
         two_sizes = find_two_sizes(infos, room, self.file, start, hints, self.fail)
         return {info.name: self.entry(info, start, room[info.name], two_sizes) for info in infos}
 
-    def read(self):
+    def read(self) -> list[Info]:
         """The tensors' Infos; `values` and `alignment` on the way."""
         if self.take(4) != b"GGUF":
             self.fail("is no GGUF file")
@@ -102,6 +111,8 @@ class Header:
         tensors, pairs = self.count(), self.count()
         for _ in range(pairs):
             key, (kind,) = self.string(), self.unpack("I")
+            if key in self.values:
+                self.fail(f"two values have the name {key[:120]}; the file is damaged")
             self.values[key] = self.value(kind)
         check_pairs(self.path, self.values)
         self.alignment = self.values.get("general.alignment", self.alignment)
@@ -112,17 +123,18 @@ class Header:
             self.fail("two tensors have one name")
         return infos
 
-    def info(self):
+    def info(self) -> Info:
         name, (dimensions,) = self.string(), self.unpack("I")
         if dimensions > 4:
             self.fail(f"{name} has {dimensions} dimensions, expected at most 4")
         shape = self.unpack(f"{dimensions}Q")[::-1]
         kind, at = self.unpack("IQ")
-        if math.prod(shape) >= 1 << 48 or at % self.alignment or at >= 1 << 48:
+        count = math.prod(size for size in shape if size)  # of an empty tensor, too
+        if count >= 1 << 48 or at % self.alignment or at >= 1 << 48:
             self.fail(f"the sizes {list(shape)} or the offset {at} of {name} are damaged")
         return Info(name, shape, kind, at)
 
-    def entry(self, info, start, room, two_sizes):
+    def entry(self, info: Info, start: int, room: int, two_sizes: int) -> GgufEntry:
         block = block_of(info, two_sizes)
         dtype = type_name(info.kind)
         where = f"{info.name}, {dtype} {list(info.shape)},"
@@ -140,7 +152,7 @@ class Header:
         dtype = "F32" if dtype == "Q8_0" else dtype
         return GgufEntry(self.path, dtype, info.shape, start + info.at, size, block)
 
-    def value(self, kind, nested=0):
+    def value(self, kind: int, nested: int = 0) -> Any:
         """A number or a string; an array is passed over, and is whether it holds anything."""
         if kind in SCALARS:
             return self.unpack(SCALARS[kind])[0]
@@ -157,29 +169,29 @@ class Header:
                 self.value(inner, nested + 1)
         return count > 0
 
-    def string(self):
+    def string(self) -> str:
         return self.take(self.count()).decode("utf-8", "replace")
 
-    def count(self):
+    def count(self) -> int:
         (count,) = self.unpack("Q")
         if count > MOST:
             self.fail(f"the header counts {count} of something; the file is damaged")
         return count
 
-    def unpack(self, form):
+    def unpack(self, form: str) -> tuple:
         return struct.unpack(f"<{form}", self.take(struct.calcsize(f"<{form}")))
 
-    def take(self, count):
+    def take(self, count: int) -> bytes:
         self.room_for(count)
         return self.file.read(count)
 
-    def skip(self, count):
+    def skip(self, count: int) -> None:
         self.room_for(count)
         self.file.seek(count, 1)
 
-    def room_for(self, count):
+    def room_for(self, count: int) -> None:
         if self.file.tell() + count > self.file_bytes:
             self.fail(f"{self.file_bytes} bytes end inside the header; download it again")
 
-    def fail(self, message):
+    def fail(self, message: str) -> NoReturn:
         raise ExportError(f"{self.path}: {message}")

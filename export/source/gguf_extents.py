@@ -8,6 +8,7 @@ tensor, and may be larger. Type 42 is one block size in one file, decided over a
 import math
 import re
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 
@@ -28,15 +29,15 @@ class Info:
     at: int
 
     @property
-    def columns(self):
+    def columns(self) -> int:
         return self.shape[-1] if self.shape else 1
 
-    def bytes(self, weights, size):
+    def bytes(self, weights: int, size: int) -> int:
         """Bytes in blocks of `weights` weights that take `size` bytes."""
         return math.prod(self.shape) // weights * size
 
 
-def rooms(infos, data_bytes):
+def rooms(infos: list[Info], data_bytes: int) -> dict[str, int]:
     """name -> bytes from a tensor's offset to that of the next one, or to the end of the file.
 
     Empty tensors take part only with what lies behind them.
@@ -46,7 +47,7 @@ def rooms(infos, data_bytes):
     return {info.name: max(after.get(info.at, 0) - info.at, 0) for info in infos}
 
 
-def block_of(info, two_sizes):
+def block_of(info: Info, two_sizes: int) -> tuple[int, int] | None:
     """(weights, bytes) of a block, None for floats and types that are not read."""
     if info.kind not in BLOCKS:
         return None
@@ -55,7 +56,7 @@ def block_of(info, two_sizes):
     return weights, sizes[weights]
 
 
-def size_of(info, block, room):
+def size_of(info: Info, block: tuple[int, int] | None, room: int) -> int:
     """Bytes of a tensor; all of its room where the type is not read."""
     if block:
         return info.bytes(*block)
@@ -93,7 +94,7 @@ def find_two_sizes(infos, room, file, start, hints, fail):
     )
 
 
-def has_scales(info, weights, size, file, start):
+def has_scales(info: Info, weights: int, size: int, file: BinaryIO, start: int) -> bool:
     """Whether the first blocks begin with scales: read askew, they begin with codes as well."""
     count = min(SAMPLED_BLOCKS, math.prod(info.shape) // weights)
     file.seek(start + info.at)

@@ -11,13 +11,15 @@ A quantised row is a row of blocks. The ternary ones, (code - 1) * scale with an
 https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-common.h
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from export.packing.formats import unpack_words
 
 FLOATS = {0: "F32", 1: "F16", 30: "BF16"}
 TWO_SIZES = 42  # Q2_0 has blocks of 64, in files of a fork of 128; gguf_extents tells which
-BLOCKS = {  # type -> name and {weights in a block: bytes}
+BLOCKS: dict[int, tuple[str, dict[int, int]]] = {  # type -> name and {weights in a block: bytes}
     8: ("Q8_0", {32: 34}), 34: ("TQ1_0", {256: 54}), 35: ("TQ2_0", {256: 66}),
     41: ("Q1_0", {128: 18}), TWO_SIZES: ("Q2_0", {64: 18, 128: 34}), 142: ("PQ2_0", {128: 34}),
     143: ("PTQ1_0", {128: 28}),
@@ -38,13 +40,14 @@ BIT_RUN = 32  # bytes of a run of TQ2_0
 READ = ", ".join((*LOWBIT, *FLOATS.values()))
 
 
-def type_name(kind):
+def type_name(kind: int) -> str:
     """What a tensor of this type is said to be where one is refused."""
-    known = FLOATS | {number: name for number, (name, _) in BLOCKS.items()} | ROUNDED | UNREAD
+    blocks = {number: name for number, (name, _) in BLOCKS.items()}
+    known = FLOATS | blocks | ROUNDED | UNREAD
     return known.get(kind, f"of the unknown type {kind}")
 
 
-def why_unread(dtype):
+def why_unread(dtype: str) -> str:
     """What to say of a tensor of this type that is needed."""
     if dtype in ROUNDED.values():
         return (
@@ -57,24 +60,25 @@ def why_unread(dtype):
     )
 
 
-def split_ternary(name, blocks):
+def split_ternary(name: str, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """u8 [rows, blocks, bytes] -> scales f16 [rows, blocks] and codes u8 [rows, K], 0 to 2 or 3."""
     if name in ("Q2_0", "PQ2_0"):
         scales, codes = split_scales(blocks)
-        return scales, unpack_words(codes.reshape(len(codes), -1).view("<u4"), 2)
+        rows, count, size = codes.shape
+        return scales, unpack_words(codes.reshape(rows, count * size).view("<u4"), 2)
     scales = np.ascontiguousarray(blocks[..., -2:]).view("<f2")[..., 0]
     packed = blocks.reshape(-1, blocks.shape[2])[:, :-2]
     codes = unpack_bit_runs(packed) if name == "TQ2_0" else unpack_digits(packed, DIGIT_RUNS[name])
-    return scales, codes.reshape(len(blocks), -1)
+    return scales, codes.reshape(len(blocks), blocks.shape[1] * codes.shape[1])
 
 
-def split_scales(blocks):
+def split_scales(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Blocks that begin with their scale: scales f16 [rows, blocks], the rest u8 [..., bytes-2]."""
     scales = np.ascontiguousarray(blocks[..., :2]).view("<f2")[..., 0]
     return scales, np.ascontiguousarray(blocks[..., 2:])
 
 
-def unpack_digits(packed, runs):
+def unpack_digits(packed: np.ndarray, runs: Iterable[tuple[int, int, int]]) -> np.ndarray:
     """u8 [blocks, bytes] -> codes u8 [blocks, weights]"""
     weights = sum(count * digits for _, count, digits in runs)
     codes = np.empty((len(packed), weights), np.uint8)
@@ -88,7 +92,8 @@ def unpack_digits(packed, runs):
     return codes
 
 
-def unpack_bit_runs(packed):
-    runs = packed.reshape(len(packed), -1, 1, BIT_RUN)
+def unpack_bit_runs(packed: np.ndarray) -> np.ndarray:
+    blocks, size = packed.shape
+    runs = packed.reshape(blocks, size // BIT_RUN, 1, BIT_RUN)
     shifts = np.arange(0, 8, 2, dtype=np.uint8)[:, None]
-    return (runs >> shifts & np.uint8(3)).reshape(len(packed), -1)
+    return (runs >> shifts & np.uint8(3)).reshape(blocks, 4 * size)

@@ -4,7 +4,7 @@ What is decided by names alone is decided over a Listing, so that a folder and a
 read alike.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,26 +28,26 @@ class Listing:
     open: Callable[[str], Path]
     is_whole: Callable[[str], bool] = field(default=lambda name: True)
 
-    def at(self, name):
+    def at(self, name: str) -> str:
         """A file or folder, for messages."""
         if not name:
             return self.where
         return f"{self.where}: {name}" if self.where.startswith("--") else f"{self.where}/{name}"
 
-    def inside(self, folder):
+    def inside(self, folder: str) -> list[str]:
         """File names in one folder ("" is the top)."""
         start = f"{folder}/" if folder else ""
         rest = (name[len(start) :] for name in self.names if name.startswith(start))
         return [name for name in rest if "/" not in name]
 
-    def without(self, names):
+    def without(self, names: Collection[str]) -> "Listing":
         return replace(self, names=tuple(name for name in self.names if name not in names))
 
-    def folders(self):
+    def folders(self) -> list[str]:
         """The folders at the top, each with its slash."""
         return sorted({name.split("/")[0] + "/" for name in self.names if "/" in name})
 
-    def tell(self, folder):
+    def tell(self, folder: str) -> str:
         """What a folder holds, in words: "holds a, b", "holds no files" or "is not there"."""
         files = self.inside(folder)
         if not folder:
@@ -58,19 +58,21 @@ class Listing:
         return f"holds {shorten(files, 6)}"
 
 
-def hidden(name):
+def hidden(name: str) -> bool:
     """Whether a path is the system's or a tool's own: ._model.safetensors, .cache/x, __MACOSX/x"""
     return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
-def list_folder(folder, is_whole=lambda path: True, depth=DEPTH):
+def list_folder(folder: str | Path, is_whole: Callable[[Path], bool] = lambda path: True,
+                depth: int = DEPTH) -> Listing:
     """The Listing of a folder, down to `depth` names in a path. Raises ExportError."""
     folder = Path(folder)
     return Listing(str(folder), tuple(sorted(walk(folder, "", depth))), folder, folder.joinpath,
                    lambda name: is_whole(folder / name))  # fmt: skip
 
 
-def list_repository(where, names, fetch):
+def list_repository(where: str, names: Iterable[str],
+                    fetch: Callable[[list[str]], Path]) -> Listing:
     """The Listing of a repository; fetch(names) downloads them and gives their folder."""
     shown = tuple(sorted(name for name in names if not hidden(name)))
     return Listing(where, shown, Path(), lambda name: fetch([name]) / name)

@@ -7,10 +7,13 @@ https://github.com/huggingface/safetensors#format
 
 import json
 import math
+import re
 import struct
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +35,7 @@ OTHER_BITS = {
 }  # fmt: skip
 MAX_HEADER_BYTES = 100_000_000  # as in the safetensors library
 MAX_DIMENSIONS = 16
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -53,25 +57,25 @@ class Tensor:
     dtype: str
     data: np.ndarray
 
-    def float32(self):
+    def float32(self) -> np.ndarray:
         """The values, exactly."""
         return widen(self.data, self.dtype)
 
 
-def widen(data, dtype):
+def widen(data: np.ndarray, dtype: str) -> np.ndarray:
     """bf16, f16 or f32 data as float32, exactly."""
     if dtype == "BF16":
         return (data.astype(np.uint32) << 16).view(np.float32)
     return data.astype(np.float32)
 
 
-def is_finite(data, dtype):
+def is_finite(data: np.ndarray, dtype: str) -> bool:
     if dtype == "BF16":
-        return not np.any((data & 0x7F80) == 0x7F80)
+        return not ((data & 0x7F80) == 0x7F80).any()
     return bool(np.isfinite(data).all())
 
 
-def read_header(path):
+def read_header(path: str | Path) -> dict[str, Entry]:
     """name -> Entry of one file. Raises ExportError for a damaged or hostile file."""
     path = Path(path)
     try:
@@ -97,7 +101,7 @@ def read_header(path):
     return entries
 
 
-def parse_header(path, text):
+def parse_header(path: Path, text: bytes) -> dict[str, Any]:
     def unique(pairs):
         values = dict(pairs)
         if len(values) != len(pairs):
@@ -105,18 +109,25 @@ def parse_header(path, text):
             raise ExportError(f"{path}: the header names {shorten(twice)} twice")
         return values
 
+    def refuse(constant):
+        raise ValueError(f"{constant} is no JSON")
+
     try:
-        header = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
+        header = json.loads(text.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse)
     except (ValueError, RecursionError) as error:
         raise ExportError(
             f"{path}: the header is not valid JSON ({type(error).__name__}); download it again"
         ) from None
     if not isinstance(header, dict):
         raise ExportError(f"{path}: the header is a JSON {type(header).__name__}, not an object")
+    broken = [name for name in header if HALF_CHARACTER.search(name)]
+    if broken:
+        raise ExportError(f"{path}: the header names {ascii(broken[0][:120])}, which holds half a "
+                          "character; the file is damaged, download it again")  # fmt: skip
     return header
 
 
-def parse_entry(path, name, raw, data_start):
+def parse_entry(path: Path, name: str, raw: Any, data_start: int) -> Entry:
     where = f"{path}: {name[:120]}"
     if not isinstance(raw, dict) or not {"dtype", "shape", "data_offsets"} <= raw.keys():
         raise ExportError(f"{where}: the header entry lacks dtype, shape or data_offsets")
@@ -129,8 +140,14 @@ def parse_entry(path, name, raw, data_start):
         raise ExportError(f"{where}: shape {shape!r} is not a list of sizes")
     if not is_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise ExportError(f"{where}: data_offsets {offsets!r} are not a begin and an end")
+    if math.prod(size for size in shape if size) >= 1 << 60:
+        raise ExportError(f"{where}: shape {shape} takes more than any file has; the file "
+                          "is damaged, download it again")  # fmt: skip
     begin, end = offsets
-    want = -(-math.prod(shape) * bits_of(dtype) // 8)
+    want, rest = divmod(math.prod(shape) * bits_of(dtype), 8)
+    if rest:
+        raise ExportError(f"{where}: {dtype} {shape} takes {8 * want + rest} bits, expected whole "
+                          "bytes; the file is damaged, download it again")  # fmt: skip
     if end - begin != want:
         raise ExportError(
             f"{where}: {dtype} {shape} takes {want} bytes, the offsets give {end - begin}"
@@ -138,17 +155,17 @@ def parse_entry(path, name, raw, data_start):
     return Entry(path, dtype, tuple(shape), data_start + begin, want)
 
 
-def bits_of(dtype):
+def bits_of(dtype: str) -> int:
     return OTHER_BITS.get(dtype) or 8 * np.dtype(DTYPES[dtype]).itemsize
 
 
-def is_sizes(values):
+def is_sizes(values: Any) -> bool:
     return isinstance(values, list) and all(
         type(v) is int and 0 <= v < 1 << 63 for v in values
     )
 
 
-def check_cover(path, entries, data_start, file_bytes):
+def check_cover(path: Path, entries: dict[str, Entry], data_start: int, file_bytes: int) -> None:
     """The tensors follow one another from the header to the last byte, or to zero padding."""
     at = data_start
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].bytes)):
@@ -168,7 +185,7 @@ def check_cover(path, entries, data_start, file_bytes):
         )
 
 
-def is_zero(path, start):
+def is_zero(path: Path, start: int) -> bool:
     """Whether a file holds zeros alone from a byte on: padding, which readers pass over."""
     with path.open("rb") as file:
         file.seek(start)
@@ -185,19 +202,25 @@ class Tensors:
     (all of it by default); rows run along axis 0.
     """
 
-    def strip_prefix(self, prefix):
+    folder: Path
+    entries: dict[str, Entry]
+
+    def read(self, name: str, first: int = 0, last: int | None = None) -> Tensor:
+        raise NotImplementedError
+
+    def strip_prefix(self, prefix: str) -> None:
         """Renames prefix.x to x, as a model inside a larger one has it."""
         self.rename(lambda name: name.removeprefix(prefix), prefix)
 
-    def rename(self, new_name, taken):
+    def rename(self, new_name: Callable[[str], str], taken: str) -> None:
         """Renames every x to new_name(x), which takes `taken` out of it."""
-        renamed = {}
+        renamed: dict[str, Entry] = {}
         for name, entry in self.entries.items():
             if renamed.setdefault(new_name(name), entry) is not entry:
                 raise ExportError(f"{entry.path}: {name} is there with and without {taken!r}")
         self.entries = renamed
 
-    def read_finite(self, name, first=0, last=None):
+    def read_finite(self, name: str, first: int = 0, last: int | None = None) -> Tensor:
         """As read; raises ExportError when a value is infinite or not a number."""
         tensor = self.read(name, first, last)
         if not is_finite(tensor.data, tensor.dtype):
@@ -214,7 +237,7 @@ class Checkpoint(Tensors):
     Which of a folder's files they are is decided in export.source.weights.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path) -> None:
         self.folder = Path(path)
         if self.folder.is_dir():
             self.entries = read_entries(self.folder)
@@ -223,7 +246,7 @@ class Checkpoint(Tensors):
         else:
             self.entries = read_header(self.folder)
 
-    def read(self, name, first=0, last=None):
+    def read(self, name: str, first: int = 0, last: int | None = None) -> Tensor:
         entry = self.entries[name]
         rows = entry.shape[0] if entry.shape else 1
         last = rows if last is None else min(last, rows)
@@ -243,14 +266,14 @@ class Checkpoint(Tensors):
         return Tensor(name, entry.dtype, data.reshape(shape))
 
 
-def read_entries(folder):
+def read_entries(folder: Path) -> dict[str, Entry]:
     weights = choose_weights(list_folder(folder, is_whole, depth=1), "")
     if weights.index:
         return read_sharded(Path(folder) / weights.index)
     return read_header(Path(folder) / weights.files[0])
 
 
-def is_whole(path):
+def is_whole(path: Path) -> bool:
     """Whether a safetensors file's header can be read, and the file has the bytes it claims."""
     try:
         read_header(path)
@@ -259,13 +282,13 @@ def is_whole(path):
     return True
 
 
-def read_sharded(index):
+def read_sharded(index: Path) -> dict[str, Entry]:
     """The union of the shards that an index names.
 
     What a shard holds counts, as in transformers: the index decides only between shards that hold
     tensors of one name.
     """
-    placed, entries = read_weight_map(index), {}
+    placed, entries = read_weight_map(index), dict[str, Entry]()
     for file in sorted(set(placed.values())):
         path = index.parent / file
         if not path.exists() and not path.is_symlink():

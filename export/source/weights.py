@@ -13,9 +13,11 @@ broken. Only names that are equally likely are refused.
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from export.errors import ExportError, shorten
 from export.source.configuration import read_json
+from export.source.listing import Listing
 
 DIFFUSERS, TRANSFORMERS = "diffusion_pytorch_model", "model"
 KIND = r"(.+)\.safetensors"
@@ -84,7 +86,7 @@ class Candidate:
         return self.single or self.index
 
 
-def choose_weights(listing, folder):
+def choose_weights(listing: Listing, folder: str) -> Weights:
     """The Weights in a folder of a Listing ("" is its top). Raises ExportError."""
     weights = find_weights(listing, folder)
     if weights is None:
@@ -92,7 +94,7 @@ def choose_weights(listing, folder):
     return weights
 
 
-def find_weights(listing, folder):
+def find_weights(listing: Listing, folder: str) -> Weights | None:
     """As choose_weights; None where no safetensors file could be the model."""
     found = candidates(listing.inside(folder))
     left = [candidate for candidate in found if candidate.name]
@@ -198,7 +200,7 @@ def refuse_missing(listing, folder, candidate):
         )
 
 
-def read_weight_map(path):
+def read_weight_map(path: Path) -> dict[str, str]:
     """tensor name -> file name, of an index. Raises ExportError."""
     placed = read_json(path).get("weight_map")
     if not isinstance(placed, dict) or not all(isinstance(file, str) for file in placed.values()):

@@ -1,37 +1,71 @@
 """What the ternariser asks of a model family, and the families that answer: a class and a line.
 
-A family is made from (folder name or repository, steps, width, height), the last three None for
-the model's own, refuses in one sentence what it cannot read, and has
-
-    group                         inputs that share a scale
-    lowbit                        names of the weights that become low-bit, in the order of use
-    sigmas                        f32 [steps + 1], 1 to 0: the schedule that the model draws with
-    state_shape, context_shape    of one sample: (tokens, channels), (text tokens, width)
-    fingerprint()                 a digest of the teacher and of how it is asked to draw
-    load_encoder(dtype, device, bits)   a function: prompts -> contexts [B, *context_shape], by the
-                                  teacher's encoder, or with fewer than 16 bits the student's
-    load_transformer()            the teacher's transformer in float32, and its tensors by name
-    prepare(transformer, dtype)   makes it compute in dtype, exactly where that matters
-    blocks(transformer)           name -> module, in the order of use
-    units(transformer)            the modules whose parameters are gathered together
-    velocity(transformer, states, sigmas, contexts)     [B, tokens, channels]
-    stream(output)                a block's output as one tensor [B, tokens, width]
-    write(folder, bits, tensors, text_encoder_bits)     the student's whole folder
-
 States and sigmas are f32: x_sigma = (1 - sigma) x_0 + sigma noise, dx/dsigma = velocity.
 """
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, Protocol
 
 from export.errors import ExportError, shorten
 from export.source.configuration import Configuration
 from export.source.find import find_model
 from train.ternarize.flux2 import Flux2
 
-FAMILIES = {"Flux2KleinPipeline": Flux2}
+Tensor = Any  # torch's, which this module does without
+Module = Any
 
 
-def open_teacher(model, steps=None, width=None, height=None):
+class Teacher(Protocol):
+    """One family's model, as the ternariser teaches with it. torch's tensors and modules."""
+
+    group: int  # inputs that share a scale
+    lowbit: list[str]  # names of the weights that become low-bit, in the order of use
+    sigmas: Tensor  # f32 [steps + 1], 1 to 0: the schedule that the model draws with
+    state_shape: tuple[int, int]  # of one sample: tokens, channels
+    context_shape: tuple[int, int]  # text tokens, width
+
+    def fingerprint(self) -> str:
+        """A digest of the teacher and of how it is asked to draw."""
+
+    def load_encoder(self, dtype: Any, device: Any,
+                     bits: int = 16) -> Callable[[Iterable[str]], Tensor]:
+        """A function: prompts -> contexts [B, *context_shape], by the teacher's encoder, or with
+
+        fewer than 16 bits the student's.
+        """
+
+    def load_transformer(self) -> tuple[Module, dict[str, Tensor]]:
+        """The teacher's transformer in float32, and its tensors by name."""
+
+    def prepare(self, transformer: Module, dtype: Any) -> Module:
+        """Makes it compute in dtype, exactly where that matters."""
+
+    def blocks(self, transformer: Module) -> dict[str, Module]:
+        """By name, in the order of use."""
+
+    def units(self, transformer: Module) -> list[Module]:
+        """The modules whose parameters are gathered together."""
+
+    def velocity(self, transformer: Module, states: Tensor, sigmas: Tensor,
+                 contexts: Tensor) -> Tensor:
+        """[B, tokens, channels]"""
+
+    def stream(self, output: Any) -> Tensor:
+        """A block's output as one tensor [B, tokens, width]."""
+
+    def write(self, folder: Path, bits: int, tensors: dict[str, Tensor],
+              text_encoder_bits: int) -> None:
+        """The student's whole folder."""
+
+
+# Called with the source and (steps, width, height), None for the model's own; refuses in one
+# sentence what it cannot read.
+FAMILIES: dict[str, Callable[..., Teacher]] = {"Flux2KleinPipeline": Flux2}
+
+
+def open_teacher(model: str, steps: int | None = None, width: int | None = None,
+                 height: int | None = None) -> Teacher:
     """The family object of a diffusers folder or repository. Raises ExportError."""
     source = find_model(model, text_encoder_bits=16)
     index = Configuration.read(source.folder / "model_index.json")

@@ -11,6 +11,7 @@ import torch
 
 from export.errors import ExportError
 from train.ternarize import measure, processes
+from train.ternarize.family import Teacher
 from train.ternarize.files import load_checkpoint, save_checkpoint
 from train.ternarize.settings import STAGES
 from train.ternarize.student import Student
@@ -22,15 +23,15 @@ DTYPES = {"bf16": torch.bfloat16, "f32": torch.float32}
 @dataclass
 class Run:
     settings: Any
-    family: Any
+    family: Teacher
     prompts: Any
     work: Path
     device: torch.device
     progress: Any
     save_seconds: float
-    student: Student = None
+    student: Student | None = None
     teacher: Any = None
-    trajectories: Trajectories = None
+    trajectories: Trajectories | None = None
     stage: str = STAGES[0]
     step: int = 0                                   # inside the stage
     loop: dict = field(default_factory=dict)        # what the stage itself must remember

@@ -30,17 +30,28 @@ export async function fetchManifest(url, job = {}) {
   if (missing.length) {
     throw new ModelError(`${url}: ${missing.join(', ')} missing. Build the site again.`);
   }
+  const odd = ['pipeline', 'components', 'tensors'].find((key) => !isObject(manifest[key]))
+    ?? (Array.isArray(manifest.shards) && manifest.shards.every(isShard) ? null : 'shards');
+  if (odd) throw new ModelError(`${url}: ${odd} is damaged. Build the site again.`);
   for (const [name, tensor] of Object.entries(manifest.tensors)) {
     checkExtents(manifest, name, tensor);
   }
   return manifest;
 }
 
-function checkExtents(manifest, name, tensor) {
+const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isCount = (value) => Number.isSafeInteger(value) && value >= 0;
+const isShard = (shard) => isObject(shard) && typeof shard.file === 'string' && isCount(shard.bytes);
+
+function checkExtents({ shards }, name, tensor) {
   for (const part of ['data', 'codes', 'scales', 'biases']) {
-    for (const [shard, offset, bytes] of tensor[part] ?? []) {
-      const size = manifest.shards[shard]?.bytes;
-      if (!(offset >= 0 && bytes >= 0 && offset + bytes <= size)) {
+    const extents = tensor?.[part] ?? [];
+    if (!isObject(tensor) || !Array.isArray(extents) || !extents.every(Array.isArray)) {
+      throw new ModelError(`manifest: ${name} ${part} is damaged. Build the site again.`);
+    }
+    for (const [shard, offset, bytes] of extents) {
+      const size = isCount(shard) ? shards[shard]?.bytes : undefined;
+      if (!(isCount(offset) && isCount(bytes) && offset + bytes <= size)) {
         throw new ModelError(`manifest: ${name} ${part} lies at ${offset}..${offset + bytes} of `
           + `shard ${shard}, which has ${size} bytes. Build the site again.`);
       }

@@ -92,8 +92,9 @@ export async function readTexts(file, keywords) {
   let damaged = !whole;
   for (const { type, data, sound } of chunks.filter(({ type }) => type in READERS)) {
     const end = data.indexOf(0);
+    damaged ||= end < 0; // the keyword has no end
     const keyword = latin1(data.subarray(0, end));
-    if (!keywords.includes(keyword)) continue;
+    if (end < 0 || !keywords.includes(keyword)) continue;
     const text = await READERS[type](data.subarray(end + 1)).catch(() => null);
     if (text !== null) texts.set(keyword, text);
     damaged ||= text === null || !sound();
