@@ -5,7 +5,7 @@ Names, defaults and shapes are diffusers'; convolutions are [Cout, Cin, kh, kw] 
 
 from dataclasses import asdict, dataclass
 
-from export.packing.spec import CONV, Spec, by_prefix
+from export.packing.spec import CONV, Spec, by_prefix, vector
 from export.source.configuration import show
 from export.source.meaning import refuse_unread
 
@@ -156,7 +156,7 @@ def encoder_spec(c):
 def autoencoder_spec(c):
     """name -> Spec of what drawing needs, in the order of use."""
     latent, middle = c.latent_channels, c.block_out_channels[-1]
-    spec = {"bn.running_mean": Spec((4 * latent,)), "bn.running_var": Spec((4 * latent,))}
+    spec = {"bn.running_mean": vector(4 * latent), "bn.running_var": vector(4 * latent)}
     if c.use_post_quant_conv:
         spec |= conv("post_quant_conv", latent, latent, 1)
     spec |= conv("decoder.conv_in", latent, middle, 3)
@@ -177,12 +177,12 @@ def autoencoder_spec(c):
 def conv(name, cin, cout, size):
     return {
         f"{name}.weight": Spec((cout, cin, size, size), CONV),
-        f"{name}.bias": Spec((cout,)),
+        f"{name}.bias": vector(cout),
     }
 
 
 def affine(name, channels):
-    return {f"{name}.weight": Spec((channels,)), f"{name}.bias": Spec((channels,))}
+    return {f"{name}.weight": vector(channels), f"{name}.bias": vector(channels)}
 
 
 def resnet(name, cin, cout):
@@ -202,5 +202,5 @@ def attention(name, channels):
     spec = affine(f"{name}.group_norm", channels)
     for linear in ("to_q", "to_k", "to_v", "to_out.0"):
         spec[f"{name}.{linear}.weight"] = Spec((channels, channels))
-        spec[f"{name}.{linear}.bias"] = Spec((channels,))
+        spec[f"{name}.{linear}.bias"] = vector(channels)
     return spec

@@ -7,7 +7,7 @@ F the MLP width, Dh the width of a head, T the tokens of text and image together
 from dataclasses import asdict, dataclass
 
 from export.errors import ExportError
-from export.packing.spec import DENSE, LOWBIT, Spec, by_prefix
+from export.packing.spec import LOWBIT, Spec, by_prefix, vector
 from export.source.meaning import refuse_unread
 
 NAME = "flux2"
@@ -196,7 +196,7 @@ def double_block(width, mlp, head):
     norms = ("norm_q", "norm_k", "norm_added_q", "norm_added_k")
     return {
         **{f"attn.{name}": Spec((width, width), LOWBIT) for name in linears},
-        **{f"attn.{name}": Spec((head,), DENSE) for name in norms},
+        **{f"attn.{name}": vector(head) for name in norms},
         **{f"attn.{name}": Spec((width, width), LOWBIT) for name in ("to_out.0", "to_add_out")},
         "ff.linear_in": Spec((2 * mlp, width), LOWBIT),
         "ff.linear_out": Spec((width, mlp), LOWBIT),
@@ -208,8 +208,8 @@ def double_block(width, mlp, head):
 def single_block(width, mlp, head):
     return {
         "attn.to_qkv_mlp_proj": Spec((3 * width + 2 * mlp, width), LOWBIT),
-        "attn.norm_q": Spec((head,), DENSE),
-        "attn.norm_k": Spec((head,), DENSE),
+        "attn.norm_q": vector(head),
+        "attn.norm_k": vector(head),
         "attn.to_out": Spec((width, width + mlp), LOWBIT, cut=width),
     }
 

@@ -22,6 +22,7 @@ MODULATIONS = (  # in the order of a row
     "single_stream_modulation.linear.weight",
     "norm_out.linear.weight",
 )
+PARTS = (6, 6, 3, 2)  # vectors of D values that each of them makes
 DTYPE_OF = {storage: dtype for dtype, storage in STORAGE_OF.items()}
 CHUNK_VALUES = 1 << 22  # weights are widened to float64 this many at a time
 f32 = np.float32
@@ -32,6 +33,7 @@ class Table:
     """`name` follows the component's: transformer.folded.1024.4 is of 1024 tokens and 4 steps."""
 
     name: str
+    tokens: int
     timesteps: np.ndarray  # f32 [steps]
     storage: Storage
 
@@ -46,7 +48,9 @@ class Folding:
     def manifest(self):
         return {
             "projections": [f"transformer.{name}" for name in self.projections],
-            "tables": [f"transformer.{table.name}" for table in self.tables],
+            "parts": PARTS,
+            "tables": [{"tokens": table.tokens, "steps": len(table.timesteps),
+                        "tensor": f"transformer.{table.name}"} for table in self.tables],
         }
 
 
@@ -58,8 +62,8 @@ def plan_folding(config, pipeline, patch, scheduler):
         tokens = width * height // patch**2
         for steps in (default, *range(1, MOST_STEPS + 1)):
             name = f"folded.{tokens}.{steps}"
-            storage = Storage("f32", (steps, 17 * config.width))
-            tables[name] = Table(name, timesteps(steps, tokens, scheduler), storage)
+            storage = Storage("f32", (steps, sum(PARTS) * config.width))
+            tables[name] = Table(name, tokens, timesteps(steps, tokens, scheduler), storage)
     return Folding(list(tables.values()))
 
 

@@ -42,7 +42,9 @@ class Pipeline:
     image_input: dict | None = None  # {"most"} reference images, where they can be encoded
 
     def manifest(self):
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        """By the same names, and how the model is guided."""
+        given = {key: value for key, value in asdict(self).items() if value is not None}
+        return given | {"guidance": {"kind": "none", "scale": 1, "negative": False}}
 
 
 def read_family(folder, stands_alone=False):

@@ -7,7 +7,7 @@ import numpy as np
 
 from export.errors import ExportError
 from export.packing.formats import STORAGE_OF, Packed, Storage, narrow, pack_words, quantize_affine
-from export.packing.spec import CONV, LINEAR, Expected
+from export.packing.spec import CONV, Expected
 from export.source.safetensors import Checkpoint
 
 GROUP = 64
@@ -38,7 +38,7 @@ class Floats:
         return None
 
     def is_quantized(self, spec):
-        return spec.role == LINEAR and self.bits < 16
+        return spec.is_linear and self.bits < 16
 
     def expected(self):
         return {name: Expected(spec.shape) for name, spec in self.specs.items()}

@@ -4,11 +4,11 @@ import shutil
 
 from export.families import FAMILIES
 from export.families.call import SCHEDULER_CLASS
+from export.onnx.call import MARK, call_of
 from export.site import pages
 from export.source.configuration import dump_json
 from export.source.files import TOKENIZER
 
-FORMAT = "trefoil-onnx-1"
 ONNX_CLASS = ["diffusers", "OnnxRuntimeModel"]
 
 
@@ -23,8 +23,7 @@ def write_configs(folder, model):
     })  # fmt: skip
     scheduler = {"_class_name": SCHEDULER_CLASS} | model.scheduler
     write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
-    call = {"format": FORMAT, "name": model.name, "patch": model.patch}
-    write_json(folder / "trefoil.json", call | model.pipeline.manifest())
+    write_json(folder / MARK, call_of(model))
     (folder / "tokenizer").mkdir()
     for place in (folder / "tokenizer", folder):  # optimum looks there, transformers.js here
         for name in TOKENIZER:

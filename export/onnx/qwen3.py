@@ -15,8 +15,7 @@ MASK = ["batch", "tokens"]
 
 
 def build(g, c, model):
-    """c: EncoderConfig; model: export.packing.model.Model, for the hidden states that are read."""
-    taps = model.pipeline.text_encoder_out_layers
+    """c: EncoderConfig."""
     ids = g.input("input_ids", I64, MASK)
     attended = g.input("attention_mask", I64, MASK)
     x = gather_rows(g, TABLES[0], ids)                                # f32 [B, S, D]
@@ -29,8 +28,8 @@ def build(g, c, model):
             x = layer(g, c, x, f"layers.{i}", angles, mask)
         last = i + 1 == c.total_hidden_layers
         states.append(g.rms_norm(x, "norm", c.rms_norm_eps) if last else x)
-    rows = g.op("Concat", *(states[tap] for tap in taps), axis=-1)    # [B, S, taps * D]
-    g.output("prompt_embeds", rows, [*MASK, len(taps) * c.hidden_size])
+    rows = g.op("Concat", *(states[tap] for tap in c.taps), axis=-1)    # [B, S, taps * D]
+    g.output("prompt_embeds", rows, [*MASK, len(c.taps) * c.hidden_size])
 
 
 def layer(g, c, x, name, angles, mask):

@@ -7,10 +7,11 @@ from export.denoisers.flux2_tables import Folding, Modulations
 from export.families.call import Pipeline
 from export.packing.formats import CODE_BITS, Packed, Storage
 from export.packing.shards import stream_bytes
-from export.packing.spec import Spec
+from export.packing.spec import ROWS, VECTOR, Spec
 from export.prompts.tokenizer import Tokenizer
 from export.source.find import Source
-from export.text_encoders import qwen3
+
+USES = (VECTOR, ROWS)  # roles that the page is told of; the others are matrices
 
 
 @dataclass
@@ -78,9 +79,9 @@ class Component:
 
     @property
     def gpu_bytes(self):
-        if self.name == "text_encoder":
-            return qwen3.gpu_bytes(self.storages)
-        return sum(storage.gpu_bytes for storage in self.kept.values())
+        """Of the weights, but those whose rows are gathered on the CPU."""
+        return sum(storage.gpu_bytes for name, storage in self.kept.items()
+                   if self.specs[name].role != ROWS)  # fmt: skip
 
 
 @dataclass
@@ -175,7 +176,7 @@ def pack_folding(component, writer, progress):
     for name in folding.projections:
         packed = pack_tensor(component, name, progress)
         modulations.take(name, packed)
-        tensors[f"{component.name}.{name}"] = write_tensor(packed, writer)
+        tensors[f"{component.name}.{name}"] = write_tensor(packed, writer, component.specs[name])
         del packed
     for table in folding.tables:
         writer.begin(component.name, on_demand=table is not folding.tables[0])
@@ -189,7 +190,7 @@ def pack_tensors(component, names, writer, progress):
     tensors = {}
     for name in names:
         packed = pack_tensor(component, name, progress)
-        tensors[f"{component.name}.{name}"] = write_tensor(packed, writer)
+        tensors[f"{component.name}.{name}"] = write_tensor(packed, writer, component.specs[name])
         del packed
     return tensors
 
@@ -201,10 +202,11 @@ def pack_tensor(component, name, progress):
     return packed
 
 
-def write_tensor(packed, writer):
+def write_tensor(packed, writer, spec=None):
     """Its manifest entry."""
     parts = {part: writer.write(data) for part, data in packed.parts.items()}
-    return tensor_entry(packed.storage) | parts
+    use = {"use": spec.role} if spec and spec.role in USES else {}
+    return tensor_entry(packed.storage) | use | parts
 
 
 def plan_model(model, progress):

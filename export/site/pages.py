@@ -1,7 +1,6 @@
 """The static site around a packed model: pages, scripts, kernels, headers, licences."""
 
 import hashlib
-import json
 import shutil
 import tomllib
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import jinja2
 
 from export.folder import record
-from export.packing.manifest import write_manifest
+from export.packing.manifest import read_manifest, write_manifest
 from export.site import cards, headers, shell
 from export.site.code import write_code
 from export.site.size_groups import size_groups
@@ -62,7 +61,7 @@ def copy_licences(source, target):
 def pin(folder, places):
     """Names the weights' commit, which is known only once they are uploaded."""
     path = folder / "model" / "manifest.json"
-    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest = read_manifest(path)
     partial = path.with_name("manifest.partial")
     write_manifest(partial, manifest | {"weights_url": places.weights_url})
     partial.replace(path)
@@ -100,7 +99,7 @@ def page_values(model, manifest, weights_url):
 
 def model_mark(manifest):
     """What tells models apart, as web/loader/updated.js makes it of a manifest."""
-    files = [*manifest["shards"], manifest["tokenizer"]]
+    files = [*manifest["shards"], *(prompt["tokenizer"] for prompt in manifest["prompts"])]
     return hashlib.sha256("".join(file["sha256"] for file in files).encode()).hexdigest()
 
 

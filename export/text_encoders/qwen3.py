@@ -7,7 +7,7 @@ hidden_states[0] are the embeddings, hidden_states[i] the output of layer i-1, a
 import re
 from dataclasses import asdict, dataclass
 
-from export.packing.spec import LINEAR, Spec
+from export.packing.spec import LINEAR, ROWS, Spec, vector
 from export.source.configuration import show
 from export.source.meaning import is_off, refuse_unread
 
@@ -29,6 +29,7 @@ class EncoderConfig:
     rms_norm_eps: float
     rope_theta: float
     vocab_size: int
+    taps: tuple[int, ...]  # the hidden states that are read
 
     def manifest(self):
         return asdict(self)
@@ -73,6 +74,7 @@ def read_config(config, taps):
         rms_norm_eps=config.number("rms_norm_eps", 1e-6),
         rope_theta=read_rope_theta(config),
         vocab_size=config.integer("vocab_size"),
+        taps=tuple(taps),
     )
     refuse_unread(config, "text_encoder")
     return encoder
@@ -112,11 +114,11 @@ def read_rope_theta(config):
 
 def encoder_spec(c):
     """name -> Spec, in the order of use; names without the prefix `model.`."""
-    spec = {"embed_tokens.weight": Spec((c.vocab_size, c.hidden_size), LINEAR)}
+    spec = {"embed_tokens.weight": Spec((c.vocab_size, c.hidden_size), ROWS)}
     for i in range(c.num_hidden_layers):
         spec |= {f"layers.{i}.{name}.weight": s for name, s in layer(c).items()}
     if c.num_hidden_layers == c.total_hidden_layers:
-        spec["norm.weight"] = Spec((c.hidden_size,))
+        spec["norm.weight"] = vector(c.hidden_size)
     return spec
 
 
@@ -124,14 +126,14 @@ def layer(c):
     query, key = c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim
     hidden, intermediate = c.hidden_size, c.intermediate_size
     return {
-        "input_layernorm": Spec((hidden,)),
+        "input_layernorm": vector(hidden),
         "self_attn.q_proj": Spec((query, hidden), LINEAR),
         "self_attn.k_proj": Spec((key, hidden), LINEAR),
         "self_attn.v_proj": Spec((key, hidden), LINEAR),
-        "self_attn.q_norm": Spec((c.head_dim,)),
-        "self_attn.k_norm": Spec((c.head_dim,)),
+        "self_attn.q_norm": vector(c.head_dim),
+        "self_attn.k_norm": vector(c.head_dim),
         "self_attn.o_proj": Spec((hidden, query), LINEAR),
-        "post_attention_layernorm": Spec((hidden,)),
+        "post_attention_layernorm": vector(hidden),
         "mlp.gate_proj": Spec((intermediate, hidden), LINEAR),
         "mlp.up_proj": Spec((intermediate, hidden), LINEAR),
         "mlp.down_proj": Spec((hidden, intermediate), LINEAR),
@@ -150,8 +152,3 @@ def make_drop_reason(c):
         return "only the last hidden state passes it" if name == "norm.weight" else None
 
     return drop_reason
-
-
-def gpu_bytes(storages):
-    """Weights in GPU memory: all but the embedding, whose rows are gathered on the CPU."""
-    return sum(s.gpu_bytes for name, s in storages.items() if name != "embed_tokens.weight")

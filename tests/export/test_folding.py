@@ -99,19 +99,20 @@ def test_only_the_default_schedule_s_table_is_downloaded_at_once(build, mlx, tmp
     site = PackedSite(tmp_path / "site")
     site.check_shards()
     shards, tensors = site.manifest["shards"], site.manifest["tensors"]
-    folding = site.manifest["components"]["transformer"]["folding"]
-    first, *others = folding["tables"]
-    assert first == "transformer.folded.48.3" and len(others) == 15
-    assert folding["projections"] == [f"transformer.{name}" for name in Folding.projections]
+    schedules = site.manifest["schedules"]
+    first, *others = schedules["tables"]
+    assert first == {"tokens": 48, "steps": 3, "tensor": "transformer.folded.48.3"}
+    assert len(others) == 15 and schedules["parts"] == [6, 6, 3, 2]
+    assert schedules["projections"] == [f"transformer.{name}" for name in Folding.projections]
     later = {name for name, tensor in tensors.items() if any(
         shards[shard].get("onDemand") for part in ("data", "codes", "scales", "biases")
         for shard, _, _ in tensor.get(part, []))}  # fmt: skip
-    assert later == {*others, *folding["projections"]}
-    for name in others:  # one costs its own rows and no more
-        (shard, _, count), = tensors[name]["data"]
-        assert shards[shard]["bytes"] == count == 4 * 17 * 128 * int(name.split(".")[-1])
+    assert later == {*(table["tensor"] for table in others), *schedules["projections"]}
+    for table in others:  # one costs its own rows and no more
+        (shard, _, count), = tensors[table["tensor"]]["data"]
+        assert shards[shard]["bytes"] == count == 4 * 17 * 128 * table["steps"]
     now = sum(s["bytes"] for s in shards if not s.get("onDemand"))
-    now += site.manifest["tokenizer"]["bytes"]
+    now += sum(p["tokenizer"]["bytes"] for p in site.manifest["prompts"])
     assert f"{now:,} bytes to download for a first picture" in result.stdout
     assert f"{now:,}" in build("--model", mlx, "--dry-run").stdout
 
@@ -124,7 +125,7 @@ def test_a_table_holds_the_modulations(build, mlx, tmp_path, tokens, steps):
     source = {name: as_float(stored, dtype).astype(float)
               for name, (dtype, stored) in load(mlx / TRANSFORMER).items() if dtype != "U32"}
     rows = site.weight(f"transformer.folded.{tokens}.{steps}")
-    times = timesteps(steps, tokens, site.manifest["scheduler"])
+    times = timesteps(steps, tokens, site.manifest["sampler"]["config"])
     embedder = "time_guidance_embed.timestep_embedder"
     for time, row in zip(times.astype(float), rows, strict=True):
         angles = time * np.exp(-math.log(10000) * np.arange(16) / 16)

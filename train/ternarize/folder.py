@@ -17,7 +17,6 @@ from export.layouts.mlx_affine import MlxAffine
 from export.layouts.mlx_grid import sibling
 from export.layouts.mlx_packed import MlxPacked
 from export.packing.formats import pack_words, unpack_words, widen_bf16
-from export.packing.spec import LINEAR
 from export.source import files
 from export.source.configuration import Configuration, read_json
 from export.source.safetensors import Checkpoint
@@ -84,7 +83,7 @@ def rounded_text_encoder(teacher, bits):
     """(name, f32 weight) of each linear and the embedding, as write_text_encoder stores it."""
     _, layout = text_encoder_layout(teacher, bits)
     for name, spec in layout.specs.items():
-        if spec.role == LINEAR:
+        if spec.is_linear:
             packed = layout.pack(name)
             scales, biases = (widen_bf16(packed.parts[part]) for part in ("scales", "biases"))
             codes = unpack_words(packed.parts["codes"], bits).astype(np.float32)
@@ -100,7 +99,7 @@ def write_text_encoder(folder, teacher, bits):
     stored, group = {}, None
     for name, spec in specs.items():
         key = f"model.{name}"
-        if spec.role != LINEAR:
+        if not spec.is_linear:
             values = checkpoint.read_finite(name).float32()
             stored[key] = torch.from_numpy(values.copy()).bfloat16()
             continue
