@@ -17,8 +17,8 @@ CHUNK_VALUES = 1 << 24  # quantise this many values at a time; the embedding alo
 class Floats:
     """A diffusers or transformers folder of bf16, f16 or f32 tensors."""
 
-    name, folder = "unpacked", "text_encoder"
-    files = (f"{folder}/*.safetensors*",)
+    name, files = "unpacked", ("{folder}/*.safetensors*",)
+    stands_alone, quantises = False, True
 
     def __init__(self, checkpoint, specs, bits=16):
         self.checkpoint, self.specs, self.bits = checkpoint, specs, bits
@@ -30,7 +30,7 @@ class Floats:
                 )
 
     @staticmethod
-    def open(place, call):
+    def open(place):
         return Checkpoint(place.path)
 
     @staticmethod

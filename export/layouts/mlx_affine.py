@@ -16,16 +16,17 @@ BITS = (1, 2, 4, 8)
 
 
 class MlxAffine:
-    name, folder = "mlx-affine", "text_encoder-mlx-4bit"
-    files = (f"{folder}/*.safetensors*", "text_encoder-mlx-*bit/*.safetensors*")
+    name = "mlx-affine"
+    files = ("{folder}-mlx-4bit/*.safetensors*", "{folder}-mlx-*bit/*.safetensors*")
+    stands_alone = quantises = False
 
-    def __init__(self, checkpoint, specs, bits=None):
+    def __init__(self, checkpoint, specs):
         self.checkpoint, self.specs = checkpoint, specs
         self.declared = Declared.beside(checkpoint.folder)
         self.grids = self.find_grids()
 
     @staticmethod
-    def open(place, call):
+    def open(place):
         return Checkpoint(place.path)
 
     @staticmethod

@@ -8,10 +8,9 @@ MARK, FORMAT = "trefoil.json", "trefoil-onnx-2"
 
 def call_of(model):
     """The values that the file holds for a packed Model."""
-    channels = model.components["transformer"].config.in_channels
-    about = {"format": FORMAT, "name": model.name,
-             "latents": {"channels": channels, "pixels": model.patch}}  # fmt: skip
-    return about | model.pipeline.manifest()
+    latents = {"channels": model.latents.channels, "pixels": model.latents.pixels}
+    about = {"format": FORMAT, "name": model.name, "latents": latents}
+    return about | model.call.manifest()
 
 
 def read_call(path):

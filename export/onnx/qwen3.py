@@ -14,7 +14,19 @@ LOWEST = {F32: np.finfo(np.float32).min, F16: np.finfo(np.float16).min}
 MASK = ["batch", "tokens"]
 
 
-def build(g, c, model):
+def configuration(c):
+    """transformers' Qwen3Config, with the layers that are there."""
+    return {
+        "architectures": ["Qwen3Model"], "model_type": "qwen3", "hidden_act": "silu",
+        "hidden_size": c.hidden_size, "num_hidden_layers": c.num_hidden_layers,
+        "num_attention_heads": c.num_attention_heads,
+        "num_key_value_heads": c.num_key_value_heads, "head_dim": c.head_dim,
+        "intermediate_size": c.intermediate_size, "rms_norm_eps": c.rms_norm_eps,
+        "rope_theta": c.rope_theta, "vocab_size": c.vocab_size,
+    }  # fmt: skip
+
+
+def build(g, c):
     """c: EncoderConfig."""
     ids = g.input("input_ids", I64, MASK)
     attended = g.input("attention_mask", I64, MASK)

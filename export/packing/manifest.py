@@ -3,81 +3,69 @@
 import json
 
 from export.errors import ExportError
-from export.families.call import SCHEDULER_CLASS
+from export.families.family import ENCODER
 from export.source.configuration import dump_json, read_json, show
 
 FORMAT = "trefoil-2"
-PREVIEW_CELL = 2  # pixels of a preview along a side of a token
 
 
 def build_manifest(model, shards, tensors, preview):
     """The manifest of a packed model; `shards` and `tensors` as the writer left them, `preview`
 
-    as fit_preview found it.
+    as the family made it of the autoencoder.
     """
     return {
         "format": FORMAT,
         "name": model.name,
-        "family": model.family.NAME,
+        "family": model.family.name,
         "variant": model.variant,
-        "source": model.source.origin | {
-            "layout": model.components["transformer"].layout.name,
-            "text_encoder_layout": model.components["text_encoder"].layout.name,
-        },
-        "pipeline": model.pipeline.manifest(),
-        "prompts": [prompt_entry(model)],
-        "latents": latents_entry(model),
-        "sampler": sampler_entry(model.scheduler),
+        "source": model.source.origin | layout_names(model),
+        "pipeline": model.call.manifest(),
+        "prompts": [prompt_entry(model, prompt) for prompt in model.prompts],
+        "latents": model.latents.manifest(),
+        "sampler": model.sampler.manifest(),
         "components": {name: component_entry(c) for name, c in model.components.items()},
         "shards": shards,
         "tensors": tensors,
-    } | schedules_entry(model) | ({"preview": preview | {"cell": PREVIEW_CELL}} if preview else {})
+    } | schedules_entry(model.denoiser) | ({"preview": preview} if preview else {})
 
 
-def prompt_entry(model):
-    """How a prompt becomes the text encoder's input."""
-    tokenizer = model.tokenizer
+def layout_names(model):
+    """The layouts that the model was found in: `layout` the denoiser's, then each encoder's."""
+    encoders = {f"{part.name}_layout": model.components[part.name].layout.name
+                for part in model.family.parts if part.kind == ENCODER}  # fmt: skip
+    return {"layout": model.denoiser.layout.name} | encoders
+
+
+def prompt_entry(model, prompt):
+    """How a prompt becomes an encoder's input."""
+    about, tokenizer = prompt.about, prompt.tokenizer
     return {
-        "encoder": "text_encoder",
-        "tokenizer": tokenizer.manifest(),
-        "template": {"prefix": tokenizer.prefix, "suffix": tokenizer.suffix, "lower": False},
-        "length": model.pipeline.max_sequence_length,
+        "encoder": about.encoder,
+        "tokenizer": {"file": prompt.file} | tokenizer.manifest(),
+        "template": {"prefix": tokenizer.prefix, "suffix": tokenizer.suffix, "lower": about.lower},
+        "length": model.call.max_sequence_length,
         "padding": {"id": tokenizer.pad_token_id, "side": "right"},
-        "mask": True,
-        "keep": None,
+        "mask": about.mask,
+        "keep": about.keep,
     }
 
 
-def latents_entry(model):
-    """What the denoiser's tokens are, and how they become the autoencoder's latents."""
-    autoencoder = model.components["autoencoder"].config
-    statistics = [f"autoencoder.bn.running_{kind}" for kind in ("mean", "var")]
-    return {
-        "channels": model.components["transformer"].config.in_channels, "pixels": model.patch,
-        "statistics": statistics, "eps": autoencoder.batch_norm_eps,
-    }  # fmt: skip
-
-
-def sampler_entry(scheduler):
-    shift = "empirical" if scheduler["use_dynamic_shifting"] else "static"
-    return {"class": SCHEDULER_CLASS, "shift": shift, "config": scheduler}
-
-
-def schedules_entry(model):
-    folding = model.components["transformer"].folding
-    return {"schedules": folding.manifest()} if folding else {}
-
-
 def component_entry(component):
+    images = [f"{component.name}.{name}" for name in component.image_input]
     return {
-        "class": component.class_name,
+        "class": component.module.CLASS,
         "config": component.config.manifest(),
         "parameters": component.parameters,
         "source_bytes": component.source_bytes,
         "packed_bytes": component.packed_bytes,
         "gpu_bytes": component.gpu_bytes,
-    } | ({"image_input": [f"{component.name}.{name}" for name in component.image_input]}
-         if component.image_input else {})  # fmt: skip
+    } | ({"image_input": images} if images else {})
+
+
+def schedules_entry(denoiser):
+    tables = denoiser.folding
+    return {"schedules": tables.manifest(denoiser.name)} if tables else {}
 
 
 def write_manifest(path, manifest):

@@ -33,7 +33,7 @@ class Tokenizer:
 
     def manifest(self):
         return {
-            "file": "tokenizer.json", "bytes": len(self.file),
+            "bytes": len(self.file),
             "sha256": hashlib.sha256(self.file).hexdigest(), "config": self.config,
         }  # fmt: skip
 

@@ -49,7 +49,8 @@ def write_weights(folder, model, manifest, places):
 
 def write_model(folder, model, manifest):
     write_manifest(folder / "manifest.json", manifest)
-    (folder / "tokenizer.json").write_bytes(model.tokenizer.file)
+    for prompt in model.prompts:
+        (folder / prompt.file).write_bytes(prompt.tokenizer.file)
     copy_licences(model.source.folder, folder)
 
 
@@ -78,17 +79,17 @@ def page_values(model, manifest, weights_url):
     return {
         "title": cards.title_of(model.name),
         "name": model.name,
-        "family": model.family.NAME,
+        "family": model.family.name,
         "variant": model.variant,
         "model": model_mark(manifest),
         "download_bytes": model.first_bytes,
-        "width": model.pipeline.width,
-        "height": model.pipeline.height,
-        "pipeline": model.pipeline.manifest(),
-        "size_groups": size_groups(model.pipeline.sizes, model.peak_gpu_bytes),
-        "steps": model.pipeline.num_inference_steps,
-        "prompts": model.pipeline.prompts,
-        "patch": model.patch,
+        "width": model.call.width,
+        "height": model.call.height,
+        "pipeline": model.call.manifest(),
+        "size_groups": size_groups(model.call.sizes, model.peak_gpu_bytes),
+        "steps": model.call.num_inference_steps,
+        "prompts": model.call.prompts,
+        "patch": model.latents.pixels,
         "modules": studio_modules(ROOT / "web"),
         "version": version(),
         "onnx_bytes": sum(shard["bytes"] for shard in onnx["shards"]),

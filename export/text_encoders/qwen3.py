@@ -11,7 +11,8 @@ from export.packing.spec import LINEAR, ROWS, Spec, vector
 from export.source.configuration import show
 from export.source.meaning import is_off, refuse_unread
 
-CLASSES = ("Qwen3ForCausalLM", "Qwen3Model")
+CLASS, CLASSES = "Qwen3", ("Qwen3ForCausalLM", "Qwen3Model")
+PREFIX = "model."
 ANCHORS = ("embed_tokens.weight", "layers.0.input_layernorm.weight")  # names that tell a prefix
 KERNEL_COLUMNS = 4  # dense weights are read four columns at a time
 MOST_HEAD_DIM = 512  # of the attention kernel
@@ -112,14 +113,14 @@ def read_rope_theta(config):
     return theta
 
 
-def encoder_spec(c):
+def spec(c):
     """name -> Spec, in the order of use; names without the prefix `model.`."""
-    spec = {"embed_tokens.weight": Spec((c.vocab_size, c.hidden_size), ROWS)}
+    specs = {"embed_tokens.weight": Spec((c.vocab_size, c.hidden_size), ROWS)}
     for i in range(c.num_hidden_layers):
-        spec |= {f"layers.{i}.{name}.weight": s for name, s in layer(c).items()}
+        specs |= {f"layers.{i}.{name}.weight": s for name, s in layer(c).items()}
     if c.num_hidden_layers == c.total_hidden_layers:
-        spec["norm.weight"] = vector(c.hidden_size)
-    return spec
+        specs["norm.weight"] = vector(c.hidden_size)
+    return specs
 
 
 def layer(c):
@@ -140,15 +141,33 @@ def layer(c):
     }
 
 
-def make_drop_reason(c):
-    """drop_reason(name): the unread norm, and known tensors of unread layers."""
+def image_spec(c):
+    return {}
+
+
+def drop_reason(c):
+    """A function of a name: the unread norm, and known tensors of unread layers."""
     modules = "|".join(re.escape(name) for name in layer(c))
     unread = re.compile(rf"layers\.(\d+)\.(?:{modules})\.(?:weight|scales|biases|W_q|meta\.\w+)")
 
-    def drop_reason(name):
+    def why(name):
         match = unread.fullmatch(name)
         if match and c.num_hidden_layers <= int(match[1]) < c.total_hidden_layers:
             return "no hidden state above them is read"
         return "only the last hidden state passes it" if name == "norm.weight" else None
 
-    return drop_reason
+    return why
+
+
+def activation_bytes(c, picture):
+    """Two states of all tokens, the taps, and the heads of one layer."""
+    heads = c.head_dim * (3 * c.num_attention_heads + 3 * c.num_key_value_heads)
+    return 4 * picture.text_tokens * ((2 + len(c.taps)) * c.hidden_size + heads)
+
+
+def image_activation_bytes(c, images):
+    return 0
+
+
+def streamed_layers(c):
+    return max(c.num_hidden_layers, 1)

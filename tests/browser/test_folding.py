@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from export.samplers.flow_euler import timesteps
+from export.samplers.flow_euler import times as timesteps
 from tests.browser.library import Library, LibraryError
 from tests.checkpoints import make_checkpoint
 from tests.closeness import psnr

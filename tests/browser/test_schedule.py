@@ -47,4 +47,4 @@ def test_sigmas_are_diffusers(schedules, tokens):
         timesteps = np.array(got["timesteps"], np.float32)
         np.testing.assert_array_equal(timesteps, fed.numpy(), err_msg=f"{steps} steps")
         np.testing.assert_array_equal(flow_euler.sigmas(steps, tokens, config), sigmas)
-        np.testing.assert_array_equal(flow_euler.timesteps(steps, tokens, config), timesteps)
+        np.testing.assert_array_equal(flow_euler.times(steps, tokens, config), timesteps)

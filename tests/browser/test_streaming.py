@@ -222,9 +222,9 @@ def bonsai():
     encoder = qwen3.read_config(config("text_encoder"), taps)
     autoencoder = kl.read_config(config("vae"))
     parts = {
-        "text_encoder": (encoder, qwen3.encoder_spec(encoder)),
-        "transformer": (transformer, flux2.transformer_spec(transformer)),
-        "autoencoder": (autoencoder, kl.autoencoder_spec(autoencoder)),
+        "text_encoder": (encoder, qwen3.spec(encoder)),
+        "transformer": (transformer, flux2.spec(transformer)),
+        "autoencoder": (autoencoder, kl.spec(autoencoder)),
     }
     tensors, components = {}, {}
     for component, (settings, specs) in parts.items():
@@ -237,7 +237,7 @@ def bonsai():
         components[component] = {"config": settings.manifest(),
                                  "gpu_bytes": qwen3.gpu_bytes(storages)}
     offered = SimpleNamespace(width=512, height=512, sizes=[], num_inference_steps=4)
-    folding = plan_folding(transformer, offered, autoencoder.patch, flux2.SCHEDULER)
+    folding = plan_folding(transformer, offered, 2 * autoencoder.scale_factor, flux2.SCHEDULER)
     components["transformer"]["folding"] = folding.manifest()
     for table in folding.tables:
         data = [[0, 0, table.storage.wire_bytes]]
