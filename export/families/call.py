@@ -1,6 +1,6 @@
 """trefoil.json: diffusers' call arguments, as the page offers them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from export.source.configuration import is_text, show
@@ -86,9 +86,17 @@ def read_call(config, defaults, pixels, own, with_image_input=False):
         config.fail(f"prompts is {show(prompts)}, expected a list of sentences")
     steps = config.integer("num_inference_steps", defaults.num_inference_steps, most=MOST_STEPS)
     length = config.integer("max_sequence_length", defaults.max_sequence_length, most=MOST_TOKENS)
+    guidance = read_guidance(config, defaults.guidance)
     image_input = {"most": MOST_IMAGES} if with_image_input else None
     refuse_unread(config, "trefoil")
-    return Call(steps, length, width, height, sizes, prompts, defaults.guidance, image_input, own)
+    return Call(steps, length, width, height, sizes, prompts, guidance, image_input, own)
+
+
+def read_guidance(config, default):
+    """The pipeline's Guidance, with the scale that is given; without guidance there is none."""
+    if default.kind == "none":
+        return default
+    return replace(default, scale=config.number("guidance_scale", default.scale, least=0))
 
 
 def read_side(config, key, default, pixels):
