@@ -17,17 +17,18 @@ STEPS = range(1, 51)
 # 1 token; 48x48 to 512x512; both sides of 4300, where the shift changes its formula; 1280x1280
 TOKENS = [1, 9, 48, 256, 1014, 1024, 2304, 4096, 4300, 4301, 6400]
 SCHEDULES = """async ([url, config, tokens, steps]) => {
-  const { schedule, timestepOf } = await import(new URL('models/samplers/flow_euler.js', url));
+  const { FlowEuler } = await import(new URL('models/samplers/flow_euler.js', url));
+  const { timestepOf } = await import(new URL('models/denoisers/flux2_tables.js', url));
   return steps.map((n) => {
-    const sigmas = schedule(n, tokens, config);
-    return { sigmas: [...sigmas], timesteps: [...sigmas].slice(0, n).map(timestepOf) };
+    const { sigmas, times } = new FlowEuler({ shift: 'empirical', config }, { steps: n, tokens });
+    return { sigmas: [...sigmas], times, timesteps: times.map(timestepOf) };
   });
 }"""
 
 
 @pytest.fixture(scope="module")
 def schedules(server, browser):
-    """schedules(tokens) -> [{sigmas, timesteps}] for every number of steps."""
+    """schedules(tokens) -> [{sigmas, times, timesteps}] for every number of steps."""
     url = server(WEB)
     with Library(browser, url) as library:
         yield lambda tokens: library.page.evaluate(
@@ -43,6 +44,8 @@ def test_sigmas_are_diffusers(schedules, tokens):
                            mu=compute_empirical_mu(tokens, steps))
         sigmas = np.array(got["sigmas"], np.float32)
         np.testing.assert_array_equal(sigmas, want.sigmas.numpy(), err_msg=f"{steps} steps")
+        times = np.array(got["times"], np.float32)
+        np.testing.assert_array_equal(times, want.timesteps.numpy(), err_msg=f"{steps} steps")
         fed = (want.timesteps / 1000) * torch.tensor(1000.0)  # what the transformer makes of it
         timesteps = np.array(got["timesteps"], np.float32)
         np.testing.assert_array_equal(timesteps, fed.numpy(), err_msg=f"{steps} steps")
