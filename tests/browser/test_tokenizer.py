@@ -46,9 +46,9 @@ TEXTS = [
 ]
 ENCODE = """async ([url, texts]) => {
   const base = new URL('model/', url);
-  const { PromptTokenizer } = await import(new URL('api/tokenizer.js', library.code));
+  const { loadTokenizers } = await import(new URL('api/tokenizer.js', library.code));
   const manifest = await (await fetch(new URL('manifest.json', base))).json();
-  const tokenizer = await PromptTokenizer.load(manifest, new URL('manifest.json', base));
+  const [tokenizer] = await loadTokenizers(manifest, new URL('manifest.json', base));
   return JSON.parse(texts).map((text) => {
     const { ids, count, dropped } = tokenizer.encode(text);
     return { ids: [...ids], count, dropped };
@@ -57,8 +57,8 @@ ENCODE = """async ([url, texts]) => {
 
 ENCODE_WITH = """async ([url, file, texts]) => {
   const { PromptTokenizer } = await import(new URL('api/tokenizer.js', library.code));
-  const template = { config: {}, prefix: '', suffix: '', pad_token_id: 0 };
-  const tokenizer = new PromptTokenizer(JSON.parse(file), template, 4096);
+  const tokenizer = new PromptTokenizer(JSON.parse(file), { tokenizer: {}, length: 4096,
+    template: { prefix: '', suffix: '' }, padding: { id: 0, side: 'right' } });
   return texts.map((text) => {
     const { ids, count } = tokenizer.encode(text);
     return [...ids.slice(0, count)];
@@ -68,8 +68,8 @@ ENCODE_WITH = """async ([url, file, texts]) => {
 
 ENCODE_ALL = """async ([url, jobs]) => {
   const { PromptTokenizer } = await import(new URL('api/tokenizer.js', library.code));
-  return jobs.map(({ file, template, length, texts }) => {
-    const tokenizer = new PromptTokenizer(JSON.parse(file), template, length);
+  return jobs.map(({ file, prompt, texts }) => {
+    const tokenizer = new PromptTokenizer(JSON.parse(file), prompt);
     return texts.map((text) => {
       const { ids, count, dropped } = tokenizer.encode(text);
       return { ids: [...ids], count, dropped };
@@ -176,8 +176,10 @@ def test_tokens_wherever_the_files_say_them(site, server, browser, tmp_path):
             values = (json.loads(path.read_text()) if path.exists() else {}) | keys
             path.write_text(json.dumps({k: v for k, v in values.items() if v is not None}))
         read = read_tokenizer(folder)
-        jobs.append({"file": read.file.decode(), "template": read.manifest(), "length": LENGTH,
-                     "texts": VARIED})  # fmt: skip
+        prompt = {"tokenizer": read.manifest(), "length": LENGTH,
+                  "template": {"prefix": read.prefix, "suffix": read.suffix},
+                  "padding": {"id": read.pad_token_id, "side": "right"}}  # fmt: skip
+        jobs.append({"file": read.file.decode(), "prompt": prompt, "texts": VARIED})
         tokenizer = AutoTokenizer.from_pretrained(folder)
         wants.append([padded(tokenizer, text, LENGTH) for text in VARIED])
     url = server(site(GARDEN))
