@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jinja2
 
+from export.families.call import MOST_STEPS
 from export.folder import record
 from export.packing.manifest import read_manifest, write_manifest
 from export.site import cards, headers, shell
@@ -88,6 +89,7 @@ def page_values(model, manifest, weights_url):
         "pipeline": model.call.manifest(),
         "size_groups": size_groups(model.call.sizes, model.peak_gpu_bytes),
         "steps": model.call.num_inference_steps,
+        "most_steps": MOST_STEPS,
         "prompts": model.call.prompts,
         "patch": model.latents.pixels,
         "modules": studio_modules(ROOT / "web"),
