@@ -2,7 +2,6 @@
  * WGSL files: their declared interface, and their pipelines.
  * Every fact about a kernel is read from its file.
  */
-import { fetchText } from '../loader/fetching.js';
 import { ModelError, ShapeError, UnsupportedError } from './errors.js';
 import { together } from './waiting.js';
 
@@ -87,8 +86,8 @@ export function packDims(kernel, dims) {
 
 /**
  * What stands before a kernel's own text, on its first line: WGSL wants directives first, and a
- * kernel that calls the type of its operands `act`, and its largest value ACT_MAX, leaves the choice
- * to its caller.
+ * kernel that calls the type of its operands `act`, and its largest value ACT_MAX, leaves the
+ * choice to its caller.
  */
 function prelude(source, f16) {
   const enable = [f16 && 'f16', source.includes('subgroup_invocation_id') && 'subgroups'];
@@ -115,6 +114,7 @@ function read(name, source) {
 export class Kernels {
   #device;
   #base;
+  #fetchText;
   #files = new Map();
   #compiling = new Map();
   #pipelines = new Map();
@@ -124,10 +124,13 @@ export class Kernels {
   /**
    * @param {GPUDevice} device
    * @param {URL | string} base folder of the .wgsl files, ending in '/'
+   * @param {(url: URL, job: object, read: (text: string) => object) => Promise<object>} fetchText
+   *   as loader/fetching.js has it: what `read` makes of a file's text
    */
-  constructor(device, base) {
+  constructor(device, base, fetchText) {
     this.#device = device;
     this.#base = base;
+    this.#fetchText = fetchText;
   }
 
   /**
@@ -140,7 +143,8 @@ export class Kernels {
     const missing = names.filter((name) => !this.#files.has(name));
     await together(missing, missing.length, signal, async (name, common) => {
       const url = new URL(`${name}.wgsl`, this.#base);
-      const file = await fetchText(url, { signal: common, onWait }, (text) => read(name, text));
+      const file = await this.#fetchText(url, { signal: common, onWait },
+        (text) => read(name, text));
       this.#files.set(name, file);
     });
   }
