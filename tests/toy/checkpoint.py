@@ -12,7 +12,10 @@ TRANSFORMER = "transformer/diffusion_pytorch_model.safetensors"
 
 
 class Toy(Tiny):
-    """`text_proj` [C, Dt] and `proj` [C, C] are the denoiser's weights, float64, held by bf16."""
+    """`text_proj` [C, Dt] and `proj` [C, C] are the denoiser's weights, float64, held by bf16.
+
+    The variances of its latents are none below zero, so that it can be drawn with.
+    """
 
     def __init__(self, seed=0):
         super().__init__(seed=seed)
@@ -21,6 +24,7 @@ class Toy(Tiny):
         scales = random.integers(1, 64, (CHANNELS, WIDTH // GROUP)) / 256
         self.text_proj = np.repeat(scales, GROUP, axis=1) * codes
         self.proj = random.integers(-64, 64, (CHANNELS, CHANNELS)) / 256
+        self.autoencoder["bn.running_var"] = self.store(random.integers(64, 256, CHANNELS) / 256)
 
     def write(self, folder, guided=False, **call):
         """call: more of trefoil.json."""
