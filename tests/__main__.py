@@ -1,8 +1,8 @@
-"""python -m tests [pytest arguments]: everything that must hold before a commit.
+"""python -m tests [fast] [pytest arguments]: everything that must hold before a commit.
 
-Brings what it needs first: the Python packages of pyproject.toml's `test` and `onnx` extras into
-.venv, and, as root on Debian, two browsers, a software Vulkan driver, and npm for
-onnxruntime-web. Then lints, looks for marks of conflicts and stray blanks, then tests.
+Brings what it needs first: the Python packages of pyproject.toml's extras into .venv, and, as root
+on Debian, two browsers, a software Vulkan driver and Node.js. Then it makes the checks of CHECKS,
+then it tests. `fast` needs Node.js alone beside its few packages: see tests/fast.py.
 """
 
 import ctypes.util
@@ -16,34 +16,43 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from export import environment  # noqa: E402
+from tests import fast  # noqa: E402
 
 WORKERS = max(2, (os.cpu_count() or 2) // 2)  # a browser keeps more than one core busy
 VULKAN_DRIVERS = Path("/usr/share/vulkan/icd.d")
 
 
-def missing_debian_packages():
-    """Debian packages whose programs this machine lacks."""
-    found = {
-        "chromium": shutil.which("chromium"),
-        "npm": shutil.which("npm"),
-        "firefox-esr": shutil.which("firefox-esr") or shutil.which("firefox"),
-        "mesa-vulkan-drivers": list(VULKAN_DRIVERS.glob("lvp_icd*.json")),
-        "libvulkan1": ctypes.util.find_library("vulkan"),
-    }
+EXTRAS = {"fast": ("fast",), "full": ("test", "fast", "onnx")}
+
+
+def missing_debian_packages(tier):
+    """Debian packages whose programs the tier needs and this machine lacks."""
+    found = {"nodejs": shutil.which("node")}
+    if tier == "full":
+        found |= {
+            "chromium": shutil.which("chromium"),
+            "npm": shutil.which("npm"),
+            "firefox-esr": shutil.which("firefox-esr") or shutil.which("firefox"),
+            "mesa-vulkan-drivers": list(VULKAN_DRIVERS.glob("lvp_icd*.json")),
+            "libvulkan1": ctypes.util.find_library("vulkan"),
+        }
     return [package for package, present in found.items() if not present]
 
 
-def ensure_debian_packages():
-    packages = missing_debian_packages()
+def ensure_debian_packages(tier):
+    packages = missing_debian_packages(tier)
     if not packages:
         return
     command = f"apt-get install {' '.join(packages)}"
     if not (environment.is_root() and shutil.which("apt-get")):
-        environment.fail("the tests need Chromium, Firefox, a software Vulkan and npm; run: "
-                         + command)
+        environment.fail(f"the tests need {', '.join(packages)}; on Debian run: {command}")
     environment.tell(f"installing the Debian packages {', '.join(packages)}")
     if not environment.install_debian(packages):
         environment.fail(f"they could not be installed (see above); run: {command}")
+
+
+def check_lint():
+    return subprocess.run([sys.executable, "-m", "ruff", "check", "."], cwd=ROOT).returncode
 
 
 def check_blanks():
@@ -60,16 +69,32 @@ def check_blanks():
     return git("diff", "--check", tree.stdout.strip()).returncode
 
 
+def check_javascript():
+    """The tests of JavaScript that needs no browser, by Node.js' own runner; told if they fail."""
+    files = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/web/*.test.js"))
+    done = subprocess.run(["node", "--test", "--test-reporter=spec", *files], cwd=ROOT,
+                          capture_output=True, text=True)
+    if done.returncode:
+        print(done.stdout + done.stderr)
+    return done.returncode
+
+
+CHECKS = (check_lint, check_blanks, check_javascript)  # each tells its findings; 0: none
+
+
 def main(arguments):
-    environment.ensure(["-m", "tests", *arguments], extras=("test", "onnx"))
-    ensure_debian_packages()
-    lint = subprocess.run([sys.executable, "-m", "ruff", "check", "."], cwd=ROOT).returncode
-    blanks = check_blanks()
+    tier = "fast" if arguments[:1] == ["fast"] else "full"
+    environment.ensure(["-m", "tests", *arguments], extras=EXTRAS[tier])
+    ensure_debian_packages(tier)
+    failed = [check.__name__ for check in CHECKS if check()]
+    if failed:
+        environment.tell(f"failed, see above: {', '.join(failed)}")
+    words = [*fast.selection(), *arguments[1:]] if tier == "fast" else arguments
     # Most of the time is spent on browsers that start and wait; a file's tests share one.
-    spread = [] if arguments else ["-n", str(WORKERS), "--dist", "loadfile"]
-    command = [sys.executable, "-m", "pytest", *spread, *arguments]
+    spread = [] if arguments and tier == "full" else ["-n", str(WORKERS), "--dist", "loadfile"]
+    command = [sys.executable, "-m", "pytest", *spread, *words]
     tests = subprocess.run(command, cwd=ROOT).returncode
-    return lint or blanks or tests
+    return 1 if failed else tests
 
 
 if __name__ == "__main__":

@@ -10,9 +10,19 @@ EPILOGUES = [  # r the product, y what was there before, gate [N]
 ]
 
 
-def linear_dense(x, w, epilogue=0, y=0.0, gate=0.0):
-    """x [M,K], w [N,K], gate [N] -> [M,N]; y [M,N] is what was there before."""
-    return EPILOGUES[epilogue](f64(x) @ f64(w).T, f64(y), f64(gate))
+ACTIVATIONS = [  # none, silu, gelu_tanh, quick_gelu, relu
+    lambda r: r,
+    lambda r: silu(r),
+    lambda r: r / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (r + 0.044715 * r**3))),
+    lambda r: r * sigmoid(1.702 * r),
+    lambda r: np.maximum(r, 0),
+]
+
+
+def linear_dense(x, w, epilogue=0, y=0.0, gate=0.0, bias=0.0, act=0):
+    """x [M,K], w [N,K], gate and bias [N] -> [M,N]; y [M,N] is what was there before."""
+    r = ACTIVATIONS[act](f64(x) @ f64(w).T + f64(bias))
+    return EPILOGUES[epilogue](r, f64(y), f64(gate))
 
 
 def linear_packed(x, codes, scales, zero, biases=None, **after):
@@ -44,36 +54,55 @@ def layer_norm_modulate(x, scale, shift, eps):
     return (1 + f64(scale)) * x / np.sqrt(np.square(x).mean(axis=1, keepdims=True) + eps) + shift
 
 
-def rms_norm(x, w, eps):
-    """x [M,D], w [D]."""
+def layer_norm(x, w, b, eps):
+    """x [M,D], w and b [D]."""
+    return layer_norm_modulate(x, f64(w) - 1, b, eps)
+
+
+def rms_norm(x, w, eps, b=0.0):
+    """x [M,D], w and b [D]."""
     x = f64(x)
-    return x / np.sqrt(np.square(x).mean(axis=1, keepdims=True) + eps) * w
+    return x / np.sqrt(np.square(x).mean(axis=1, keepdims=True) + eps) * w + b
 
 
 def rms_norm_rope(x, w, eps, angles, half_split):
-    """x [T,H,Dh], w [Dh], angles [T,Dh/2,2]: norm of heads, complex multiplication of the pairs."""
+    """x [T,H,Dh], w [Dh], angles [T,Dh/2,2]: norm of heads, then rope."""
     x = rms_norm(x.reshape(-1, x.shape[-1]), w, eps).reshape(x.shape)
+    return rope(x, angles, half_split)
+
+
+def rope(x, angles, half_split):
+    """x [T,H,Dh], angles [T,Dh/2,2]: complex multiplication of the pairs of a head."""
+    x = f64(x)
     pairs = np.stack(np.split(x, 2, axis=-1), -1) if half_split else x.reshape(*x.shape[:2], -1, 2)
     turned = (pairs @ [1, 1j]) * (f64(angles) @ [1, 1j])[:, None]
     axis = -2 if half_split else -1
     return np.stack([turned.real, turned.imag], axis).reshape(x.shape)
 
 
-def attention(q, k, v, valid, scale, causal=False, q0=0):
-    """q [Tq,Hq,DH], k and v [Tk,Hkv,DH] -> [Tq,Hq,DH]; keys j < valid, j <= q0 + i if causal."""
+def attention(q, k, v, valid, scale, causal=False, q0=0, softcap=0, window=0, bias=None):
+    """q [Tq,Hq,DH], k and v [Tk,Hkv,DH], bias [Hq,Tq,Tk] -> [Tq,Hq,DH]; keys j < valid, j <= q0 + i
+    if causal, j > q0 + i - window if window; 0 for a query that has none."""
     q, k, v = f64(q), f64(k[:valid]), f64(v[:valid])
     k, v = (np.repeat(t, q.shape[1] // t.shape[1], axis=1) for t in (k, v))
     logits = scale * np.einsum("ihd,jhd->hij", q, k)
-    if causal:
-        hidden = np.arange(valid)[None, :] > q0 + np.arange(len(q))[:, None]
-        logits = np.where(hidden, -np.inf, logits)
-    p = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.einsum("hij,jhd->ihd", p / p.sum(axis=-1, keepdims=True), v)
+    if softcap:
+        logits = softcap * np.tanh(logits / softcap)
+    if bias is not None:
+        logits += bias[:, :, :valid]
+    key, query = np.arange(valid)[None, :], q0 + np.arange(len(q))[:, None]
+    hidden = causal & (key > query) | (window > 0) & (key <= query - window)
+    logits = np.where(hidden, -np.inf, logits)
+    p = np.exp(logits - logits.max(axis=-1, keepdims=True, initial=-1e300))
+    return np.einsum("hij,jhd->ihd", p / np.maximum(p.sum(axis=-1, keepdims=True), 1e-300), v)
 
 
 def silu(x):
-    x = f64(x)
-    return x * np.exp(-np.logaddexp(0, -x))
+    return f64(x) * sigmoid(x)
+
+
+def sigmoid(x):
+    return np.exp(-np.logaddexp(0, -f64(x)))
 
 
 def add_scaled(x, alpha, y):

@@ -10,15 +10,12 @@ stuck if it has not come to its end after two minutes, mixed if its parts are of
 """
 
 import argparse
-import functools
-import http.server
 import os
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager
@@ -33,6 +30,7 @@ from export.site.serve import Handler
 from tests.browser.flaky import FlakyServer
 from tests.conftest import WEBGPU, launch
 from tests.dist import code_of, located, renew
+from tests.hosting import Host
 
 ROOT = Path(__file__).resolve().parent.parent
 GARDEN = ROOT / "models" / "garden-ternary"
@@ -60,18 +58,6 @@ class KeepingHandler(Handler):
 
     def send_header(self, name, value):
         super().send_header(name, "max-age=600" if name == "Cache-Control" else value)
-
-
-@contextmanager
-def serving(dist, keeping=False):
-    handler = functools.partial(KeepingHandler if keeping else Handler, directory=str(dist))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 class Site:
@@ -226,7 +212,7 @@ def run(options, folder):
     site = Site(built, dist)
     with ExitStack() as stack:
         playwright = stack.enter_context(sync_playwright())
-        url = stack.enter_context(serving(dist, options.kept))
+        url = stack.enter_context(Host(dist, KeepingHandler if options.kept else Handler)).url
         slow = stack.enter_context(FlakyServer(dist, rate=2e5))
         reading, drawing = launch(playwright, []), launch(playwright, WEBGPU)
         context = reading.new_context()

@@ -1,8 +1,12 @@
-// attention    o[Tq, Hq*DH] = softmax(scale * q kᵀ) v    per head
+// attention    o[Tq, Hq*DH] = softmax(s) v    per head, s = cap(scale * q kᵀ) + bias
 //
-//   keys j < valid, and j <= q0 + i for query i if CAUSAL
+//   cap(s) = SOFTCAP * tanh(s / SOFTCAP), or s where SOFTCAP is 0
+//   keys j < valid, j <= q0 + i for query i if CAUSAL, j > q0 + i - WINDOW if WINDOW; o is 0
+//   for a query that has none
 //   q      [Tq, Hq, DH] f32
 //   k, v   [Tk, Hkv, DH] f32; query head h uses key head h*Hkv/Hq
+//   bias   [Hq, distances] f32, of key j and query i at distances - Tk + j - (q0 + i), if BIAS;
+//          else not read
 //   o      [Tq, Hq, DH] f32
 //   grid   Tq/8, Hq, 1
 //   needs  1 <= valid <= Tk; Hq % Hkv == 0; DH % 4 == 0, DH <= 1024
@@ -14,22 +18,46 @@
 
 override DH: u32 = 128u;
 override CAUSAL: bool = false;
+override WINDOW: u32 = 0u;
+override SOFTCAP: f32 = 0.0;
+override BIAS: bool = false;
 
 const LOWEST = -1e30;  // finite: infinities may not survive a shader compiler
+const NOTHING = 1e-30;  // the least total; a query's highest key alone counts 1
 
-struct Dims { Tq: u32, Tk: u32, Hq: u32, Hkv: u32, valid: u32, q0: u32, scale: f32 }
+struct Dims {
+  Tq: u32, Tk: u32, Hq: u32, Hkv: u32, valid: u32, q0: u32, scale: f32, distances: u32
+}
 
 @group(0) @binding(0) var<uniform> dims: Dims;
 @group(0) @binding(1) var<storage, read> q: array<vec4f>;
 @group(0) @binding(2) var<storage, read> k: array<vec4f>;
 @group(0) @binding(3) var<storage, read> v: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> o: array<vec4f>;
+@group(0) @binding(4) var<storage, read> bias: array<f32>;
+@group(0) @binding(5) var<storage, read_write> o: array<vec4f>;
 
 var<workgroup> low_tile: array<vec4f, DH / 4u>;  // a key's scores, later their exponentials
 var<workgroup> high_tile: array<vec4f, DH / 4u>;
 
+fn cap(score: vec4f) -> vec4f {  // by exp: WGSL lets tanh be off by 1e-5
+  let e = exp(-2.0 * abs(score / SOFTCAP));
+  return SOFTCAP * sign(score) * ((1.0 - e) / (1.0 + e));
+}
+
+fn score_of(dot: vec4f, head: u32, key: u32, query: vec4u) -> vec4f {
+  var score = dims.scale * dot;
+  if (SOFTCAP > 0.0) { score = cap(score); }
+  if (BIAS) {
+    let at = (head + 1u) * dims.distances - dims.Tk + key - (dims.q0 + query);
+    score += vec4f(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);
+  }
+  return score;
+}
+
 fn seen(key: u32, end: u32, query: vec4u) -> vec4<bool> {
-  return vec4<bool>(key < end) & (vec4<bool>(!CAUSAL) | (vec4u(key) <= dims.q0 + query));
+  let at = dims.q0 + query;
+  return vec4<bool>(key < end) & (vec4<bool>(!CAUSAL) | (vec4u(key) <= at))
+    & (vec4<bool>(WINDOW == 0u) | (vec4u(key + WINDOW) > at));
 }
 
 fn scaled(o: mat4x4f, factor: vec4f) -> mat4x4f {  // each query's row
@@ -73,8 +101,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     }
     let low_seen = seen(start + lane, end, low_query);
     let high_seen = seen(start + lane, end, high_query);
-    low_score = select(vec4f(LOWEST), dims.scale * low_score, low_seen);
-    high_score = select(vec4f(LOWEST), dims.scale * high_score, high_seen);
+    low_score = select(vec4f(LOWEST),
+      score_of(low_score, group.y, start + lane, low_query), low_seen);
+    high_score = select(vec4f(LOWEST),
+      score_of(high_score, group.y, start + lane, high_query), high_seen);
     low_tile[lane] = low_score;
     high_tile[lane] = high_score;
     workgroupBarrier();
@@ -117,8 +147,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     low_total += low_tile[c];
     high_total += high_tile[c];
   }
-  low = scaled(low, 1.0 / low_total);
-  high = scaled(high, 1.0 / high_total);
+  low = scaled(low, 1.0 / max(low_total, vec4f(NOTHING)));
+  high = scaled(high, 1.0 / max(high_total, vec4f(NOTHING)));
   for (var i = 0u; i < 4u; i++) {
     store(low_query[i], low_q[i] + lane, low[i]);
     store(high_query[i], high_q[i] + lane, high[i]);

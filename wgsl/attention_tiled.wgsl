@@ -1,8 +1,12 @@
-// attention_tiled    o[Tq, Hq*DH] = softmax(scale * q kᵀ) v    per head, as attention
+// attention_tiled    o[Tq, Hq*DH] = softmax(s) v    per head, s = cap(scale * q kᵀ) + bias
 //
-//   keys j < valid, and j <= q0 + i for query i if CAUSAL
+//   cap(s) = SOFTCAP * tanh(s / SOFTCAP), or s where SOFTCAP is 0
+//   keys j < valid, j <= q0 + i for query i if CAUSAL, j > q0 + i - WINDOW if WINDOW; o is 0
+//   for a query that has none
 //   q      [Tq, Hq, DH] f32
 //   k, v   [Tk, Hkv, DH] f32; query head h uses key head h*Hkv/Hq
+//   bias   [Hq, distances] f32, of key j and query i at distances - Tk + j - (q0 + i), if BIAS;
+//          else not read
 //   o      [Tq, Hq, DH] f32
 //   grid   Tq/QUERIES, Hq, 1
 //   needs  1 <= valid <= Tk; Hq % Hkv == 0; DH % 16 == 0, QUERIES % 8 == 0, DH*QUERIES <= 8192;
@@ -16,29 +20,49 @@
 
 override DH: u32 = 128u;
 override CAUSAL: bool = false;
+override WINDOW: u32 = 0u;
+override SOFTCAP: f32 = 0.0;
+override BIAS: bool = false;
 override QUERIES: u32 = 32u;
 
 const LOWEST = -1e30;  // finite: infinities may not survive a shader compiler
+const NOTHING = 1e-30;  // the least total; a query's highest key alone counts 1
 const DEPTH = 4u;  // vectors of four dimensions
 
-struct Dims { Tq: u32, Tk: u32, Hq: u32, Hkv: u32, valid: u32, q0: u32, scale: f32 }
+struct Dims {
+  Tq: u32, Tk: u32, Hq: u32, Hkv: u32, valid: u32, q0: u32, scale: f32, distances: u32
+}
 
 @group(0) @binding(0) var<uniform> dims: Dims;
 @group(0) @binding(1) var<storage, read> q: array<vec4f>;
 @group(0) @binding(2) var<storage, read> k: array<vec4f>;
 @group(0) @binding(3) var<storage, read> v: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> o: array<vec4f>;
+@group(0) @binding(4) var<storage, read> bias: array<f32>;
+@group(0) @binding(5) var<storage, read_write> o: array<vec4f>;
 
 var<workgroup> qs: array<vec4f, DEPTH * QUERIES>;       // [DEPTH, QUERIES]
 var<workgroup> ks: array<vec4f, DEPTH * DH / 4u>;       // [DEPTH, DH/4]
 var<workgroup> tile: array<vec4f, DH * QUERIES / 16u>;  // [QUERIES/4, DH/4] scores of four queries
 
-fn queries_at(at: u32) -> mat4x4f {
-  return mat4x4f(qs[at], qs[at + 1u], qs[at + 2u], qs[at + 3u]);
+fn cap(score: vec4f) -> vec4f {  // by exp: WGSL lets tanh be off by 1e-5
+  let e = exp(-2.0 * abs(score / SOFTCAP));
+  return SOFTCAP * sign(score) * ((1.0 - e) / (1.0 + e));
+}
+
+fn score_of(dot: vec4f, head: u32, key: u32, query: vec4u) -> vec4f {
+  var score = dims.scale * dot;
+  if (SOFTCAP > 0.0) { score = cap(score); }
+  if (BIAS) {
+    let at = (head + 1u) * dims.distances - dims.Tk + key - (dims.q0 + query);
+    score += vec4f(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);
+  }
+  return score;
 }
 
 fn seen(key: u32, end: u32, query: vec4u) -> vec4<bool> {
-  return vec4<bool>(key < end) & (vec4<bool>(!CAUSAL) | (vec4u(key) <= dims.q0 + query));
+  let at = dims.q0 + query;
+  return vec4<bool>(key < end) & (vec4<bool>(!CAUSAL) | (vec4u(key) <= at))
+    & (vec4<bool>(WINDOW == 0u) | (vec4u(key + WINDOW) > at));
 }
 
 fn store(query: u32, head: u32, lane: u32, value: vec4f) {
@@ -81,15 +105,18 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
       workgroupBarrier();
       for (var e = 0u; e < DEPTH; e++) {
         let key = ks[e * keys + lane];
-        low_score += key * queries_at(e * QUERIES + 8u * local.y);
-        high_score += key * queries_at(e * QUERIES + 8u * local.y + 4u);
+        let at = e * QUERIES + 8u * local.y;
+        low_score += key * mat4x4f(qs[at], qs[at + 1u], qs[at + 2u], qs[at + 3u]);
+        high_score += key * mat4x4f(qs[at + 4u], qs[at + 5u], qs[at + 6u], qs[at + 7u]);
       }
       workgroupBarrier();
     }
     let low_seen = seen(start + lane, end, low_query);
     let high_seen = seen(start + lane, end, high_query);
-    low_score = select(vec4f(LOWEST), dims.scale * low_score, low_seen);
-    high_score = select(vec4f(LOWEST), dims.scale * high_score, high_seen);
+    low_score = select(vec4f(LOWEST),
+      score_of(low_score, group.y, start + lane, low_query), low_seen);
+    high_score = select(vec4f(LOWEST),
+      score_of(high_score, group.y, start + lane, high_query), high_seen);
     tile[low_at + lane] = low_score;
     tile[high_at + lane] = high_score;
     workgroupBarrier();
@@ -136,6 +163,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) local
     low_total += tile[low_at + c];
     high_total += tile[high_at + c];
   }
+  low_total = max(low_total, vec4f(NOTHING));
+  high_total = max(high_total, vec4f(NOTHING));
   for (var i = 0u; i < 4u; i++) {
     store(low_query[i], group.y, lane, low[i] / low_total[i]);
     store(high_query[i], group.y, lane, high[i] / high_total[i]);

@@ -3,25 +3,20 @@
 //   W[n,k] float
 //   x      [M, K] f32
 //   w      [N_all, K_all] floats of FORMAT: 0 f32, 1 bf16, 2 f16 (two per u32, low half first)
-//   gate   f32, read for EPILOGUE 3 alone
-//   y      [M, N] f32. EPILOGUE 0: y = r, the product; 1: y += r; 2: y = silu(y) * r;
-//          3: y += gate[gate_at+n] * r
 //   grid   N/32, M/32, 1
 //   needs  K, K_all and k0 multiples of 4
+//   parts  epilogue
 //   oracle tests/oracles.py::linear_dense
 //
 // Every thread holds a 4x4 tile of y in registers.
 
 override FORMAT: u32 = 1u;
-override EPILOGUE: u32 = 0u;
 
 struct Dims { M: u32, N: u32, K: u32, K_all: u32, n0: u32, k0: u32, gate_at: u32 }
 
 @group(0) @binding(0) var<uniform> dims: Dims;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
 @group(0) @binding(2) var<storage, read> w: array<u32>;
-@group(0) @binding(3) var<storage, read> gate: array<f32>;
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;
 
 fn floats_at(i: u32) -> vec4f {  // i..i+3, i % 4 == 0
   if (FORMAT == 0u) { return bitcast<vec4f>(vec4u(w[i], w[i + 1u], w[i + 2u], w[i + 3u])); }
@@ -31,20 +26,6 @@ fn floats_at(i: u32) -> vec4f {  // i..i+3, i % 4 == 0
     return bitcast<vec4f>(vec4u(a << 16u, a & 0xffff0000u, b << 16u, b & 0xffff0000u));
   }
   return vec4f(unpack2x16float(a), unpack2x16float(b));
-}
-
-fn put(at: u32, n: u32, r: f32) {
-  switch (EPILOGUE) {
-    case 1u: { y[at] += r; }
-    case 2u: { y[at] = y[at] / (1.0 + exp(min(-y[at], 87.0))) * r; }  // exp must not reach infinity
-    case 3u: { y[at] += gate[dims.gate_at + n] * r; }
-    default: { y[at] = r; }
-  }
-}
-
-fn store(m: u32, n: u32, row: vec4f) {
-  if (m >= dims.M || n >= dims.N) { return; }
-  for (var j = 0u; j < min(4u, dims.N - n); j++) { put(m * dims.N + n + j, n + j, row[j]); }
 }
 
 @compute @workgroup_size(8, 8)

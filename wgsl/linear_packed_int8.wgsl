@@ -1,67 +1,29 @@
 // linear_packed_int8    y[M,N] = x[M,K] · W[n0+n, k0+k]ᵀ, as linear_packed, x being quantised
 //
-//   W[n,k] = scale[n, k/GROUP] * code[n,k] + rest[n, k/GROUP]; rest: bias if BIASED, otherwise
-//          -ZERO * scale
-//   q      [M, K/4 + 2 K/GROUP] u32, what quantize_rows writes with STRIDE 8/BITS
-//   codes  [N_all, K_all*BITS/32] u32; code i of a word in bits BITS*i.., BITS 1, 2, 4
-//   scales [N_all, K_all/GROUP] of FORMAT: 0 f32, 1 bf16, 2 f16 (two per u32, low half first)
-//   biases like scales if BIASED, otherwise not read
-//   gate   f32, read for EPILOGUE 3 alone
-//   y      [M, N] f32. EPILOGUE 0: y = r, the product; 1: y += r; 2: y = silu(y) * r;
-//          3: y += gate[gate_at+n] * r
+//   q      [M, K/4 + 2 K/GROUP] u32, what quantize_rows writes with this STRIDE
 //   grid   N/64, M/64, 1
-//   needs  GROUP % 32 == 0; K, K_all and k0 multiples of GROUP; packed_4x8_integer_dot_product
+//   needs  BITS 1, 2, 4; GROUP <= 256; packed_4x8_integer_dot_product
+//   parts  packed, epilogue
 //   oracle tests/oracles.py::linear_packed
 //
-// A workgroup takes 64 rows of W and of q to workgroup memory, 32 inputs at a time. Masking a word
-// of codes leaves every 8/BITS-th one in a byte, and quantize_rows has put the inputs in that
+// A workgroup takes 64 rows of W and of q to workgroup memory, DEPTH inputs at a time. Masking a word
+// of codes leaves every STRIDE-th one in a byte, and quantize_rows has put the inputs in that
 // order: dot4I8Packed multiplies four. Once a group, the inputs' sum makes good the codes' zero.
 
-override BITS: u32 = 2u;
-override ZERO: f32 = 1.0;
-override BIASED: bool = false;
-override GROUP: u32 = 128u;
-override FORMAT: u32 = 1u;
-override EPILOGUE: u32 = 0u;
+override DEPTH: u32 = min(32u, GROUP & ~(GROUP - 1u));
+override STRIDE: u32 = min(8u / BITS, DEPTH / 4u);
 
 struct Dims { M: u32, N: u32, K: u32, K_all: u32, n0: u32, k0: u32, gate_at: u32 }
 
 @group(0) @binding(0) var<uniform> dims: Dims;
 @group(0) @binding(1) var<storage, read> q: array<u32>;
-@group(0) @binding(2) var<storage, read> codes: array<u32>;
-@group(0) @binding(3) var<storage, read> scales: array<u32>;
-@group(0) @binding(4) var<storage, read> biases: array<u32>;
-@group(0) @binding(5) var<storage, read> gate: array<f32>;
-@group(0) @binding(6) var<storage, read_write> y: array<f32>;
 
-var<workgroup> xs: array<vec4u, 128>;  // [8, 64] words of four inputs
+var<workgroup> xs: array<vec4u, 128>;  // [DEPTH/4, 64] words of four inputs
 var<workgroup> ws: array<vec4u, 128>;
 
-fn floats(word: u32, i: u32) -> f32 {  // the float of FORMAT that element i has in its word
-  if (FORMAT == 0u) { return bitcast<f32>(word); }
-  if (FORMAT == 2u) { return unpack2x16float(word)[i & 1u]; }
-  return bitcast<f32>(select(word << 16u, word & 0xffff0000u, (i & 1u) == 1u));
-}
-
-fn group_at(i: u32) -> vec2f {  // scale and rest
-  let word = select(i / 2u, i, FORMAT == 0u);
-  let scale = floats(scales[word], i);
-  if (!BIASED) { return vec2f(scale, -ZERO * scale); }
-  return vec2f(scale, floats(biases[word], i));
-}
-
-fn put(at: u32, n: u32, r: f32) {
-  switch (EPILOGUE) {
-    case 1u: { y[at] += r; }
-    case 2u: { y[at] = y[at] / (1.0 + exp(min(-y[at], 87.0))) * r; }  // exp must not reach infinity
-    case 3u: { y[at] += gate[dims.gate_at + n] * r; }
-    default: { y[at] = r; }
-  }
-}
-
-fn store(m: u32, n: u32, row: vec4f) {
-  if (m >= dims.M || n >= dims.N) { return; }
-  for (var j = 0u; j < min(4u, dims.N - n); j++) { put(m * dims.N + n + j, n + j, row[j]); }
+fn spread(words: vec4u) -> vec4u {  // half a word of 1-bit codes: four of them to a byte
+  return (words & vec4u(0xfu)) | ((words & vec4u(0xf0u)) << vec4u(4u))
+    | ((words & vec4u(0xf00u)) << vec4u(8u)) | ((words & vec4u(0xf000u)) << vec4u(12u));
 }
 
 fn dots(inputs: u32, weights: vec4u) -> vec4i {
@@ -74,7 +36,6 @@ fn main(@builtin(workgroup_id) group_id: vec3u, @builtin(local_invocation_id) lo
         @builtin(local_invocation_index) lane: u32) {
   let groups = dims.K / GROUP;
   let q_row = dims.K / 4u + 2u * groups;
-  let mask = 0x01010101u * ((1u << BITS) - 1u);
   let lanes = vec4u(0u, 1u, 2u, 3u);
   let word = lane / 16u % 8u;  // what this thread brings, of rows 4 * (lane % 16) and on
   let brought = 4u * (lane % 16u) + lanes;
@@ -95,17 +56,19 @@ fn main(@builtin(workgroup_id) group_id: vec3u, @builtin(local_invocation_id) lo
     var s1 = vec4i();
     var s2 = vec4i();
     var s3 = vec4i();
-    for (var k = group * GROUP; k < (group + 1u) * GROUP; k += 32u) {
-      if (lane < 128u) {  // a word of four rows each
+    for (var k = group * GROUP; k < (group + 1u) * GROUP; k += DEPTH) {
+      if (lane < 128u && word < DEPTH / 4u) {  // a word of four rows each
         let at = x_rows + k / 4u + word;
         xs[lane] = vec4u(q[at.x], q[at.y], q[at.z], q[at.w]);
-      } else {
-        let at = (w_rows + k) / 32u * BITS + word * BITS / 8u;
-        let packed = vec4u(codes[at.x], codes[at.y], codes[at.z], codes[at.w]);
-        ws[lane - 128u] = (packed >> vec4u(word * BITS % 8u)) & vec4u(mask);
+      } else if (word < DEPTH / 4u) {
+        let run = (k + word / STRIDE * (4u * STRIDE)) / RUN;
+        var packed = vec4u(run_at(w_rows / WORD, run));
+        if (RUN < WORD) { packed = spread(packed); }
+        ws[lane - 128u] = (packed >> vec4u(word % STRIDE * BITS))
+          & vec4u(0x01010101u * ((1u << BITS) - 1u));
       }
       workgroupBarrier();
-      for (var i = 0u; i < 8u; i++) {
+      for (var i = 0u; i < DEPTH / 4u; i++) {
         let v = xs[i * 16u + local.y];
         let w = ws[i * 16u + local.x];
         s0 += dots(v.x, w);
@@ -115,8 +78,7 @@ fn main(@builtin(workgroup_id) group_id: vec3u, @builtin(local_invocation_id) lo
       }
       workgroupBarrier();
     }
-    let g = transpose(mat4x2f(group_at(outputs.x + group), group_at(outputs.y + group),
-                              group_at(outputs.z + group), group_at(outputs.w + group)));
+    let g = groups_at(outputs + group);
     let at = rows + group;
     let sums = vec4f(vec4i(i32(q[at.x + groups]), i32(q[at.y + groups]),
                            i32(q[at.z + groups]), i32(q[at.w + groups])));

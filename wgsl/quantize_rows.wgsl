@@ -5,7 +5,7 @@
 //   q      [M, K/4 + 2 K/GROUP] u32: bytes, then scales (f32), then sums of a group's bytes (i32).
 //          Word j of a run of 4*STRIDE inputs holds its inputs j + i STRIDE, i < 4
 //   grid   K/GROUP, M, 1
-//   needs  GROUP % 32 == 0 and <= 256; K % GROUP == 0; STRIDE 1, 2, 4, 8
+//   needs  GROUP % (4*STRIDE) == 0 and <= 256; K % GROUP == 0; STRIDE 1, 2, 4, 8
 //   oracle tests/oracles.py::quantize_rows
 //
 // One workgroup a group of a row, one thread a word.

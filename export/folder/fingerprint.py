@@ -8,7 +8,7 @@ from pathlib import Path
 from export.errors import ExportError
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("export/**/*.py", "web/**/*", "wgsl/*", "LICENSE", "THIRD_PARTY.md", "pyproject.toml")
+CODE = ("export/**/*.py", "web/**/*", "wgsl/**/*", "LICENSE", "THIRD_PARTY.md", "pyproject.toml")
 DEPTH = 3  # folders that a checkpoint is deep: text_encoder/tokenizer/tokenizer.json
 
 

@@ -14,6 +14,7 @@ NAME = re.compile(r"code-[0-9a-f]{16}")
 PATTERN = "code-" + "[0-9a-f]" * 16  # the same for fnmatch
 TOP = ("start.js", "thumbnail.jpg")  # of web/, at addresses of their own
 APART = ("pages", "sw.js", *TOP)  # of web/; the worker is written with its list
+RUNGS = ("lab",)  # of wgsl/: slower kernels, which no page loads
 HEADER = re.compile(r"/\*\*.*?\*/\n", re.DOTALL)
 
 
@@ -21,7 +22,7 @@ def write_code(folder):
     """Writes the folder of code into a site, and the files that lead to it; the folder's name."""
     written = folder / "code"
     copy_files(ROOT / "web", written, "*", APART)
-    copy_files(ROOT / "wgsl", written / "wgsl", "*.wgsl")
+    copy_files(ROOT / "wgsl", written / "wgsl", "*.wgsl", RUNGS)
     name = f"code-{digest_of(written)[:16]}"
     written.rename(folder / name)
     for top in TOP:

@@ -30,7 +30,7 @@ def parse(arguments):
     parser.add_argument("--model", type=Path, default=GARDEN, metavar="DIR",
                         help="the checkpoint that the site is built with, default Garden")
     parser.add_argument("--rows", nargs="+", default=["headline", "pipeline"], metavar="NAME",
-                        help="headline, pipeline, model, bonsai, or ids of rows")
+                        help="headline, pipeline, model, bonsai, sana, or ids of rows")
     parser.add_argument("--samples", type=int, default=10)
     parser.add_argument("--precisions", nargs="+", metavar="NAME",
                         help="of the pictures: f32, f16, int8; default: what the device has")

@@ -1,12 +1,8 @@
 """bench.html, built, served and run in headless Chromium."""
 
-import functools
-import http.server
 import json
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
@@ -17,6 +13,7 @@ from export.site.serve import Handler
 from tests.bench import graphs
 from tests.conftest import launch
 from tests.dist import located
+from tests.hosting import Host
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL_MS = 500
@@ -24,7 +21,8 @@ WANTED_ROWS = """
 async (names) => {
   const { inspectDevice } = await import('./code/engine/device.js');
   const { fixedRows } = await import('./code/bench/shapes.js');
-  const rows = [...fixedRows('headline'), ...fixedRows('bonsai')];
+  const { headline, bonsai } = fixedRows();
+  const rows = [...headline, ...bonsai];
   if (names.some((name) => name.startsWith('model'))) {
     const { openEngine } = await import('./code/bench/engine.js');
     const { modelRows } = await import('./code/bench/model_rows.js');
@@ -35,7 +33,8 @@ async (names) => {
     engine.destroy();
   }
   return {
-    rows: rows.filter(({ section, id }) => names.includes(section) || names.includes(id)),
+    rows: rows.filter(({ section, id, bias, act }) => !bias && !act // which no graph has
+      && (names.includes(section) || names.includes(id))),
     features: (await inspectDevice()).features,
   };
 }
@@ -60,24 +59,13 @@ def build(model, dist, alone):
     return dist
 
 
-@contextmanager
-def served(dist):
-    handler = functools.partial(Isolated, directory=str(dist))
-    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{httpd.server_port}/"
-    finally:
-        httpd.shutdown()
-        httpd.server_close()
-
-
 def run(dist, options, environ):
     """The page's results and what the console said; onnxruntime-web is put into dist/ort unless the
     engine is to be timed alone."""
     if not options.alone:
         web_runtime.copy_to(dist / "ort", web_runtime.BENCH_FILES)
-    with served(dist) as url, sync_playwright() as playwright:
+    with Host(dist, Isolated) as host, sync_playwright() as playwright:
+        url = host.url
         browser = launch(playwright, path=options.chromium, env=environ)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(0)

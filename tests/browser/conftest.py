@@ -1,31 +1,31 @@
 """Real sites, built by build.py, on a real server."""
 
+import fcntl
+import hashlib
+import os
+import shutil
 import subprocess
 import sys
-import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from export.site.serve import make_server
-from tests.browser.studio import Visit
-from tests.conftest import WEBGPU, launch
+from tests.browser.flaky import FlakyServer
+from tests.browser.loader import Loader, first_shards
+from tests.browser.studio import GARDEN, Visit
+from tests.conftest import launch
+from tests.hosting import Host
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def open_browser(playwright):
-    """open_browser(flags) -> a browser of the test's own; flags [] leaves it without an adapter."""
-    opened = []
-
-    def start(flags=WEBGPU):
-        opened.append(launch(playwright, flags))
-        return opened[-1]
-
-    yield start
-    for one in opened:
-        one.close()
+def own_browser(playwright):
+    """One that a test may break."""
+    started = launch(playwright)
+    yield started
+    started.close()
 
 
 @pytest.fixture
@@ -43,39 +43,101 @@ def visit(browser):
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory):
+def once(tmp_path_factory):
+    """once(key, make, name) -> a folder of that name that make(folder) has written, once for all
+    processes of this run of pytest."""
+    own = tmp_path_factory.getbasetemp()
+    root = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "once"
+    root.mkdir(exist_ok=True)
+
+    def folder(key, make, name="dist"):
+        place = root / hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+        place.mkdir(exist_ok=True)
+        with (place / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (place / "made").exists():
+                shutil.rmtree(place / name, ignore_errors=True)
+                make(place / name)
+                (place / "made").touch()
+        return place / name
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def site(once):
     """site(model_dir, **options) -> dist folder; shard_mib=1 becomes --shard-mib 1, and True
     a bare flag. Each combination is built once; copy the folder before you damage it."""
-    built = {}
-
     def build(model_dir, **options):
-        key = (str(model_dir), tuple(sorted(options.items())))
-        if key not in built:
-            out = tmp_path_factory.mktemp("site") / "dist"
-            command = [sys.executable, str(ROOT / "build.py"), "--model", str(model_dir)]
-            for name, value in options.items():
-                flag = "--" + name.replace("_", "-")
-                command += [flag] if value is True else [flag, str(value)]
+        command = [sys.executable, str(ROOT / "build.py"), "--model", str(model_dir)]
+        for name, value in sorted(options.items()):
+            flag = "--" + name.replace("_", "-")
+            command += [flag] if value is True else [flag, str(value)]
+
+        def run(out):
             done = subprocess.run([*command, "--out", str(out)], capture_output=True, text=True)
             assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
-            built[key] = out
-        return built[key]
+
+        return once(command, run)
 
     return build
 
 
 @pytest.fixture(scope="session")
+def made(once):
+    """made(shape, variant, layout) -> what make_checkpoint makes of it; copy it before you change
+    it."""
+    def make(shape, variant="ternary", layout="mlx"):
+        from tests.checkpoints import make_checkpoint  # torch, which takes seconds
+
+        what = shape, variant, layout
+        return once(("checkpoint", *what), lambda folder: make_checkpoint(folder, *what), shape)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def server():
     """server(dist) -> "http://127.0.0.1:<port>/", what build.py --serve serves, until the end."""
-    running = []
+    with ExitStack() as running:
+        yield lambda dist: running.enter_context(Host(dist)).url
 
-    def serve(dist):
-        httpd = make_server(dist, 0)
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        running.append(httpd)
-        return f"http://127.0.0.1:{httpd.server_port}/"
 
-    yield serve
-    for httpd in running:
-        httpd.shutdown()
-        httpd.server_close()
+# ---- what most files ask for; those that need another site have a `dist` of their own ------------
+
+@pytest.fixture(scope="module")
+def dist(site):
+    return site(GARDEN, shard_mib=1)
+
+
+@pytest.fixture(scope="module")
+def url(dist, server):
+    return server(dist)
+
+
+@pytest.fixture(scope="module")
+def shards(dist):
+    """Those of a first picture, the largest first."""
+    return first_shards(dist)
+
+
+@pytest.fixture
+def host(dist):
+    """A server of the site that can be spoilt."""
+    with FlakyServer(dist) as host:
+        yield host
+
+
+@pytest.fixture
+def own_host(dist, tmp_path):
+    """A host of a copy of the site, which may be changed."""
+    shutil.copytree(dist, tmp_path / "dist")
+    with Host(tmp_path / "dist") as host:
+        yield host
+
+
+@pytest.fixture
+def loader(browser, host):
+    """loader(**options) -> a Loader, closed at the end."""
+    with ExitStack() as opened:
+        yield lambda **options: opened.enter_context(Loader(browser, host, **options))

@@ -5,6 +5,8 @@ Each does no harm until `globalThis.faulty` is true, where it says so.
 
 import json
 
+from tests.conftest import LAST_RESORT_MS
+
 # Every 50th dispatch is dropped.
 DROPPING = """
 () => {
@@ -61,8 +63,12 @@ READS = """
 NAN = 0x7FC00000
 
 # A call that throws, rejects or never answers: [object, method, 'throw' | 'reject' | 'silent'].
+# Of one that never answers, whoever is patient for LAST_RESORT_MS is told at once.
 CALL = """
 ([owner, method, how]) => {
+  const wait = globalThis.setTimeout;
+  globalThis.setTimeout = (act, ms, ...rest) => (
+    wait(act, how === 'silent' && globalThis.called && ms === PATIENCE ? 0 : ms, ...rest));
   globalThis[owner].prototype[method] = function () {
     globalThis.called = (globalThis.called ?? 0) + 1;
     if (how === 'throw') throw new TypeError(`${method} is broken`);
@@ -71,7 +77,7 @@ CALL = """
     return new Promise(() => {});
   };
 }
-"""
+""".replace("PATIENCE", str(LAST_RESORT_MS))
 
 
 def wrap_worker(context, script, argument=None):

@@ -2,23 +2,23 @@
 
 import contextlib
 import gzip
-import http.server
-import socket
-import sys
+import itertools
 import threading
 import time
 from collections import Counter, defaultdict
-from functools import partial
 from pathlib import Path
+from urllib.parse import parse_qs
 
 from export.site.serve import Handler, match_range, span_of
+from tests.hosting import Host
+from tests.waiting import wait_until
 
 PIECE = 1 << 12
-MOST_SECONDS = 180  # until a page has asked, on a machine that is busy
-READ_SECONDS = 0.3  # a page loses what it has not read yet when the connection breaks
+READ = "tests-read"  # what a page asks for to tell what it has read of an answer that has an ANSWER
+ANSWER = "Tests-Answer"
 
 
-class FlakyServer:
+class FlakyServer(Host):
     """`dist` on a loopback port.
 
     spoil(name, fault, ...) has the next requests of a file meet these faults, one each; keep(name,
@@ -33,35 +33,20 @@ class FlakyServer:
         self.turn, self.rate = threading.Lock(), rate
         self.signatures = []  # of addresses that are good for one request
         self.signed_faults = []  # which such requests meet, one each
-        self.handler = partial(FlakyHandler, directory=str(dist), flaky=self)
-        self.port = 0
-        self.come_back()
-        self.url = f"http://127.0.0.1:{self.port}/"
+        self.numbers = itertools.count(1)  # of answers that end before the file does
+        self.read = Counter()  # number -> bytes that the page has read, as it tells
+        self.holding, self.held = {}, Counter()  # number -> (file, bytes); file -> those read
+        super().__init__(dist, FlakyHandler)
 
-    def __enter__(self):
-        return self
+    def handle(self, *request):
+        self.handler(*request, directory=str(self.folder), flaky=self)
 
-    def __exit__(self, *error):
-        self.leave()
+    def until_asked(self, name, times=1):
+        wait_until(lambda: len(self.asked[name]) >= times, f"{name} is asked for {times} times")
 
-    def leave(self):
-        """As when the network goes: nothing answers, and open connections are gone."""
-        self.httpd.shutdown()
-        self.httpd.server_close()
-        for connection in self.httpd.connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def come_back(self):
-        self.httpd = QuietServer(("127.0.0.1", self.port), self.handler)
-        self.port = self.httpd.server_port
-        threading.Thread(target=self.httpd.serve_forever, daemon=True).start()
-
-    def until_asked(self, name):
-        deadline = time.monotonic() + MOST_SECONDS
-        while not self.asked[name]:
-            assert time.monotonic() < deadline, f"{name} was not asked for"
-            time.sleep(0.02)
+    def until_held(self, name, times=1):
+        """Until the page has read all that `hold` lets it have, in so many answers."""
+        wait_until(lambda: self.held[name] >= times, f"{name} is held {times} times")
 
     def spoil(self, name, *faults):
         self.faults[name] += faults
@@ -76,6 +61,7 @@ class FlakyServer:
     def forget(self):
         self.asked.clear()
         self.sent.clear()
+        self.held.clear()
 
     def shards(self):
         """What was sent of each shard."""
@@ -93,7 +79,8 @@ class FlakyServer:
 # ---- faults ------------------------------------------------------------------------------------
 
 def cut(count):
-    """The connection breaks after so many bytes of the body."""
+    """The connection breaks after so many bytes of the body, once the page has read them: it would
+    lose what it has not."""
     return {"cut": count}
 
 
@@ -142,30 +129,16 @@ PACKED_UNSAID = {"packed": True, "unsaid": True}  # the same, but ranges do not 
 SIGNED = {"signed": True}  # a redirect to an address that is good for one request
 
 
-class QuietServer(http.server.ThreadingHTTPServer):
-    def __init__(self, *arguments):
-        self.connections = []
-        super().__init__(*arguments)
-
-    def get_request(self):
-        accepted = super().get_request()
-        self.connections.append(accepted[0])
-        return accepted
-
-    def handle_error(self, request, client_address):
-        """Says nothing of a browser that was killed or gave up."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
 class FlakyHandler(Handler):
     def __init__(self, *arguments, flaky, **options):
-        self.flaky = flaky
+        self.flaky, self.fault, self.number = flaky, {}, None
         super().__init__(*arguments, **options)
 
     def answer(self, with_body):
         path, _, query = self.path.partition("?")
         name = path.rpartition("/")[2]
+        if name == READ:
+            return self.note_read({key: int(value) for key, [value] in parse_qs(query).items()})
         if not with_body:  # the page asks whether the server is there, and redirects
             self.fault = {}
             if "loop" in self.flaky.always.get(name, {}):
@@ -186,6 +159,19 @@ class FlakyHandler(Handler):
         self.turn_range(wanted)
         super().answer(with_body)
 
+    def note_read(self, told):
+        self.fault = {}
+        self.flaky.read[told["answer"]] = told["bytes"]
+        name, count = self.flaky.holding.get(told["answer"], (None, None))
+        if name and told["bytes"] == count:
+            self.flaky.held[name] += 1
+        self.send_response(204)
+        self.end_headers()
+
+    def until_read(self, count):
+        """Pages of tests.browser.loader tell how much they have read."""
+        wait_until(lambda: self.flaky.read[self.number] >= count, f"{count} bytes are read")
+
     def turn_range(self, wanted):
         if "whole" in self.fault:
             del self.headers["Range"]
@@ -195,6 +181,12 @@ class FlakyHandler(Handler):
             first = int((wanted or "bytes=0-")[len("bytes="):-1])
             del self.headers["Range"]
             self.headers["Range"] = f"bytes={first}-{first + self.fault['pieces'] - 1}"
+
+    def end_headers(self):
+        if {"cut", "hold"} & self.fault.keys():
+            self.number = next(self.flaky.numbers)
+            super().send_header(ANSWER, str(self.number))
+        super().end_headers()
 
     def send_header(self, key, value):
         if key == "Content-Length" and "short" in self.fault:
@@ -243,8 +235,7 @@ class FlakyHandler(Handler):
         short = self.fault.get("cut")
         self.wfile.write(body[first:last][:short])
         if short is not None:
-            self.wfile.flush()
-            time.sleep(READ_SECONDS)
+            self.until_read(1)  # of what is unpacked
             self.close_connection = True
 
     def wait_for_close(self):
@@ -260,6 +251,8 @@ class FlakyHandler(Handler):
             content[len(content) // 2] ^= 1
         short = fault.get("cut", fault.get("hold", fault.get("short")))
         body = memoryview(content)[:short]
+        if "hold" in fault:
+            self.flaky.holding[self.number] = name, len(body)
         try:
             for at in range(0, len(body), PIECE):
                 piece = body[at:at + PIECE]
@@ -267,7 +260,7 @@ class FlakyHandler(Handler):
                 self.wfile.write(piece)
                 self.flaky.sent[name] += len(piece)
             if "cut" in fault:
-                time.sleep(READ_SECONDS)
+                self.until_read(len(body))
             if "hold" in fault:
                 self.wait_for_close()
         except OSError:

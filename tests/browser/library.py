@@ -4,6 +4,8 @@ import base64
 
 import numpy as np
 
+from tests.conftest import LAST_RESORT_MS
+
 SETUP = """
 async (url) => {
   const trefoil = await import(new URL('trefoil.js', url));
@@ -107,10 +109,17 @@ class Library:
             self.page.evaluate(WORKER)
         return started.value
 
+    def limit(self, **milliseconds):
+        """Shorter patience with the network, by the names of patience.js."""
+        self.scope.evaluate("""async (limits) => {
+          const { LIMITS } = await import(new URL('loader/patience.js', library.code));
+          Object.assign(LIMITS, limits);
+        }""", milliseconds)
+
     def load(self, manifest="model/manifest.json", **options):
         """Loads a pipeline in place of the last one; returns its info."""
         return self.call("([manifest, options]) => library.load(manifest, options)",
-                         [manifest, options])
+                         [manifest, {"patienceMs": LAST_RESORT_MS} | options])
 
     def plan(self, **request):
         return self.call("(request) => library.plan(request)", request)

@@ -2,12 +2,59 @@
 
 import base64
 import json
-import time
 
 import pytest
 
+from tests.browser.flaky import ANSWER, READ
 from tests.browser.library import Library, LibraryError
+from tests.waiting import wait_until
 
+# Tells the server what is read of an answer that it numbers, and lets a stall be brought about.
+WATCH = """
+([answer, read, limits]) => {
+  const { fetch, setTimeout, clearTimeout } = globalThis;
+  const stalls = new Map(); // timer -> [file, what it does]
+  const fileOf = (url) => String(url).split('?')[0].split('/').at(-1);
+  let asking = null; // the file whose timer is set next
+  globalThis.fetch = async (url, options) => {
+    asking = fileOf(url);
+    const response = await fetch(url, options);
+    const number = response.headers.get(answer);
+    if (response.body) watch(response.body, new URL(response.url), number);
+    return response;
+  };
+  function watch(body, url, number) {
+    const getReader = body.getReader.bind(body);
+    body.getReader = () => {
+      const reader = getReader();
+      const next = reader.read.bind(reader);
+      let bytes = 0;
+      reader.read = async () => {
+        asking = fileOf(url);
+        const piece = await next();
+        bytes += piece.value?.length ?? 0;
+        const told = new URL(`/${read}?answer=${number}&bytes=${bytes}`, url);
+        const asked = { method: 'HEAD', cache: 'no-store' };
+        if (number && piece.value) fetch(told, asked).catch(() => {});
+        return piece;
+      };
+      return reader;
+    };
+  }
+  globalThis.setTimeout = (act, ms, ...rest) => {
+    const timer = setTimeout(act, ms, ...rest);
+    if (ms === limits.stall && asking) stalls.set(timer, [asking, act]);
+    asking = null;
+    return timer;
+  };
+  globalThis.clearTimeout = (timer) => {
+    stalls.delete(timer);
+    clearTimeout(timer);
+  };
+  return (file) => [...stalls].filter(([timer, [name, act]]) => name === file)
+    .map(([timer, [name, act]]) => act()).length;
+}
+"""
 SETUP = """
 async (url) => {
   const module = (path) => import(new URL(path, library.code));
@@ -15,8 +62,9 @@ async (url) => {
   const { LIMITS } = await module('loader/patience.js');
   const base = new URL('model/', url);
   let abort, running, store;
+  const stall = (WATCH)([ANSWER, READ, LIMITS]);
   globalThis.loader = {
-    LIMITS,
+    stall,
     module,
     progress: [],
     begin(storage) {
@@ -46,7 +94,7 @@ async (url) => {
     read: async (index, offset, bytes) => library.encode(await store.read(index, offset, bytes)),
   };
 }
-"""
+""".replace("WATCH", WATCH).replace("ANSWER, READ", f"{ANSWER!r}, {READ!r}")
 REFUSED = "throw new DOMException('The operation is insecure.', 'SecurityError')"
 REFUSE = {
     "opfs": f"navigator.storage.getDirectory = async () => {{ {REFUSED}; }}",
@@ -81,9 +129,10 @@ class Loader(Library):
             self.scope.evaluate(f"() => {{ {REFUSE[storage]}; }}")
         self.scope.evaluate(SETUP, host.url)
 
-    def limit(self, **milliseconds):
-        """Shorter patience, by the names of patience.js."""
-        self.scope.evaluate("(limits) => { Object.assign(loader.LIMITS, limits); }", milliseconds)
+    def stall(self, name):
+        """As when nothing of a file has come for long; once the page waits for it."""
+        wait_until(lambda: self.scope.evaluate("(name) => loader.stall(name)", name) or None,
+                   f"{name} is waited for")
 
     def begin(self, storage="auto"):
         self.scope.evaluate("(storage) => loader.begin(storage)", storage)
@@ -112,10 +161,8 @@ class Loader(Library):
 
     def until(self, condition):
         """Waits for a progress event `p` with this JavaScript condition."""
-        deadline = time.monotonic() + 180
-        while not self.scope.evaluate(f"() => loader.progress.some((p) => {condition})"):
-            assert time.monotonic() < deadline, f"no {condition}: {self.progress()[-3:]}"
-            time.sleep(0.02)
+        wait_until(lambda: self.scope.evaluate(
+            f"() => loader.progress.some((p) => {condition})"), condition)
 
     def stored(self, manifest=None):
         argument = "" if manifest is None else f"new URL('{manifest}', {json.dumps(self.url)})"

@@ -1,49 +1,15 @@
-"""A site whose server comes and goes, and pages that outlive it."""
+"""Pages that outlive their server: what the service worker keeps of a site."""
 
-import contextlib
-import socket
-import threading
-
-from export.site.serve import Handler, make_server
 from tests.dist import located
+from tests.waiting import wait_until
 
-WAIT_MS = 60_000
 ACTIVE = """navigator.serviceWorker.getRegistration().then((registration) =>
   registration?.active?.state === 'activated' || null)"""
-
-
-class Host:
-    """A server of `folder` that can go, open connections and all, and come back as it was."""
-
-    def __init__(self, folder, handler=Handler):
-        self.folder, self.handler, self.port = folder, handler, 0
-        self.start()
-
-    def start(self):
-        self.server = make_server(self.folder, self.port, self.handler)
-        self.port = self.server.server_port
-        self.url = f"http://127.0.0.1:{self.port}/"
-        self.connections, accept = [], self.server.get_request
-
-        def accept_and_note():
-            self.connections.append(accept())
-            return self.connections[-1]
-
-        self.server.get_request = accept_and_note
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
-        for connection, _ in self.connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
 
 
 def open_page(browser):
     """A page of a fresh profile; `logged` has its errors and warnings."""
     page = browser.new_context().new_page()
-    page.set_default_timeout(WAIT_MS)
     page.logged = []
     page.on("console", lambda message: message.type in ("error", "warning")
             and page.logged.append(message.text))
@@ -57,22 +23,17 @@ def complaints(page):
 
 
 def until(page, ask):
-    """Asks until the answer is neither null nor undefined; it. The page's policy forbids
-    Playwright's own waiting."""
-    for _ in range(WAIT_MS // 100):
-        answer = page.evaluate(ask)
-        if answer is not None:
-            return answer
-        page.wait_for_timeout(100)
-    raise AssertionError(f"still nothing: {ask}")
+    """Asks until the answer is neither null nor false; it. The page's policy forbids Playwright's
+    own waiting."""
+    return wait_until(lambda: page.evaluate(ask), ask, pause=lambda: page.wait_for_timeout(50))
 
 
 def kept(page, url):
     """What keepShell() of the site at `url` resolves to."""
     page.evaluate("delete globalThis.kept")
     page.evaluate(located("import('./code/studio/offline.js').then(({ keepShell }) => {"
-                          "keepShell().then((kept) => { globalThis.kept = kept; }); })", url))
-    return until(page, "globalThis.kept")
+                          "keepShell().then((kept) => { globalThis.kept = [kept]; }); })", url))
+    return until(page, "globalThis.kept")[0]
 
 
 def renewed(page):
@@ -89,6 +50,24 @@ def renewed(page):
       look();
     }""")
     return until(page, "globalThis.keeping")
+
+
+def leave(context):
+    """Closes all pages, so that the newest worker takes over, and waits until it has."""
+    blank = context.new_page()
+    versions = {}
+    session = context.new_cdp_session(blank)
+    session.on("ServiceWorker.workerVersionUpdated", lambda told: versions.update(
+        {one["versionId"]: one["status"] for one in told["versions"]}))
+    session.send("ServiceWorker.enable")
+    wait_until(lambda: versions or None, "the browser tells of its workers",
+               lambda: blank.wait_for_timeout(50))
+    for page in context.pages:
+        if page != blank:
+            page.close()
+    newest = max(versions, key=int)
+    wait_until(lambda: versions[newest] == "activated", "the newest worker takes over",
+               lambda: blank.wait_for_timeout(50))
 
 
 def caches_of(page):

@@ -2,13 +2,36 @@
 
 import re
 import shutil
+from pathlib import Path
 
 from playwright.sync_api import expect
 
-DRAWN_MS = 120_000  # on two busy cores
+GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 SMALL = "width=64&height=64&steps=2"
 
-expect.set_options(timeout=30_000)
+# In the worker: a drawing that comes to `stage`, and there to `step`, goes no further until it is
+# let go, as on a very slow device. What ends it meanwhile does so at once.
+HOLD = """
+(at) => {
+  if (globalThis.gate) return Object.assign(gate, at);
+  globalThis.gate = { ...at, shut: null };
+  const post = globalThis.postMessage;
+  globalThis.postMessage = (message, ...rest) => {
+    const { stage, step } = message.progress ?? {};
+    if (stage === gate.stage && step >= gate.step) gate.shut ??= Promise.withResolvers();
+    return post(message, ...rest);
+  };
+  const waits = [[GPUQueue, 'onSubmittedWorkDone'], [GPUBuffer, 'mapAsync']];
+  for (const [{ prototype }, name] of waits) {
+    const wait = prototype[name];
+    prototype[name] = async function (...how) {
+      await wait.apply(this, how);
+      await gate.shut?.promise;
+    };
+  }
+}
+"""
+LET_GO = "() => { gate.shut?.resolve(); gate.shut = null; }"
 
 
 class Visit:
@@ -27,7 +50,6 @@ class Visit:
         self.page = self.context.new_page()
         self.page.on("console", self.on_console)
         self.page.on("pageerror", lambda error: self.logged.append(str(error)))
-        self.page.set_default_timeout(DRAWN_MS)
         self.page.goto(address)
 
     def on_console(self, message):
@@ -46,16 +68,26 @@ class Visit:
 
     def picture(self):
         picture = self.page.get_by_role("img")
-        expect(picture).to_be_visible(timeout=DRAWN_MS)
+        expect(picture).to_be_visible()
         return picture
 
     def alert(self):
         alert = self.page.get_by_role("alert")
-        expect(alert).to_be_visible(timeout=DRAWN_MS)
+        expect(alert).to_be_visible()
         return alert.inner_text()
 
+    def hold(self, stage="denoise", step=0):
+        """Has drawings stand still there, from the next one on, each time until `let_go`."""
+        self.page.workers[0].evaluate(HOLD, {"stage": stage, "step": step})
+
+    def let_go(self, last=True):
+        """The drawing goes on; with `last` no other one is held."""
+        if last:
+            self.hold(stage=None)
+        self.page.workers[0].evaluate(LET_GO)
+
     def loaded(self):
-        expect(self.page.get_by_text("Ready ·")).to_be_visible(timeout=DRAWN_MS)
+        expect(self.page.get_by_text("Ready ·")).to_be_visible()
         return self
 
 

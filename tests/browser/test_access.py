@@ -3,10 +3,9 @@
 import re
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import expect
 
-from tests.browser.studio import DRAWN_MS, Visit, damaged, tell_page
+from tests.browser.studio import Visit, damaged, tell_page
 
 ROOT = Path(__file__).resolve().parents[2]
 GARDEN = ROOT / "models" / "garden-ternary"
@@ -27,16 +26,6 @@ async (tags) => {
 """
 LIGHT, DARK = ("light", 1280), ("dark", 320)
 OTHERS = ("dark", 1280), ("light", 320)
-
-
-@pytest.fixture(scope="module")
-def dist(site):
-    return site(GARDEN, shard_mib=1)
-
-
-@pytest.fixture(scope="module")
-def url(dist, server):
-    return server(dist)
 
 
 def check(studio, state, looks=(LIGHT, DARK)):
@@ -63,7 +52,7 @@ def test_axe_finds_nothing_before_and_while_the_model_loads(visit, dist, server,
     expect(studio.button("Load model (2.7 GB)")).to_be_visible()
     check(studio, "first visit", (LIGHT, DARK, *OTHERS))
     studio.button("Load model (2.7 GB)").click()
-    expect(page.locator("#model-text")).to_have_text(re.compile(" of 4.7 MB"), timeout=DRAWN_MS)
+    expect(page.locator("#model-text")).to_have_text(re.compile(" of 4.7 MB"))
     check(studio, "loading")
     studio.button("Pause").click()
     expect(studio.button("Resume")).to_be_visible()
@@ -81,11 +70,13 @@ def test_axe_finds_nothing_while_a_picture_is_drawn_and_when_it_is_there(visit, 
         .observe(document.getElementById('live'), { childList: true, characterData: true });
       return heard;
     }""")
+    studio.hold(step=1)
     studio.button("Generate").click()
-    expect(page.get_by_text(re.compile(r"Step \d+ of 50"))).to_be_visible(timeout=DRAWN_MS)
+    expect(page.get_by_text("Step 2 of 50")).to_be_visible()
     check(studio, "drawing")
     page.keyboard.press("Escape")
-    expect(studio.button("Generate")).to_be_enabled(timeout=DRAWN_MS)
+    expect(studio.button("Generate")).to_be_enabled()
+    studio.let_go()
     studio.control("spinbutton", "Steps").fill("6")
     studio.button("Generate").click()
     studio.picture()
@@ -109,8 +100,8 @@ def test_axe_finds_nothing_while_a_picture_is_drawn_and_when_it_is_there(visit, 
     assert studio.logged == []
 
 
-def test_axe_finds_nothing_without_webgpu(open_browser, url):
-    studio = Visit(open_browser(flags=[]), url)
+def test_axe_finds_nothing_without_webgpu(plain, url):
+    studio = Visit(plain, url)
     studio.alert()
     check(studio, "no WebGPU")
 

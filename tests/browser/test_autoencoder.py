@@ -11,7 +11,6 @@ import torch
 from diffusers import AutoencoderKLFlux2, Flux2KleinPipeline
 
 from tests.browser.library import Library
-from tests.checkpoints import make_checkpoint
 from tests.closeness import psnr
 from tests.reference import load_autoencoder
 
@@ -81,17 +80,13 @@ async (url) => {
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory, site):
+def model(made, site):
     """model(shape) -> (checkpoint, dist, manifest)"""
-    made = {}
-
     def make(shape):
-        if shape not in made:
-            folder = make_checkpoint(tmp_path_factory.mktemp("checkpoint") / shape, shape)
-            dist = site(folder, with_image_input=True)
-            manifest = json.loads((dist / "model" / "manifest.json").read_text(encoding="utf-8"))
-            made[shape] = folder, dist, manifest
-        return made[shape]
+        folder = made(shape)
+        dist = site(folder, with_image_input=True)
+        manifest = json.loads((dist / "model" / "manifest.json").read_text(encoding="utf-8"))
+        return folder, dist, manifest
 
     return make
 

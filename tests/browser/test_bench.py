@@ -32,7 +32,7 @@ def visit(browser, url):
                 and logged.append(message.text))
         page.on("pageerror", lambda error: logged.append(str(error)))
         page.goto(f"{url}?{query}")
-        page.wait_for_selector("[data-phase=done], [data-phase=failed]", timeout=TIMED_MS)
+        page.wait_for_selector("[data-phase=done], [data-phase=failed]")
         return page, logged
 
     yield open_page
@@ -90,6 +90,18 @@ def test_table_shows_the_rows(timed, results):
     assert page.get_by_role("button", name="Copy JSON").is_visible()
 
 
+def test_a_linear_with_a_bias_and_an_activation(visit):
+    """Its elements are those of the float64 product, with both."""
+    name = "sana-bf16-linear-m=1-k=256-n=2240-bias-silu"
+    page, logged = visit(f"run&rows={name}&samples=1&sampleMs=1")
+    results = json.loads(page.get_by_role("textbox", name="Results as JSON").input_value())
+    [row] = results["rows"]
+    assert row["id"] == name and "+ bias, silu (time embedding)" in row["label"]
+    [line] = row["lines"]
+    assert line["error"] < LIMITS["f32"] and line["timing"]["medianMs"] > 0
+    assert logged == []
+
+
 def test_unknown_row_is_named(visit):
     page, _ = visit("run&rows=linear-m7")
     assert "linear-m7" in page.get_by_role("status").inner_text()
@@ -100,7 +112,7 @@ def test_run_button_times_what_is_chosen_and_stops(visit, url):
     page.get_by_role("checkbox", name="Ops of garden-ternary").check()
     page.get_by_role("button", name="Run").click()
     page.get_by_role("button", name="Stop").click()
-    page.wait_for_selector("[data-phase=done]", timeout=TIMED_MS)
+    page.wait_for_selector("[data-phase=done]")
     assert "Stopped" in page.get_by_role("status").inner_text()
     assert logged == []
 

@@ -2,19 +2,16 @@
 
 import base64
 import re
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser import flaky, profile
-from tests.browser.flaky import FlakyServer
 from tests.browser.library import LibraryError
-from tests.browser.loader import Loader, first_shards, once
-from tests.browser.studio import DRAWN_MS, SMALL
+from tests.browser.loader import Loader, once
+from tests.browser.studio import GARDEN, SMALL
 from tests.conftest import launch_profile
 
-GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 DAMAGE = [profile.flip, profile.zero, profile.shorten, profile.lengthen, profile.empty, profile.mix]
 PIXELS = """async () => {
   const bitmap = await createImageBitmap(document.querySelector('figure img'));
@@ -28,17 +25,6 @@ PIXELS = """async () => {
 @pytest.fixture(scope="module")
 def dist(site):
     return site(GARDEN, shard_mib=0.5)
-
-
-@pytest.fixture(scope="module")
-def shards(dist):
-    return first_shards(dist)
-
-
-@pytest.fixture
-def host(dist):
-    with FlakyServer(dist) as host:
-        yield host
 
 
 @pytest.fixture
@@ -118,6 +104,7 @@ def test_without_a_network_the_remedy_is_told(start, host, dist, shards, tmp_pat
     host.keep(shards[0]["file"], flaky.refuse(404))
     host.keep(shards[1]["file"], flaky.refuse(404))
     one = start()
+    one.limit(firstWait=4)
     with pytest.raises(LibraryError) as caught:
         one.download()
     assert caught.value.name == "DownloadError"
@@ -167,7 +154,7 @@ def test_the_studio_draws_the_right_picture_and_says_so(
         context = launch_profile(playwright, tmp_path / "profile")
         page = context.new_page()
         page.goto(f"{host.url}?{SMALL}&seed=7&run")
-        expect(page.get_by_role("img")).to_be_visible(timeout=DRAWN_MS)
+        expect(page.get_by_role("img")).to_be_visible()
         pictures.append(base64.b64decode(page.evaluate(PIXELS)))
         said = re.compile(r"1 of \d+ files had changed on this device and was fetched again")
         expect(page.locator("#model-text")).to_contain_text(said if visits else "Ready")

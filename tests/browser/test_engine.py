@@ -8,15 +8,13 @@ import numpy as np
 import pytest
 
 from tests.browser.library import Library, LibraryError
-from tests.checkpoints import make_checkpoint
 
 REQUEST = {"prompt": "an old pine in the snow", "seed": 7, "width": 48, "height": 64, "steps": 3}
 
 
 @pytest.fixture(scope="module")
-def dist(tmp_path_factory, site):
-    folder = make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "model", "shallow")
-    return site(folder, shard_mib=1)
+def dist(made, site):
+    return site(made("shallow"), shard_mib=1)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +39,7 @@ def damaged(dist, server, browser, tmp_path):
     def load(change):
         change(copy / "model")
         with Library(browser, server(copy)) as library:
+            library.limit(firstWait=4)
             with pytest.raises(LibraryError) as caught:
                 library.load(storage="memory")
         return caught.value
@@ -256,8 +255,8 @@ def test_damaged_shard(damaged, dist, damage):
     assert first_shard(dist / "model").name in error.message
 
 
-def test_no_gpu(dist, server, open_browser):
-    with Library(open_browser(flags=[]), server(dist)) as library:
+def test_no_gpu(dist, server, plain):
+    with Library(plain, server(dist)) as library:
         device = library.page.evaluate("() => library.trefoil.inspectDevice()")
         assert not device["ok"]
         assert device["reason"] and device["remedy"]

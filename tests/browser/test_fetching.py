@@ -1,6 +1,5 @@
 """The one fetch of all files: what it is patient with, and in which sentence it gives up."""
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -8,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.browser import flaky
-from tests.browser.flaky import FlakyServer
 from tests.browser.library import LibraryError
-from tests.browser.loader import Loader
+from tests.browser.loader import once
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 HURRY = {"firstWait": 4, "longestWait": 40, "offlineWait": 40}  # ms; 1000 times as fast
-STALL_MS = 1500
+TRIES = 5
 
 # How a file other than a shard comes, by kind: the file's name, and what fetches it.
 SMALL = {
@@ -63,34 +61,12 @@ def dist(site, tmp_path_factory):
     return copy
 
 
-@pytest.fixture(scope="module")
-def shards(dist):
-    """Those of a first picture, the largest first."""
-    manifest = json.loads((dist / "model" / "manifest.json").read_text(encoding="utf-8"))
-    first = [shard | {"index": index} for index, shard in enumerate(manifest["shards"])
-             if not shard.get("onDemand")]
-    return sorted(first, key=lambda shard: -shard["bytes"])
-
-
 @pytest.fixture
-def host(dist):
-    with FlakyServer(dist) as host:
-        yield host
-
-
-@pytest.fixture
-def loader(browser, host):
-    """loader(**options) -> a Loader in a hurry, closed at the end."""
-    opened = []
-
-    def start(**options):
-        opened.append(Loader(browser, host, **options))
-        opened[-1].limit(**HURRY)
-        return opened[-1]
-
-    yield start
-    for one in opened:
-        one.context.close()
+def one(loader):
+    """A Loader in a hurry."""
+    one = loader()
+    one.limit(**HURRY)
+    return one
 
 
 def name_of(kind, shards):
@@ -111,14 +87,15 @@ def fetch(one, kind):
 
 
 def refused(one, kind):
+    begin(one, kind)
+    return refusal(one)
+
+
+def refusal(one):
     with pytest.raises(LibraryError) as caught:
-        fetch(one, kind)
+        one.ended()
     assert caught.value.name == "DownloadError"
     return caught.value.message
-
-
-def once(shards):
-    return {shard["file"]: shard["bytes"] for shard in shards}
 
 
 def only_grows(one):
@@ -149,8 +126,8 @@ PASSING = {  # faults in a row, after which the file comes
 
 
 @pytest.mark.parametrize("kind", SMALL)
-def test_what_passes_is_waited_for(loader, host, kind):
-    one, [name, _] = loader(), SMALL[kind]
+def test_what_passes_is_waited_for(one, host, kind):
+    name, _ = SMALL[kind]
     for fault, spoilt in PASSING.items():
         host.forget()
         host.spoil(name, *spoilt)
@@ -158,8 +135,8 @@ def test_what_passes_is_waited_for(loader, host, kind):
         assert host.asked[name] == [None] * (len(spoilt) + 1), fault
 
 
-def test_what_passes_is_waited_for_by_shards(loader, host, dist, shards):
-    one, [shard, *_] = loader(), shards
+def test_what_passes_is_waited_for_by_shards(one, host, dist, shards):
+    shard = shards[0]
     for fault, spoilt in PASSING.items():
         one.delete()
         host.forget()
@@ -174,12 +151,16 @@ def test_what_passes_is_waited_for_by_shards(loader, host, dist, shards):
 
 
 @pytest.mark.parametrize("kind", [*SMALL, "shard"])
-def test_a_connection_that_stalls_is_given_up_and_the_file_comes(loader, host, shards, kind):
-    one = loader()
-    one.limit(stall=STALL_MS)
+def test_a_connection_that_stalls_is_given_up_and_the_file_comes(one, host, shards, kind):
     name = name_of(kind, shards)
     host.spoil(name, flaky.SILENT, flaky.hold(100), flaky.hold(100))
-    assert fetch(one, kind) == CAME[kind]
+    begin(one, kind)
+    host.until_asked(name)
+    one.stall(name)
+    for times in (1, 2):
+        host.until_held(name, times)
+        one.stall(name)
+    assert one.ended() == CAME[kind]
     if kind == "shard":
         assert host.asked[name][:4] == [None, None, "bytes=100-", "bytes=200-"]
     assert len(host.asked[name]) >= 4
@@ -203,8 +184,8 @@ STAYING = {  # a fault that stays: requests of a small file, and the words of th
 
 
 @pytest.mark.parametrize("kind", [*SMALL, "shard"])
-def test_what_stays_is_told(loader, host, shards, kind):
-    one, name = loader(), name_of(kind, shards)
+def test_what_stays_is_told(one, host, shards, kind):
+    name = name_of(kind, shards)
     for fault, (spoilt, requests, words) in STAYING.items():
         if kind == "shard" and fault == "a bare tag":
             continue  # bytes like any others, whose hash is wrong
@@ -219,16 +200,19 @@ def test_what_stays_is_told(loader, host, shards, kind):
 
 
 @pytest.mark.parametrize("kind", [*SMALL, "shard"])
-def test_a_stall_that_stays_is_told(loader, host, shards, kind):
-    one, name = loader(), name_of(kind, shards)
-    one.limit(stall=STALL_MS)
+def test_a_stall_that_stays_is_told(one, host, shards, kind):
+    name = name_of(kind, shards)
     host.keep(name, flaky.SILENT)
-    message = refused(one, kind)
-    assert name in message and "nothing came any more" in message and "5 times" in message
+    begin(one, kind)
+    for times in range(TRIES):
+        host.until_asked(name, times + 1)
+        one.stall(name)
+    message = refusal(one)
+    assert name in message and "nothing came any more" in message
+    assert f"{TRIES} times" in message
 
 
-def test_what_is_no_such_file_is_told(loader, host):
-    one = loader()
+def test_what_is_no_such_file_is_told(one, host):
     for kind, text, words in [
         ("manifest", "{", "manifest.json is not JSON: .*build the site again"),
         ("tokenizer", '{"model": ', "tokenizer.json is not JSON: "),
@@ -247,8 +231,8 @@ def half(shard):
     return shard["bytes"] // 2
 
 
-def test_a_server_that_sends_in_pieces(loader, host, dist, shards):
-    one, [shard, *_] = loader(), shards
+def test_a_server_that_sends_in_pieces(one, host, dist, shards):
+    shard = shards[0]
     piece = shard["bytes"] // 8
     host.keep(shard["file"], flaky.pieces(piece))
     assert one.download() == "opfs"
@@ -258,8 +242,8 @@ def test_a_server_that_sends_in_pieces(loader, host, dist, shards):
     assert not any("retryInMs" in event for event in one.progress()), "no wait between them"
 
 
-def test_a_body_that_ends_early_again_and_again(loader, host, dist, shards):
-    one, [shard, *_] = loader(), shards
+def test_a_body_that_ends_early_again_and_again(one, host, dist, shards):
+    shard = shards[0]
     host.keep(shard["file"], flaky.short(half(shard) // 8))
     assert one.download() == "opfs"
     assert one.holds(dist, shard)
@@ -293,8 +277,8 @@ RANGES = {  # what becomes of ranges; the requests after the first, "a range" or
 }
 
 
-def test_ranges_that_go_wrong(loader, host, dist, shards):
-    one, [shard, *_] = loader(), shards
+def test_ranges_that_go_wrong(one, host, dist, shards):
+    shard = shards[0]
     assert shard["bytes"] == 262144
     want = {"a range": f"bytes={half(shard)}-", "all": None}
     for fault, (spoilt, requests) in RANGES.items():
@@ -308,16 +292,16 @@ def test_ranges_that_go_wrong(loader, host, dist, shards):
         assert only_grows(one), fault
 
 
-def test_wrong_bytes_in_a_range_are_fetched_again_as_a_whole(loader, host, dist, shards):
-    one, [shard, *_] = loader(), shards
+def test_wrong_bytes_in_a_range_are_fetched_again_as_a_whole(one, host, dist, shards):
+    shard = shards[0]
     host.spoil(shard["file"], flaky.cut(half(shard)), flaky.WRONG, flaky.cut(half(shard)))
     assert one.download() == "opfs"
     assert one.holds(dist, shard)
     assert host.asked[shard["file"]] == [None, f"bytes={half(shard)}-", None, None]
 
 
-def test_a_host_that_packs_whole_files_and_sends_ranges_of_the_packed(loader, host, dist, shards):
-    one, [shard, *_] = loader(), shards
+def test_a_host_that_packs_whole_files_and_sends_ranges_of_the_packed(one, host, dist, shards):
+    shard = shards[0]
     # Chromium unpacks a range that is said to be packed, and fails; the other has another length.
     for fault, ranges in [(flaky.PACKED, 2), (flaky.PACKED_UNSAID, 1)]:
         one.delete()
@@ -332,9 +316,9 @@ def test_a_host_that_packs_whole_files_and_sends_ranges_of_the_packed(loader, ho
         assert only_grows(one)
 
 
-def test_a_redirected_address_is_never_asked_again(loader, host, dist, shards):
+def test_a_redirected_address_is_never_asked_again(one, host, dist, shards):
     """What it was signed for is over; the address itself gives a new one."""
-    one, [shard, *_] = loader(), shards
+    shard = shards[0]
     host.spoil(shard["file"], flaky.SIGNED, flaky.SIGNED)
     host.signed_faults = [flaky.cut(half(shard))]
     assert one.download() == "opfs"
@@ -345,15 +329,15 @@ def test_a_redirected_address_is_never_asked_again(loader, host, dist, shards):
 # ---- the network --------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("kind", [*SMALL, "shard"])
-def test_a_network_that_is_away_is_waited_for(loader, host, shards, kind):
-    one, name = loader(), name_of(kind, shards)
+def test_a_network_that_is_away_is_waited_for(one, host, shards, kind):
+    name = name_of(kind, shards)
     host.keep(name, flaky.SILENT)
     begin(one, kind)
     host.until_asked(name)
     host.heal()
-    host.leave()
+    host.stop()
     one.until("loader.progress.filter(({ offline }) => offline).length > 20")
-    host.come_back()
+    host.start()
     assert one.ended() == CAME[kind]
 
 
@@ -366,21 +350,23 @@ WAITS = {
 
 
 @pytest.mark.parametrize("kind", [*SMALL, "shard"])
-def test_cancel_acts_at_once(loader, host, shards, kind):
-    one, name = loader(), name_of(kind, shards)
-    one.limit(stall=600_000, offlineWait=600_000)
+def test_cancel_acts_at_once(one, host, shards, kind):
+    name = name_of(kind, shards)
+    one.limit(offlineWait=600_000)
     for wait, (fault, condition) in WAITS.items():
         host.forget()
         host.keep(name, fault)
         begin(one, kind)
         host.until_asked(name)
+        if wait == "within the body":
+            host.until_held(name)
         if condition == "p.offline":
             one.limit(firstWait=600_000)
-            host.leave()
+            host.stop()
         if condition != "true":
             one.until(condition)
         one.scope.evaluate("() => loader.abort()")
         with pytest.raises(LibraryError) as caught:
             one.ended()
         assert caught.value.name == "AbortError", wait
-    host.come_back()
+    host.start()

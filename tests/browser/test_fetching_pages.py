@@ -9,7 +9,6 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser import flaky
-from tests.browser.flaky import FlakyServer
 from tests.browser.loader import Loader
 from tests.browser.studio import SMALL
 from tests.dist import code_of
@@ -39,17 +38,6 @@ DRAW = """
 """
 
 
-@pytest.fixture(scope="module")
-def dist(site):
-    return site(GARDEN, shard_mib=1)
-
-
-@pytest.fixture
-def host(dist):
-    with FlakyServer(dist) as host:
-        yield host
-
-
 def shards_of(dist, on_demand):
     manifest = json.loads((dist / "model" / "manifest.json").read_text(encoding="utf-8"))
     return [shard["file"] for shard in manifest["shards"]
@@ -73,10 +61,10 @@ def test_the_library_tells_each_wait_and_a_drawing_goes_on_when_the_network_is_b
     host.forget()
     one.scope.evaluate(DRAW)
     one.until("p.stage === 'download' && p.retryInMs > 0")
-    host.leave()
+    host.stop()
     one.until("loader.progress.filter(({ offline }) => offline).length > 20")
     host.heal()
-    host.come_back()
+    host.start()
     assert one.ended() == 64
     assert all(event["stage"] == "download" for event in one.progress() if "offline" in event)
     one.context.close()
@@ -87,14 +75,14 @@ def test_the_studio_waits_for_the_network_and_cancels_at_once(visit, host, dist)
     host.keep(name, flaky.hold(1000))
     studio = visit(f"{host.url}?{SMALL}")
     host.until_asked(name)
-    host.leave()
+    host.stop()
     text = studio.page.locator("#model-text")
     expect(text).to_contain_text("waiting for the network")
     expect(studio.control("status", "")).to_contain_text("waiting for the network")
     studio.button("Pause").click()
     expect(text).to_contain_text("Paused · ")
     host.heal()
-    host.come_back()
+    host.start()
     studio.button("Resume").click()
     studio.loaded()
 

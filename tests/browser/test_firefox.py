@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from tests.browser import firefox
-from tests.checkpoints import make_checkpoint
 from tests.closeness import psnr
 from tests.reference import reference
 
@@ -36,8 +35,8 @@ DRAW = """async (url) => {
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_every_precision_is_as_close_to_diffusers_as_it_should_be(name, site, tmp_path):
-    folder = GARDEN if name == "garden" else make_checkpoint(tmp_path / name, name)
+def test_every_precision_is_as_close_to_diffusers_as_it_should_be(name, site, made, tmp_path):
+    folder = GARDEN if name == "garden" else made(name)
     request = REQUESTS[name]
     script = DRAW % (json.dumps([*LEAST_PSNR]), json.dumps(request))
     drawn = firefox.run(site(folder), script, tmp_path)

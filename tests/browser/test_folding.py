@@ -9,7 +9,6 @@ import torch
 
 from export.samplers.flow_euler import times as timesteps
 from tests.browser.library import Library, LibraryError
-from tests.checkpoints import make_checkpoint
 from tests.closeness import psnr
 from tests.export.packed import PackedSite
 from tests.reference import load_pipeline
@@ -21,14 +20,8 @@ LEAST_PSNR = 60.0
 
 
 @pytest.fixture(scope="module")
-def dist(tmp_path_factory, site):
-    folder = make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "model", "shallow")
-    return site(folder)
-
-
-@pytest.fixture(scope="module")
-def url(dist, server):
-    return server(dist)
+def dist(made, site):
+    return site(made("shallow"))
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +102,8 @@ def relative_error(got, want):
 @pytest.mark.parametrize(("shape", "variant", "layout"), [
     ("klein", "ternary", "mlx"), ("uneven", "binary", "unpacked"),
 ])
-def test_tables_are_what_torch_computes(shape, variant, layout, tmp_path, site):
-    folder = make_checkpoint(tmp_path / "model", shape, variant, layout)
+def test_tables_are_what_torch_computes(shape, variant, layout, made, site):
+    folder = made(shape, variant, layout)
     errors = table_errors(PackedSite(site(folder)), load_pipeline(folder).transformer)
     worst = max(errors.values())
     print(f"{shape} {variant}: worst relative error of a table's row {worst:.1e}")

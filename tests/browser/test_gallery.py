@@ -9,8 +9,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.browser.kept import names, paint, press, settings, thumbs, toast, viewer, visits
-from tests.browser.test_page import DRAWN_MS, GARDEN, Visit
-from tests.conftest import launch
+from tests.browser.test_page import GARDEN, Visit
 from tests.dist import located
 
 FOCUSED = "document.activeElement.ariaLabel ?? document.activeElement.id"
@@ -19,14 +18,6 @@ FOCUSED = "document.activeElement.ariaLabel ?? document.activeElement.id"
 @pytest.fixture(scope="module")
 def url(site, server):
     return server(site(GARDEN, shard_mib=1))
-
-
-@pytest.fixture(scope="module")
-def plain(playwright):
-    """A browser without an adapter: the gallery needs none."""
-    started = launch(playwright, [])
-    yield started
-    started.close()
 
 
 @pytest.fixture
@@ -39,7 +30,7 @@ def test_a_drawn_picture_is_kept_and_drawn_again_with_another_seed(browser, url,
     prompt = "a maple: red, день"
     studio = Visit(browser, f"{url}?prompt={prompt}&seed=7&width=64&height=64&steps=1&run")
     page = studio.page
-    expect(thumbs(page)).to_have_count(1, timeout=DRAWN_MS)
+    expect(thumbs(page)).to_have_count(1)
     page.reload()
     expect(thumbs(page)).to_have_count(1)
     thumbs(page).click()
@@ -57,7 +48,7 @@ def test_a_drawn_picture_is_kept_and_drawn_again_with_another_seed(browser, url,
         )
     viewer(page).get_by_role("button", name="Vary").click()
     expect(viewer(page)).to_be_hidden()
-    expect(thumbs(page)).to_have_count(2, timeout=DRAWN_MS)
+    expect(thumbs(page)).to_have_count(2)
     expect(page.get_by_role("img")).to_have_count(1)  # the picture: thumbnails are buttons
     assert names(page) == [prompt, prompt]
     thumbs(page).first.click()

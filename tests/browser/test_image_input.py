@@ -10,7 +10,6 @@ from PIL import Image
 
 from tests.browser.library import Library, LibraryError, image_of
 from tests.browser.test_parity import MODELS, check, check_stages
-from tests.checkpoints import make_checkpoint
 from tests.closeness import psnr
 from tests.reference import reference
 
@@ -35,14 +34,8 @@ def picture(width, height, seed=1):
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    def make(shape):
-        if shape == "garden":
-            return MODELS / "garden-ternary"
-        folder = tmp_path_factory.getbasetemp() / f"image-input-{shape}"
-        return folder if folder.exists() else make_checkpoint(folder, shape)
-
-    return make
+def checkpoint(made):
+    return lambda shape: MODELS / "garden-ternary" if shape == "garden" else made(shape)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -1,19 +1,16 @@
 """The download of the model: streamed, resumed, tried again, verified, in whatever storage."""
 
-import time
 from email.utils import formatdate
-from pathlib import Path
 
 import pytest
 
 from tests.browser import flaky
-from tests.browser.flaky import FlakyServer
 from tests.browser.library import Library, LibraryError
-from tests.browser.loader import SETUP, Loader, first_shards, once, total
+from tests.browser.loader import SETUP, Loader, once, total
+from tests.browser.studio import GARDEN
 from tests.conftest import launch_profile
 from tests.dist import code_url
 
-GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 REALMS = {  # where it runs, and what it is told of storage
     "worker-opfs": (True, "opfs"), "window-opfs": (False, "opfs"),
     "cache": (True, "cache"), "memory": (True, "memory"),
@@ -23,31 +20,6 @@ REALMS = {  # where it runs, and what it is told of storage
 @pytest.fixture(scope="module")
 def dist(site):
     return site(GARDEN, shard_mib=0.25)
-
-
-@pytest.fixture(scope="module")
-def shards(dist):
-    return first_shards(dist)
-
-
-@pytest.fixture
-def host(dist):
-    with FlakyServer(dist) as host:
-        yield host
-
-
-@pytest.fixture
-def loader(browser, host):
-    """loader(**options) -> a Loader, closed at the end."""
-    opened = []
-
-    def start(**options):
-        opened.append(Loader(browser, host, **options))
-        return opened[-1]
-
-    yield start
-    for one in opened:
-        one.context.close()
 
 
 # ---- kept ---------------------------------------------------------------------------------------
@@ -131,8 +103,10 @@ def test_a_part_that_went_bad_on_the_disk_is_fetched_again(loader, host, dist, s
 
 def test_busy_servers_and_broken_connections_are_tried_again(loader, host, dist, shards):
     one = loader()
+    one.limit(firstWait=100)
     busy, late, broken = (shard["file"] for shard in shards[:3])
-    soon = formatdate(time.time() + 2, usegmt=True)
+    now = one.scope.evaluate("() => { const now = Date.now(); Date.now = () => now; return now; }")
+    soon = formatdate(now / 1000 + 2, usegmt=True)  # in whole seconds
     host.spoil(busy, flaky.refuse(429, Retry_After="1"), flaky.refuse(503, Retry_After="0"))
     host.spoil(late, flaky.refuse(408, Retry_After=soon))
     host.spoil(broken, flaky.cut(1000), flaky.cut(2000))
@@ -140,8 +114,8 @@ def test_busy_servers_and_broken_connections_are_tried_again(loader, host, dist,
     waits = dict.fromkeys((event["file"], event["retryInMs"]) for event in one.progress()
                           if "retryInMs" in event)  # told again with others' pieces
     assert [ms for file, ms in waits if file == busy] == [1000, 0]
-    assert all(0 < ms <= 2000 for file, ms in waits if file == late)
-    assert [500 <= ms <= 1000 for file, ms in waits if file == broken] == [True, True]
+    assert [1000 < ms <= 2000 for file, ms in waits if file == late] == [True]
+    assert [50 <= ms <= 100 for file, ms in waits if file == broken] == [True, True]
     assert host.asked[broken] == [None, "bytes=1000-", "bytes=3000-"]
     assert host.shards() == once(shards)
     assert all(one.holds(dist, shard) for shard in shards[:3])
@@ -149,6 +123,7 @@ def test_busy_servers_and_broken_connections_are_tried_again(loader, host, dist,
 
 def test_a_server_that_stays_broken_is_told_and_a_missing_file_sooner(loader, host, shards):
     one, file = loader(), shards[0]["file"]
+    one.limit(firstWait=4)
     host.keep(file, flaky.refuse(503, Retry_After="0"))
     with pytest.raises(LibraryError) as caught:
         one.download()
@@ -244,7 +219,10 @@ def test_a_full_disk_midway(loader, host, dist, shards):
     assert len(again) <= 3, "only those that were arriving when the disk was full"
     assert one.scope.evaluate("() => loader.last()")["loadedBytes"] == total(shards)
     session.send("Storage.overrideQuotaForOrigin", {"origin": host.url[:-1]})
-    assert one.download() == "opfs"
+    # What was given up midway left room, which a whole file in the next storage may have taken.
+    others = one.scope.evaluate("async () => (await (await caches.open('trefoil-shards')).keys())"
+                                ".length")
+    assert one.download() == ("cache" if others else "opfs")
     assert one.progress()[0]["cachedBytes"] == stored["bytes"]
 
 

@@ -6,11 +6,10 @@ import re
 import shutil
 from pathlib import Path
 
-import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.studio import DRAWN_MS, SMALL, Visit, damaged, tell_page
+from tests.browser.studio import SMALL, Visit, damaged, tell_page
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 LARGEST_SEED = 2**53 - 1
@@ -27,16 +26,6 @@ CONTROLS = [
     ("progressbar", "Model download"),
     ("progressbar", "Drawing"),
 ]
-
-
-@pytest.fixture(scope="module")
-def dist(site):
-    return site(GARDEN, shard_mib=1)
-
-
-@pytest.fixture(scope="module")
-def url(dist, server):
-    return server(dist)
 
 
 def test_every_control_has_its_name_and_nothing_is_wider_than_a_small_phone(visit, url):
@@ -88,11 +77,13 @@ def test_run_draws_what_the_query_asks_for(visit, url, tmp_path):
 
 def test_after_a_cancel_a_second_picture_is_drawn_and_a_long_prompt_is_said_to_be_cut(visit, url):
     studio = visit(f"{url}?steps=50").loaded()
+    studio.hold(step=1)
     studio.button("Generate").click()
-    expect(studio.page.get_by_text(re.compile(r"Step \d+ of 50"))).to_be_visible()
+    expect(studio.page.get_by_text("Step 2 of 50")).to_be_visible()
     expect(studio.button("Generate")).to_be_disabled()
     studio.button("Cancel").click()
-    expect(studio.button("Generate")).to_be_enabled(timeout=DRAWN_MS)
+    expect(studio.button("Generate")).to_be_enabled()
+    studio.let_go()
     expect(studio.button("Cancel")).to_be_disabled()
     expect(studio.page.get_by_role("img")).to_have_count(0)
     expect(studio.page.get_by_role("alert")).to_be_hidden()
@@ -123,16 +114,18 @@ def test_the_keyboard_alone_reaches_everything_draws_and_cancels(visit, url):
             assert studio.page.evaluate(outline) == "solid", f"{focused[-1]} shows no focus"
         if focused[-1] == "cancel":
             break
-    order = ["prompt", "size", "width", "height", "seed", "steps", "generate", "save", "cancel"]
+    order = ["prompt", "generate", "size", "width", "height", "seed", "steps", "save", "cancel"]
     assert [name for name in focused if name in order] == order
     while studio.page.evaluate("document.activeElement.id") != "prompt":
         press("Shift+Tab")
     press("Control+A")
     studio.page.keyboard.type("a white tree at night")
+    studio.hold(step=1)
     press("Control+Enter")
-    expect(studio.page.get_by_text(re.compile(r"Step \d+ of 50"))).to_be_visible()
+    expect(studio.page.get_by_text("Step 2 of 50")).to_be_visible()
     press("Escape")
-    expect(studio.button("Generate")).to_be_enabled(timeout=DRAWN_MS)
+    expect(studio.button("Generate")).to_be_enabled()
+    studio.let_go()
     studio.control("spinbutton", "Steps").focus()
     press("Control+A")
     studio.page.keyboard.type("1")
@@ -191,7 +184,7 @@ def test_a_wrong_and_a_missing_file_are_named_and_the_right_one_is_taken(
     (copy / "model" / name).unlink()
     again.click()
     expect(studio.page.get_by_role("alert")).to_contain_text(
-        "the server answered 404", timeout=DRAWN_MS
+        "the server answered 404"
     )
     assert name in studio.alert()
     expect(studio.page.get_by_role("img")).to_have_count(0)
@@ -261,8 +254,8 @@ def test_a_large_download_for_another_schedule_is_told_before_it_begins(
     assert studio.logged == []
 
 
-def test_without_a_graphics_adapter_the_page_says_why_and_downloads_nothing(open_browser, url):
-    studio = Visit(open_browser(flags=[]), f"{url}?prompt=a+tree&run")
+def test_without_a_graphics_adapter_the_page_says_why_and_downloads_nothing(plain, url):
+    studio = Visit(plain, f"{url}?prompt=a+tree&run")
     told = studio.alert()
     assert "adapter" in told and "chrome://gpu" in told
     for role, name in CONTROLS:
@@ -273,11 +266,12 @@ def test_without_a_graphics_adapter_the_page_says_why_and_downloads_nothing(open
     assert not any("/model/" in made for made in studio.requested)
 
 
-def test_a_lost_device_is_told_and_a_reload_draws_again(open_browser, url):
-    browser = open_browser()
-    studio = Visit(browser, f"{url}?{SMALL[:-1]}50&run")
-    expect(studio.page.get_by_text(re.compile(r"Step \d+ of 50"))).to_be_visible(timeout=DRAWN_MS)
-    browser.new_browser_cdp_session().send("Browser.crashGpuProcess")
+def test_a_lost_device_is_told_and_a_reload_draws_again(own_browser, url):
+    studio = Visit(own_browser, f"{url}?{SMALL}").loaded()
+    studio.hold(step=1)
+    studio.button("Generate").click()
+    expect(studio.page.get_by_text("Step 2 of 2")).to_be_visible()
+    own_browser.new_browser_cdp_session().send("Browser.crashGpuProcess")
     assert len(studio.alert().split()) > 5
     expect(studio.button("Generate")).to_be_disabled()
     studio.control("spinbutton", "Steps").fill("1")

@@ -8,7 +8,8 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.browser import faults
-from tests.browser.studio import DRAWN_MS, SMALL, Visit
+from tests.browser.studio import SMALL, Visit
+from tests.conftest import LAST_RESORT_MS
 from tests.dist import code_url
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
@@ -131,11 +132,11 @@ def test_a_device_that_goes_wrong_is_told_and_the_safe_kernels_draw_the_same_see
     expect(studio.page.locator("#gallery-count")).to_have_text("1 picture")
 
 
-# The first answer does not come, later ones do; 15 s pass at once.
+# The first answer does not come, later ones do; all patience is over at once.
 LATE = """
 () => {
   const wait = setTimeout;
-  globalThis.setTimeout = (act, ms, ...rest) => wait(act, ms === 15000 ? 50 : ms, ...rest);
+  globalThis.setTimeout = (act, ms, ...rest) => wait(act, ms === PATIENCE ? 50 : ms, ...rest);
   if (!globalThis.GPU) return;
   const request = GPU.prototype.requestAdapter;
   let asked = 0;
@@ -143,7 +144,7 @@ LATE = """
     return asked++ ? request.call(this, options) : new Promise(() => {});
   };
 }
-"""
+""".replace("PATIENCE", str(LAST_RESORT_MS))
 
 
 def test_a_device_that_does_not_answer_is_told_and_may_be_waited_for(visit_wrapped, url):
@@ -181,7 +182,7 @@ HANGING = """
 def test_kernels_that_compile_for_ever_are_told_and_can_be_left(visit_wrapped, url, button):
     studio = visit_wrapped(url, HANGING)
     expect(studio.page.locator("#model-text")).to_have_text(
-        re.compile(r"Preparing the graphics, kernel \d+ of \d\d"), timeout=DRAWN_MS)
+        re.compile(r"Preparing the graphics, kernel \d+ of \d\d"))
     studio.button(button).click()
     expect(studio.page.locator("body")).to_have_attribute(
         "data-phase", "paused" if button == "Pause" else "idle")

@@ -17,7 +17,6 @@ from safetensors.torch import load_file, save_file
 
 from export.packing.formats import pack_words, quantize_affine
 from tests.browser.library import Library
-from tests.checkpoints import make_checkpoint
 from tests.closeness import psnr
 from tests.reference import encode_prompt, reference, site_text_encoder
 
@@ -72,20 +71,13 @@ LEAST_PSNR = 50.0   # dB
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
+def checkpoint(made):
     """checkpoint(shape, variant, layout) -> folder; the shape "garden" is the embedded model."""
-    made = {}
+    def find(shape, variant, layout):
+        garden = MODELS / f"{shape}-{variant}"
+        return garden if shape == "garden" else made(shape, variant, layout)
 
-    def make(shape, variant, layout):
-        if shape == "garden":
-            return MODELS / f"{shape}-{variant}"
-        key = (shape, variant, layout)
-        if key not in made:
-            folder = tmp_path_factory.mktemp("checkpoint") / "-".join(key)
-            made[key] = make_checkpoint(folder, *key)
-        return made[key]
-
-    return make
+    return find
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ def test_the_worker_reaches_no_other_origin(browser, site, server, elsewhere):
     url = server(site(GARDEN, shard_mib=1))
     page = browser.new_context().new_page()
     page.goto(url)
-    expect(page.get_by_text("Ready ·")).to_be_visible(timeout=60_000)  # the worker's own are let
+    expect(page.get_by_text("Ready ·")).to_be_visible()  # the worker's own are let
     [worker] = page.workers
     assert worker.url.startswith(f"blob:{url}")
     assert page.evaluate(FETCH % elsewhere) == "refused"

@@ -11,7 +11,7 @@ from tests.browser import flaky
 from tests.browser.flaky import FlakyServer
 from tests.browser.library import Library, LibraryError
 from tests.browser.loader import first_shards, total
-from tests.browser.studio import DRAWN_MS, SMALL
+from tests.browser.studio import SMALL
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 REQUEST = {"prompt": "a pine in a blue pot", "seed": 3, "width": 64, "height": 64, "steps": 2}
@@ -93,19 +93,18 @@ def kept(page):
 
 def opened(context, url):
     page = context.new_page()
-    page.set_default_timeout(DRAWN_MS)
     page.goto(url)
     return page
 
 
 def ready(page):
-    expect(page.locator("#model-text")).to_contain_text("Ready", timeout=DRAWN_MS)
+    expect(page.locator("#model-text")).to_contain_text("Ready")
     return page
 
 
 def draw(page):
     page.get_by_role("button", name="Generate", exact=True).click()
-    expect(page.locator("#draw-text")).to_contain_text("Done", timeout=DRAWN_MS)
+    expect(page.locator("#draw-text")).to_contain_text("Done")
 
 
 def press_delete(page):
@@ -146,6 +145,7 @@ def test_a_deleted_model_that_cannot_be_fetched_is_told_and_drawn_when_it_can(
     browser, host, ternary
 ):
     with Library(browser, Site(host, "a").url, worker=True) as library:
+        library.limit(firstWait=4)
         library.load()
         drawn = library.generate(**REQUEST)
         library.scope.evaluate("() => library.trefoil.deleteModel()")
@@ -240,7 +240,7 @@ def test_a_replaced_model_goes_when_the_new_one_is_whole(
     replace()
     host.keep(first_shards(newer)[0]["file"], flaky.hold(1000))
     page = opened(context, f"{host.url}a/")
-    expect(page.locator("#model-text")).to_contain_text(" of ", timeout=DRAWN_MS)
+    expect(page.locator("#model-text")).to_contain_text(" of ")
     assert files_of(ternary) | files_of(binary) <= kept(page)
     host.heal()
     page.reload()

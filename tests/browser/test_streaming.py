@@ -20,7 +20,6 @@ from export.source.configuration import Configuration
 from export.text_encoders import qwen3
 from tests.browser.library import Library, LibraryError
 from tests.browser.test_parity import LEAST_PSNR, LIMITS, check
-from tests.checkpoints import make_checkpoint
 from tests.closeness import psnr
 from tests.reference import reference
 from tests.streamed import load_streamed
@@ -31,8 +30,8 @@ BLOCK_LIMIT = 1e-4  # relative L2 error of a block's tokens against diffusers
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "model", "uneven")
+def checkpoint(made):
+    return made("uneven")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Error, expect
 
-from tests.browser.studio import DRAWN_MS, SMALL, damaged, tell_page
+from tests.browser.studio import SMALL, damaged, tell_page
 from tests.dist import code_url
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
@@ -40,16 +40,6 @@ REMEDIES = [  # cause, user agent, what the remedy must and must not name
     ("adapter", MAC + "Version/26.0 Safari/605.1.15", "Lockdown", "chrome://"),
     ("webgpu", "Lynx/2.9", "current Chrome, Edge, Safari or Firefox", "gpu"),
 ]
-
-
-@pytest.fixture(scope="module")
-def dist(site):
-    return site(GARDEN, shard_mib=1)
-
-
-@pytest.fixture(scope="module")
-def url(dist, server):
-    return server(dist)
 
 
 @pytest.fixture
@@ -109,7 +99,7 @@ def test_a_large_model_is_described_paused_resumed_and_deleted(visit, large):
     release = hold_shards(page, after=2)
     studio.button("Load model (2.7 GB)").click()
     expect(studio.control("status", "")).to_have_text(
-        re.compile("Downloading the model, [25]"), timeout=DRAWN_MS)
+        re.compile("Downloading the model, [25]"))
     studio.button("Pause").click()
     paused = re.compile(r"Paused · [\d.]+ [kM]B of 4\.7 MB")
     expect(page.locator("#model-text")).to_have_text(paused)
@@ -158,10 +148,10 @@ def test_a_killed_tab_is_noticed_and_answered_with_less_memory(visit, url):
     page = studio.page
     hold_shards(page, after=1)
     page.goto(f"{url}?{SMALL}&run")
-    expect(page.locator("#model-text")).to_have_text(re.compile(" of 4.7 MB"), timeout=DRAWN_MS)
+    expect(page.locator("#model-text")).to_have_text(re.compile(" of 4.7 MB"))
     other = studio.context.new_page()
     other.goto(url)  # while the first is at work, nothing is wrong
-    expect(other.get_by_text("Waiting for another tab")).to_be_visible(timeout=DRAWN_MS)
+    expect(other.get_by_text("Waiting for another tab")).to_be_visible()
     expect(other.locator("#unfinished")).to_be_hidden()
     other.close()
     with pytest.raises(Error):
@@ -171,14 +161,14 @@ def test_a_killed_tab_is_noticed_and_answered_with_less_memory(visit, url):
     again.goto(f"{url}?{SMALL}&run")
     notice = again.locator("#unfinished")
     told = "closed this page last time while the model was being loaded"
-    expect(notice).to_contain_text(told, timeout=DRAWN_MS)
+    expect(notice).to_contain_text(told)
     expect(again.get_by_role("status")).to_have_text(notice.locator("p").inner_text())
     expect(again.get_by_text("Ready ·")).to_be_hidden()
     again.get_by_role("button", name="Load with less memory").click()
-    expect(again.get_by_role("img")).to_be_visible(timeout=DRAWN_MS)
+    expect(again.get_by_role("img")).to_be_visible()
     expect(notice).to_be_hidden()
     expect(again.get_by_label("Memory")).to_have_value("small")
     again.goto("about:blank")
     again.goto(url)
-    expect(again.get_by_text("Ready ·")).to_be_visible(timeout=DRAWN_MS)
+    expect(again.get_by_text("Ready ·")).to_be_visible()
     expect(again.locator("#unfinished")).to_be_hidden()

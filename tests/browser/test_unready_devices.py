@@ -6,12 +6,11 @@ import pytest
 
 from tests.browser import faults
 from tests.browser.library import Library, LibraryError
-from tests.checkpoints import make_checkpoint
+from tests.conftest import LAST_RESORT_MS
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 REQUEST = {"prompt": "an old pine in the snow", "seed": 5, "width": 48, "height": 48, "steps": 2}
 SMALL = {"prompt": "a pine", "seed": 7, "width": 64, "height": 64, "steps": 1}
-PATIENCE_MS = 300  # of a device that will never answer
 CALLS = {
     "adapter-throws": (["GPU", "requestAdapter", "throw"], "requestAdapter is broken"),
     "adapter-rejects": (["GPU", "requestAdapter", "reject"], "requestAdapter refused"),
@@ -69,9 +68,8 @@ AFTER_DESTROY = {"drawing": "AbortError", "generate": "InputError", "plan": "Inp
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory, site, server):
-    folder = make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "model", "shallow")
-    return server(site(folder))
+def url(made, site, server):
+    return server(site(made("shallow")))
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +83,13 @@ def test_every_refusal_is_a_sentence(browser, url, fault):
     with Library(browser, url) as library:
         library.page.evaluate(faults.CALL, call)
         with pytest.raises(LibraryError, match="(?s)" + sentence) as refused:
-            library.load(storage="memory", patienceMs=PATIENCE_MS)
+            library.load(storage="memory")
     assert refused.value.name in ("UnsupportedError", "DeviceError")
     assert refused.value.message.endswith(".")
 
 
 def test_inspecting_tells_a_device_that_does_not_answer_from_one_that_refuses(browser, url):
-    ask = f"() => library.trefoil.inspectDevice({{ patienceMs: {PATIENCE_MS} }})"
+    ask = f"() => library.trefoil.inspectDevice({{ patienceMs: {LAST_RESORT_MS} }})"
     with Library(browser, url) as library:
         found = library.page.evaluate(ask)
         assert found["ok"] and not found["silent"] and found["prefer"] == "onnxruntime"
@@ -191,7 +189,7 @@ def test_with_graphs_the_processor_draws_whatever_the_device_does(browser, onnx_
     with Library(browser, onnx_url) as library:
         library.page.evaluate(AS_A_GPU)
         library.page.evaluate(faults.CALL, CALLS[fault][0])
-        draws_from_graphs(library, patienceMs=PATIENCE_MS)
+        draws_from_graphs(library)
 
 
 def test_with_graphs_the_processor_draws_where_a_kernel_is_wrong(browser, onnx_url):

@@ -11,33 +11,32 @@ import pytest
 from playwright.sync_api import expect
 
 from export.site.serve import Handler
-from tests.browser.offline import Host, caches_of, complaints, kept, open_page, renewed, until
+from tests.browser.offline import (
+    caches_of,
+    complaints,
+    kept,
+    leave,
+    open_page,
+    renewed,
+    until,
+)
 from tests.browser.studio import tell_page
 from tests.dist import change, code_name, code_of, code_url
-from tests.updates import KeepingHandler, Site, Tab, keep_shell, serving, update
+from tests.hosting import Host
+from tests.updates import KeepingHandler, Site, Tab, keep_shell, update
 
 TWO_VERSIONS = """caches.keys().then((names) =>
   names.filter((name) => name.startsWith('trefoil http')).length === 2 || null)"""
 MODELS = Path(__file__).resolve().parents[2] / "models"
 GARDEN, BINARY = MODELS / "garden-ternary", MODELS / "garden-binary"
 EARLIER = Path(__file__).parent / "earlier" / "sw.js"
-WAIT_MS = 60_000
 TAKEN_OVER = """navigator.serviceWorker.getRegistration().then(({ installing, waiting, active }) =>
   !installing && !waiting && active.state === 'activated' || null)"""
 
 
-@pytest.fixture
-def host(site, tmp_path):
-    copy = tmp_path / "dist"
-    shutil.copytree(site(GARDEN, shard_mib=1), copy)
-    started = Host(copy)
-    yield started
-    started.stop()
-
-
 def started(page):
     """Waits until the page's script has run; without an adapter it says so."""
-    expect(page.get_by_role("alert")).to_be_visible(timeout=WAIT_MS)
+    expect(page.get_by_role("alert")).to_be_visible()
     return page.locator("h1").inner_text()
 
 
@@ -51,26 +50,31 @@ def newest(page, url, title):
     raise AssertionError(f"{title} never comes")
 
 
-def rename(host, title):
-    """The site's next version: other pages and another script."""
-    change(host.folder, "index.html", "<h1>", f"<h1>{title} ")
-    change(host.folder, "studio/wake.js", "/** ", f"/** {title}: ")
+def rename(host, title, prepare=lambda folder: None):
+    """The site's next version, all at once: other pages and another script; prepare(folder) does
+    what is to be done before."""
+    newer = host.folder.with_name(title)
+    shutil.copytree(host.folder, newer)
+    prepare(newer)
+    change(newer, "index.html", "<h1>", f"<h1>{title} ")
+    change(newer, "studio/wake.js", "/** ", f"/** {title}: ")
+    host.folder = newer
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "studio.localhost"])
-def test_a_reload_shows_the_newest_version_and_an_open_page_keeps_its_own(host, open_browser, name):
-    url = host.url.replace("127.0.0.1", name)
-    page = open_page(open_browser(flags=[]))
+def test_a_reload_shows_the_newest_version_and_an_open_page_keeps_its_own(own_host, plain, name):
+    url = own_host.url.replace("127.0.0.1", name)
+    page = open_page(plain)
     page.goto(url)
-    assert kept(page, host.url) is True
+    assert kept(page, own_host.url) is True
     page.reload()  # from here on the worker answers for this page
     started(page)
     own = page.evaluate("document.scripts[0].dataset.code")
     other = page.context.new_page()
     for title in ("New", "Newer"):
-        rename(host, title)
+        rename(own_host, title)
         newest(other, url, title)
-        code = code_of(host.folder).name
+        code = code_of(own_host.folder).name
         assert code != own and other.evaluate("document.scripts[0].dataset.code") == code
         assert renewed(other) == "installed"
         if title == "New":  # the last version's files are kept for the page that runs on it
@@ -78,33 +82,31 @@ def test_a_reload_shows_the_newest_version_and_an_open_page_keeps_its_own(host, 
                                  f"{own}/studio/wake.js")  # fmt: skip
             assert text.startswith("/** ") and "New:" not in text
     assert len(caches_of(page)) == 3
-    host.stop()
+    own_host.stop()
     other.reload()
     assert started(other).startswith("Newer New")
-    host.start()
+    own_host.start()
     session = other.context.new_cdp_session(other)
     assert session.send("Page.getAppManifest")["errors"] == []
     hindrances = session.send("Page.getInstallabilityErrors")["installabilityErrors"]
     assert [each["errorId"] for each in hindrances] == ["in-incognito"]  # the tests' own profile
     assert complaints(page) == []
-    context = page.context
-    for closed in (page, other):
-        closed.close()
-    last = context.new_page()
-    newest(last, url, "Newer")  # with nobody there the new worker takes over
+    leave(page.context)
+    last = page.context.new_page()
+    newest(last, url, "Newer")
     assert until(last, TWO_VERSIONS) is True
 
 
 def test_a_few_updates_in_the_middle_of_loading_leave_no_page_blank_stuck_or_mixed(
-    site, open_browser, tmp_path
+    site, plain, tmp_path
 ):
     """The small sibling of python -m tests.updates."""
     generator, found, told = random.Random(0), Counter(), []
     (tmp_path / "site").mkdir()
     versions = Site(site(GARDEN, shard_mib=1), tmp_path / "site" / "dist")
     with ExitStack() as stack:
-        context = open_browser(flags=[]).new_context()
-        url = stack.enter_context(serving(versions.dist))
+        context = plain.new_context()
+        url = stack.enter_context(Host(versions.dist)).url
         tabs = [Tab(context, url, found, told.append) for _ in range(3)]
         for tab in tabs:
             tab.open()
@@ -117,24 +119,27 @@ def test_a_few_updates_in_the_middle_of_loading_leave_no_page_blank_stuck_or_mix
     assert told == [] and not found.keys() - {"newest", "earlier"}
 
 
-def test_a_worker_that_waited_for_pages_to_close_is_superseded(host, open_browser):
+def test_a_worker_that_waited_for_pages_to_close_is_superseded(own_host, plain):
     """The one of versions before 2026-11-26, which put blank pages in the place of the last one."""
-    modern = (host.folder / "sw.js").read_text(encoding="utf-8")
+    modern = (own_host.folder / "sw.js").read_text(encoding="utf-8")
     files = {"index.html": ""} | {
-        f"{code_of(host.folder).name}/{path.relative_to(code_of(host.folder)).as_posix()}": ""
-        for path in code_of(host.folder).rglob("*") if path.suffix in (".js", ".css", ".svg")}
+        path.relative_to(own_host.folder).as_posix(): ""
+        for path in code_of(own_host.folder).rglob("*") if path.suffix in (".js", ".css", ".svg")}
     shell = str({"version": "0123456789abcdef", "files": files})
-    (host.folder / "shell.js").write_text(f"self.SHELL = {shell};\n")
-    shutil.copy(EARLIER, host.folder / "sw.js")
-    url = host.url.replace("127.0.0.1", "studio.localhost")
-    page = open_page(open_browser(flags=[]))
+    (own_host.folder / "shell.js").write_text(f"self.SHELL = {shell};\n")
+    shutil.copy(EARLIER, own_host.folder / "sw.js")
+    url = own_host.url.replace("127.0.0.1", "studio.localhost")
+    page = open_page(plain)
     page.goto(url)
-    assert kept(page, host.url) is True
+    assert kept(page, own_host.url) is True
     page.reload()
     first = started(page)
-    (host.folder / "shell.js").unlink()
-    (host.folder / "sw.js").write_text(modern, encoding="utf-8")
-    rename(host, "New")
+
+    def modernise(folder):
+        (folder / "shell.js").unlink()
+        (folder / "sw.js").write_text(modern, encoding="utf-8")
+
+    rename(own_host, "New", modernise)
     other = page.context.new_page()
     other.goto(url)
     assert started(other) == first  # the earlier worker's own
@@ -148,48 +153,46 @@ def test_a_worker_that_waited_for_pages_to_close_is_superseded(host, open_browse
 
 
 def test_a_page_that_was_kept_on_the_way_and_whose_code_is_gone_is_taken_anew(
-    site, open_browser, tmp_path
+    site, plain, tmp_path
 ):
     shutil.copytree(site(GARDEN, shard_mib=1), tmp_path / "dist")
-    host = Host(tmp_path / "dist", KeepingHandler)
-    page = open_page(open_browser(flags=[]))
-    page.goto(host.url + "model/manifest.json")  # of the same origin
-    page.evaluate("fetch('../').then((answer) => answer.text())")  # the browser keeps it
-    rename(host, "New")
-    page.goto(host.url)
-    assert started(page).startswith("New ")
-    assert page.evaluate("document.scripts[0].dataset.code") == code_of(host.folder).name
-    host.stop()
+    page = open_page(plain)
+    with Host(tmp_path / "dist", KeepingHandler) as host:
+        page.goto(host.url + "model/manifest.json")  # of the same origin
+        page.evaluate("fetch('../').then((answer) => answer.text())")  # the browser keeps it
+        rename(host, "New")
+        page.goto(host.url)
+        assert started(page).startswith("New ")
+        assert page.evaluate("document.scripts[0].dataset.code") == code_of(host.folder).name
 
 
-def test_a_page_whose_code_the_host_has_lost_says_what_to_do(host, open_browser):
-    code_of(host.folder).rename(host.folder / "elsewhere")
-    page = open_page(open_browser(flags=[]))
-    page.goto(host.url)
+def test_a_page_whose_code_the_host_has_lost_says_what_to_do(own_host, plain):
+    code_of(own_host.folder).rename(own_host.folder / "elsewhere")
+    page = open_page(plain)
+    page.goto(own_host.url)
     expect(page.locator("h1")).to_be_visible()
     expect(page.get_by_text("The studio did not start. Reload the page")).to_be_visible()
     loads = page.evaluate("performance.getEntriesByType('navigation').length")
     assert loads == 1
-    (host.folder / "elsewhere").rename(host.folder / code_name(host.url))
+    (own_host.folder / "elsewhere").rename(own_host.folder / code_name(own_host.url))
     page.reload()
     started(page)
 
 
 def test_a_page_for_which_the_site_has_another_model_by_now_asks_to_be_reloaded(
-    host, site, browser
+    own_host, site, browser
 ):
-    tell_page(host.folder, bytes=2_700_000_000)
+    tell_page(own_host.folder, bytes=2_700_000_000)
     page = open_page(browser)
-    page.goto(host.url)
+    page.goto(own_host.url)
     load = page.get_by_role("button", name="Load model (2.7 GB)")
-    expect(load).to_be_visible(timeout=WAIT_MS)
+    expect(load).to_be_visible()
     before = page.locator("body").get_attribute("data-model")
-    shutil.rmtree(host.folder)
-    shutil.copytree(site(BINARY, shard_mib=1), host.folder)
+    own_host.folder = site(BINARY, shard_mib=1)
     load.click()
     expect(page.get_by_role("alert")).to_contain_text("The site was updated: reload the page.")
     page.get_by_role("button", name="Reload", exact=True).click()
-    expect(page.get_by_text("Ready ·")).to_be_visible(timeout=WAIT_MS)
+    expect(page.get_by_text("Ready ·")).to_be_visible()
     assert page.locator("body").get_attribute("data-model") != before
     expect(page.get_by_role("alert")).to_be_hidden()
     page.context.close()
@@ -201,15 +204,15 @@ ASK = """async (code) => {
 }"""
 
 
-def test_whether_the_site_was_updated_is_asked_of_the_site(host, open_browser):
-    page = open_page(open_browser(flags=[]))
-    page.goto(host.url)
-    code = code_url(host.url)
+def test_whether_the_site_was_updated_is_asked_of_the_site(own_host, plain):
+    page = open_page(plain)
+    page.goto(own_host.url)
+    code = code_url(own_host.url)
     assert page.evaluate(ASK, code) is None
-    host.stop()
+    own_host.stop()
     assert page.evaluate(ASK, code) is None  # nobody knows
-    host.start()
-    rename(host, "New")
+    own_host.start()
+    rename(own_host, "New")
     told = page.evaluate(ASK, code)
     assert told == "UpdatedError: The site was updated: reload the page."
 
@@ -225,19 +228,22 @@ class Slow(Handler):
         return super().answer(with_body)
 
 
-def test_a_host_that_accepts_and_says_nothing_is_not_waited_for(site, open_browser, tmp_path):
+def test_a_host_that_accepts_and_says_nothing_is_not_waited_for(site, plain, tmp_path):
     shutil.copytree(site(GARDEN, shard_mib=1), tmp_path / "dist")
-    host = Host(tmp_path / "dist", Slow)
-    page = open_page(open_browser(flags=[]))
-    url = host.url.replace("127.0.0.1", "studio.localhost")
-    page.goto(url)
-    assert kept(page, host.url) is True
-    Slow.silent = threading.Event()
-    try:
+    worker = tmp_path / "dist" / "sw.js"
+    patient = worker.read_text(encoding="utf-8")
+    assert "PATIENCE_MS = 5000" in patient
+    worker.write_text(patient.replace("PATIENCE_MS = 5000", "PATIENCE_MS = 50"), encoding="utf-8")
+    page = open_page(plain)
+    with Host(tmp_path / "dist", Slow) as host:
+        url = host.url.replace("127.0.0.1", "studio.localhost")
         page.goto(url)
-        started(page)
-    finally:
-        Slow.silent.set()
-        Slow.silent = None
-        host.stop()
+        assert kept(page, host.url) is True
+        Slow.silent = threading.Event()
+        try:
+            page.goto(url)
+            started(page)
+        finally:
+            Slow.silent.set()
+            Slow.silent = None
     assert until(page, "document.body.dataset.phase") == "unsupported"

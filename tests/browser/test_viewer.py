@@ -6,27 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.kept import press, settings, thumbs, toast, viewer, visits
-from tests.browser.test_page import GARDEN
-from tests.conftest import launch
 from tests.dist import located
-
-
-@pytest.fixture(scope="module")
-def dist(site):
-    return site(GARDEN, shard_mib=1)
-
-
-@pytest.fixture(scope="module")
-def url(dist, server):
-    return server(dist)
-
-
-@pytest.fixture(scope="module")
-def plain(playwright):
-    """A browser without an adapter: the gallery needs none."""
-    started = launch(playwright, [])
-    yield started
-    started.close()
 
 
 @pytest.fixture

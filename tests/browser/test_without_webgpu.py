@@ -22,13 +22,8 @@ def dist(site):
     return site(GARDEN, onnx=True)
 
 
-@pytest.fixture(scope="module")
-def url(dist, server):
-    return server(dist)
-
-
-def test_library_draws_the_same_picture_and_stages(open_browser, url):
-    with Library(open_browser(flags=[]), url) as library:
+def test_library_draws_the_same_picture_and_stages(plain, url):
+    with Library(plain, url) as library:
         info = library.load(storage="memory")
         drawn = library.generate(tensors=True, **REQUEST)
         again = library.generate(**REQUEST)
@@ -67,8 +62,8 @@ def test_a_site_without_graphs_says_so(browser, site, server):
             library.load(engine="onnxruntime")
 
 
-def test_studio_draws_and_says_that_it_is_slow(open_browser, url):
-    studio = Visit(open_browser(flags=[]), f"{url}?prompt=a+pine&seed=7&width=64&height=64&steps=1")
+def test_studio_draws_and_says_that_it_is_slow(plain, url):
+    studio = Visit(plain, f"{url}?prompt=a+pine&seed=7&width=64&height=64&steps=1")
     studio.loaded()
     expect(studio.page.locator("#hint")).to_contain_text("draws on the processor")
     expect(studio.page.get_by_role("alert")).to_be_hidden()

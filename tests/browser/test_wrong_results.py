@@ -5,7 +5,6 @@ import pytest
 
 from tests.browser import faults
 from tests.browser.library import Library, LibraryError
-from tests.checkpoints import make_checkpoint
 from tests.closeness import psnr
 
 REQUEST = {"prompt": "an old pine in the snow", "seed": 5, "width": 48, "height": 48, "steps": 2}
@@ -18,9 +17,8 @@ ONE_PERCENT = {
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory, site, server):
-    folder = make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "model", "shallow")
-    return server(site(folder))
+def url(made, site, server):
+    return server(site(made("shallow")))
 
 
 def go_wrong(library):

@@ -125,8 +125,9 @@ def test_the_site_is_complete(build, mlx, tmp_path):
             assert site[f"{code}/{relative}"] == path.read_bytes()
     assert f"export * from './{code}/trefoil.js';" in site["trefoil.js"].decode()
     assert site["sw.js"].endswith((ROOT / "web" / "sw.js").read_bytes())
-    for path in (ROOT / "wgsl").glob("*.wgsl"):
-        assert site[f"{code}/wgsl/{path.name}"] == path.read_bytes()
+    kernels = {f"{code}/wgsl/{path.relative_to(ROOT / 'wgsl').as_posix()}": path.read_bytes()
+               for pattern in ("*.wgsl", "parts/*.wgsl") for path in (ROOT / "wgsl").glob(pattern)}
+    assert {name: site[name] for name in site if name.startswith(f"{code}/wgsl/")} == kernels
     assert json.loads(site["model/tokenizer.json"])["model"]["vocab"]["a"] == 0
     assert site["README.md"].startswith(b"---\ntitle: ") and b"\nsdk: static\n" in site["README.md"]
     assert b"immutable" in site["_headers"] and site[".nojekyll"] == b""

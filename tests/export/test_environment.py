@@ -17,6 +17,7 @@ import pytest
 
 from export import environment
 from tests import __main__ as tests_command
+from tests import fast
 from tests.export.conftest import ROOT
 
 RUN = """
@@ -62,7 +63,7 @@ def run(tmp_path):
                "PIP_FIND_LINKS": str(tmp_path / "wheels")}  # fmt: skip
         return subprocess.run(
             [python or base, "run.py", "--a", "b c"], cwd=tmp_path / "project",
-            env=env, capture_output=True, text=True, timeout=120,
+            env=env, capture_output=True, text=True, timeout=1200,
         )  # fmt: skip
 
     return start
@@ -157,6 +158,38 @@ def test_conflict_marks_and_stray_blanks_are_found(tmp_path, monkeypatch, capfd)
         (tmp_path / "notes.md").write_text(bad)
         assert tests_command.check_blanks() != 0
         assert f"notes.md:1: {told}" in capfd.readouterr().out.replace("leftover ", "")
+
+
+def test_a_javascript_test_that_fails_is_told(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(tests_command, "ROOT", tmp_path)
+    (tmp_path / "tests" / "web").mkdir(parents=True)
+    file = tmp_path / "tests" / "web" / "sum.test.js"
+    text = "require('node:test').test('sums', () => { if (1 + 1 !== %d) throw 5; });"
+    file.write_text(text % 2)
+    assert tests_command.check_javascript() == 0
+    assert capfd.readouterr().out == ""
+    file.write_text(text % 3)
+    assert tests_command.check_javascript() != 0
+    assert "sums" in capfd.readouterr().out
+
+
+def test_the_fast_tier_needs_few_packages_and_names_what_it_leaves_out(monkeypatch):
+    monkeypatch.setattr(tests_command.shutil, "which", lambda name: None)
+    assert tests_command.missing_debian_packages("fast") == ["nodejs"]
+    assert {"nodejs", "chromium", "npm"} <= {*tests_command.missing_debian_packages("full")}
+    lines = environment.requirements(tests_command.EXTRAS["fast"])
+    assert not {line.split("==")[0] for line in lines} & {*fast.WITHOUT}
+    assert {*lines} < {*environment.requirements(tests_command.EXTRAS["full"])}
+    for name in fast.FULL_ONLY:
+        file, _, test = name.partition("::")
+        assert f"def {test.partition('[')[0]}" in (ROOT / file).read_text(encoding="utf-8")
+
+
+def test_the_fast_tier_cannot_import_what_it_does_without(tmp_path):
+    (tmp_path / "test_heavy.py").write_text("import torch\n\n\ndef test_nothing():\n    pass\n")
+    command = [sys.executable, "-m", "pytest", "-p", "tests.fast", tmp_path / "test_heavy.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "import of torch halted" in done.stdout
 
 
 def test_ci_calls_the_readme_s_command():

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 from tests import oracles
-from tests.kernels import gpu
+from tests.kernels import assembly, gpu
 from tests.kernels.packing import normal
 from tests.tolerance import TOLERANCE, assert_close
 
 
-@pytest.mark.parametrize("name", gpu.NAMES)
+@pytest.mark.parametrize("name", assembly.NAMES)
 def test_every_kernel_is_declared_in_full(name):
-    face = gpu.interface(name)
-    assert face.source.startswith(f"// {name} ")
-    oracle = re.search(r"^//   oracle tests/oracles.py::(\w+)$", face.source, re.M)[1]
+    face = assembly.interface(name)
+    (_, own) = face.pieces[-1]
+    assert own.startswith(f"// {name} ")
+    oracle = re.search(r"^//   oracle tests/oracles.py::(\w+)$", own, re.M)[1]
     assert name == oracle or name.startswith(f"{oracle}_")
     assert callable(getattr(oracles, oracle)) and name in TOLERANCE
     assert not re.search(r"^\s*(enable|requires) ", face.source, re.M)
@@ -24,7 +25,8 @@ def test_every_kernel_is_declared_in_full(name):
 def test_close_values_pass_and_perturbed_ones_fail():
     x = normal(1, 40, 64)
     w = normal(2, 64)
-    got = gpu.run("rms_norm", {"M": 40, "D": 64, "eps": 1e-6}, {"x": x, "w": w, "y": x.shape})
+    got = gpu.run("rms_norm", {"M": 40, "D": 64, "eps": 1e-6},
+                  {"x": x, "w": w, "b": w, "y": x.shape})
     want = oracles.rms_norm(x, w, 1e-6)
     assert_close("rms_norm", "as it is", got, want)
     got[3, 5] += 1e-4
@@ -55,7 +57,7 @@ def test_a_wrong_shape_fails():
 def test_unwritten_outputs_are_nan():
     x = np.zeros((4, 3), np.float32)
     got = gpu.run("rms_norm", {"M": 3, "D": 3, "eps": 1.0},
-                  {"x": x, "w": np.ones(3, np.float32), "y": (4, 3)})
+                  {"x": x, "w": np.ones(3, np.float32), "b": x, "y": (4, 3)})
     assert not got[:3].any() and np.isnan(got[3]).all()
 
 

@@ -3,10 +3,16 @@ import pytest
 
 from tests import oracles
 from tests.kernels import gpu
-from tests.kernels.packing import normal
+from tests.kernels.packing import BF16, encode, normal
 from tests.tolerance import assert_close
 
-ROWS = {"smallest": (1, 1), "ragged": (9, 70), "one head": (130, 64), "real": (12, 3072)}
+ROWS = {
+    "smallest": (1, 1),
+    "ragged": (9, 70),
+    "one head": (130, 64),
+    "real": (12, 3072),
+    "across all heads": (20, 2240),
+}
 IMAGES = {  # P, C, G, chunk
     "smallest": (1, 1, 1, 1),
     "ragged": (300, 24, 4, 128),
@@ -29,9 +35,22 @@ def test_layer_norm_modulate(case, x_scale, x_offset):
     assert_close("layer_norm_modulate", case, got, want)
 
 
-def rms_norm(x, w, **how):
+@pytest.mark.parametrize("case", ROWS)
+@pytest.mark.parametrize("x_scale, x_offset", [(1, 0), (4e4, 0), (1, 30)])
+def test_layer_norm(case, x_scale, x_offset):
+    m, d = ROWS[case]
+    x = normal(1, m, d, scale=x_scale) + np.float32(x_offset)
+    w, b = normal(2, d), normal(3, d)
+    got = gpu.run("layer_norm", {"M": m, "D": d, "eps": EPS},
+                  {"x": x, "w": w, "b": b, "y": x.shape}, most_groups=7)
+    assert_close("layer_norm", case, got, oracles.layer_norm(x, w, b, np.float32(EPS)))
+
+
+def rms_norm(x, w, b=None, **how):
     dims = {"M": len(x), "D": x.shape[1], "eps": EPS}
-    return gpu.run("rms_norm", dims, {"x": x, "w": w, "y": x.shape}, **how)
+    unread = np.full(1, np.nan, np.float32)
+    stored = {"x": x, "w": w, "b": unread if b is None else b, "y": x.shape}
+    return gpu.run("rms_norm", dims, stored, {"BIAS": b is not None}, **how)
 
 
 @pytest.mark.parametrize("case", ROWS)
@@ -42,32 +61,23 @@ def test_rms_norm(case, x_scale):
     assert_close("rms_norm", case, rms_norm(x, w), oracles.rms_norm(x, w, np.float32(EPS)))
 
 
-@pytest.mark.parametrize("half_split", [False, True])
-@pytest.mark.parametrize("case, shape", [
-    ("smallest", (1, 1, 2)), ("ragged", (7, 3, 26)), ("real", (77, 8, 128))])
-def test_rms_norm_rope(case, shape, half_split):
-    tokens, _, width = shape
-    angles = np.random.default_rng(1).uniform(0, 7, (tokens, width // 2))
-    angles = np.stack([np.cos(angles), np.sin(angles)], -1).astype(np.float32)
-    x, w = normal(2, *shape, scale=4e4), normal(3, width)
-    dims = dict(zip(["T", "H", "Dh"], shape, strict=True)) | {"t0": 0, "eps": EPS}
-    got = gpu.run("rms_norm_rope", dims, {"x": x, "w": w, "angles": angles, "y": shape},
-                  {"HALF_SPLIT": half_split}, most_groups=2)
-    assert_close("rms_norm_rope", case, got,
-                 oracles.rms_norm_rope(x, w, np.float32(EPS), angles, half_split))
+@pytest.mark.parametrize("case", ROWS)
+@pytest.mark.parametrize("x_scale", [1, 4e4, 1e-3])
+def test_rms_norm_with_bias(case, x_scale):
+    m, d = ROWS[case]
+    x, w, b = normal(1, m, d, scale=x_scale), normal(2, d), normal(3, d)
+    assert_close("rms_norm", case, rms_norm(x, w, b),
+                 oracles.rms_norm(x, w, np.float32(EPS), b))
 
 
-@pytest.mark.parametrize("half_split, want", [
-    (False, [-2, 1, 3, 4]),  # pairs (1,2), (3,4): the first turned by a quarter
-    (True, [-3, 2, 1, 4]),  # pairs (1,3), (2,4)
-])
-def test_rope_pairs(half_split, want):
-    """The row of angles is the second; a weight of rms(1, 2, 3, 4) keeps the numbers whole."""
-    angles = np.float32([[[7, 7], [7, 7]], [[0, 1], [1, 0]]])
-    x, w = np.float32([[[1, 2, 3, 4]]]), np.full(4, 7.5**0.5, np.float32)
-    got = gpu.run("rms_norm_rope", {"T": 1, "H": 1, "Dh": 4, "t0": 1, "eps": 0},
-                  {"x": x, "w": w, "angles": angles, "y": x.shape}, {"HALF_SPLIT": half_split})
-    assert got.round(5).flatten().tolist() == want
+@pytest.mark.parametrize("w_scale", [1e-4, 0.1, 100])
+def test_rms_norm_of_one_plus_w(w_scale):
+    """Gemma's weights count from one; added in f32 they are what the kernel takes."""
+    m, d = ROWS["across all heads"]
+    _, w = encode(normal(2, d, scale=w_scale), BF16)
+    x = normal(1, m, d)
+    assert_close("rms_norm", f"w about {w_scale}", rms_norm(x, np.float32(1) + w),
+                 oracles.rms_norm(x, 1 + w.astype(np.float64), np.float32(EPS)))
 
 
 def test_norms_loop_over_more_rows_than_workgroups():

@@ -1,4 +1,4 @@
-"""Garden wholly through onnxruntime: build.py, the command that draws, the README's example."""
+"""Garden wholly through onnxruntime: the build, the command that draws, the example in docs."""
 
 import json
 import re
@@ -52,9 +52,9 @@ def test_the_command_draws_diffusers_picture(built, tmp_path, precision):
     assert psnr(np.asarray(Image.open(out)), want) >= LEAST_PSNR
 
 
-def test_the_example_of_the_readme(built, tmp_path):
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## As ONNX\n")[1]
-    (example,) = re.findall(r"```python\n(.*?)```", section.split("\n## ")[0], re.DOTALL)
+def test_the_example_of_the_document(built, tmp_path):
+    text = (ROOT / "docs" / "onnx.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     (tmp_path / "dist").symlink_to(built)
     path = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
     drawn = run("-c", path + example, cwd=tmp_path)

@@ -55,7 +55,7 @@ def main(arguments=None):
     _, options = parse(arguments)
     if "RANK" not in os.environ:
         again = sys.argv[1:] if arguments is None else arguments
-        environment.ensure(["-m", "train.ternarize", *again], extras=("test",))
+        environment.ensure(["-m", "train.ternarize", *again], extras=("test", "fast"))
     from export.errors import ExportError
     from train.ternarize import command
 

@@ -13,7 +13,7 @@ import { watchMemory } from './memory.js';
 import { modelRows } from './model_rows.js';
 import { timePipeline } from './pipeline.js';
 import { timeRow } from './rows.js';
-import { SECTIONS, fixedRows } from './shapes.js';
+import { LARGE, SECTIONS, fixedRows } from './shapes.js';
 import { say } from './strings.js';
 import { openTheirs } from './theirs.js';
 import { bestRate, drawPictures, drawRows } from './view.js';
@@ -47,7 +47,7 @@ async function start() {
   if (software) byId('software').textContent = say.software;
   for (const section of SECTIONS) {
     boxes[section].checked = named ? named.includes(section)
-      : section !== 'bonsai' || !software || query.has('full');
+      : !LARGE.includes(section) || !software || query.has('full');
   }
   watchMemory();
   phase('ready', say.ready);
@@ -99,7 +99,7 @@ async function run() {
 /** What to time, in the order of the sections. */
 async function wantedJobs(engine, theirs) {
   const wants = ({ section, id }) => boxes[section].checked || named?.includes(id);
-  const rows = { headline: fixedRows('headline'), bonsai: fixedRows('bonsai'), model: [] };
+  const rows = { ...fixedRows(), model: [] };
   const ids = named?.filter((name) => !SECTIONS.includes(name)) ?? [];
   if (boxes.model.checked || ids.some((id) => id.startsWith('model-'))) {
     rows.model = await modelRows(engine, await fetchManifest(new URL(MANIFEST, location.href)));

@@ -33,7 +33,8 @@ class Noting extends Ops {
   linear(x, weight, options = {}) {
     const { storage, group, scalesDtype: scales, shape } = weight;
     this.#note({ op: 'linear', M: x.shape[0], K: options.columns?.[1] ?? shape[1],
-      N: options.rows?.[1] ?? shape[0], storage, group, scales });
+      N: options.rows?.[1] ?? shape[0], storage, group, scales,
+      ...(options.bias && { bias: true }), ...(options.act && { act: options.act }) });
     return super.linear(x, weight, options);
   }
 

@@ -44,7 +44,24 @@ const BONSAI = [
   { op: 'groupNorm', H: 256, W: 256, C: 256, groups: 32, name: 'decoder' },
 ];
 
-export const SECTIONS = ['headline', 'pipeline', 'model', 'bonsai'];
+/**
+ * Sana 1.6B at 512 x 512, ternary in groups of 112: width 2240, 256 image tokens, and a feed-forward
+ * of 1 x 1 convolutions, the first of which has a bias and an activation.
+ */
+const SANA_TERNARY = { storage: 'ternary', group: 112, scales: 'bf16' };
+const SANA = [
+  linear(256, 2240, 2240, SANA_TERNARY, 'projection'),
+  linear(256, 2240, 11200, { ...SANA_TERNARY, bias: true, act: 'silu' }, 'feed-forward in'),
+  linear(256, 5600, 2240, SANA_TERNARY, 'feed-forward out'),
+  linear(1, 256, 2240, { storage: 'bf16', bias: true, act: 'silu' }, 'time embedding'),
+];
+
+const FIXED = { headline: HEADLINE, bonsai: BONSAI, sana: SANA };
+
+export const SECTIONS = ['headline', 'pipeline', 'model', 'bonsai', 'sana'];
+
+/** Of those, what takes a CPU minutes. */
+export const LARGE = ['bonsai', 'sana'];
 
 /**
  * A row: an op's shapes, its id, and how a table calls it.
@@ -57,15 +74,17 @@ export function rowOf(shape, section) {
   return { ...shape, id, section, label: shape.name ? `${label} (${shape.name})` : label };
 }
 
-/** Rows of `headline` or `bonsai`. */
-export function fixedRows(section) {
-  return { headline: HEADLINE, bonsai: BONSAI }[section].map((shape) => rowOf(shape, section));
+/** Rows that are the same whatever model the page has, by section. */
+export function fixedRows() {
+  return Object.fromEntries(Object.entries(FIXED)
+    .map(([section, shapes]) => [section, shapes.map((shape) => rowOf(shape, section))]));
 }
 
 function describe(shape) {
   const { M, K, N, H, W, KS, D: width } = shape;
   switch (shape.op) {
-    case 'linear': return `${shape.storage} linear M=${M} K=${K} N=${N}`;
+    case 'linear': return `${shape.storage} linear M=${M} K=${K} N=${N}`
+      + (shape.bias ? ' + bias' : '') + (shape.act ? `, ${shape.act}` : '');
     case 'conv2d': return `${KS}x${KS} convolution ${shape.Cin} to ${shape.Cout}, ${W}x${H}`
       + (shape.up > 1 ? `, enlarged ${shape.up}x` : '');
     case 'attention': return `attention ${shape.Tq} tokens, ${shape.Hq} heads of ${shape.Dh}`

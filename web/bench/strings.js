@@ -5,7 +5,7 @@ export { bytes };
 
 export const SECTION_NAMES = {
   headline: 'Headline ops', pipeline: 'Pictures of this model', model: 'Ops of this model',
-  bonsai: 'Ops of Bonsai Image 4B',
+  bonsai: 'Ops of Bonsai Image 4B', sana: 'Ops of Sana 1.6B',
 };
 
 export const say = {

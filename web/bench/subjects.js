@@ -18,6 +18,17 @@ const EPS = 1e-6;
  * @property {(row: object, numbers: object, i: number) => number} element of the result, float64
  */
 
+const sigmoid = (v) => 1 / (1 + Math.exp(-v));
+
+/** As the engine's linear names them. @type {Record<string, (r: number) => number>} */
+const ACTIVATIONS = {
+  none: (r) => r,
+  silu: (r) => r * sigmoid(r),
+  gelu_tanh: (r) => r / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (r + 0.044715 * r ** 3))),
+  quick_gelu: (r) => r * sigmoid(1.702 * r),
+  relu: (r) => Math.max(r, 0),
+};
+
 /** @type {Record<string, Subject>} */
 export const SUBJECTS = {
   linear: {
@@ -25,23 +36,26 @@ export const SUBJECTS = {
     bytes: (row) => weightBytes(row) + 4 * row.M * (row.K + row.N),
     numbers: (row, random) => ({
       x: uniform(row.M * row.K, random),
+      ...(row.bias && { bias: uniform(row.N, random) }),
       ...(row.storage in ZERO ? packedMatrix(row, random)
         : { dense: keep(uniform(row.N * row.K, random, row.K ** -0.5), row.storage) }),
     }),
-    upload(ops, { M, N, K, storage, group, scales: scalesDtype },
-      { x, dense, words, scaleWords, biasWords }) {
+    upload(ops, { M, N, K, storage, group, scales: scalesDtype, act },
+      { x, bias, dense, words, scaleWords, biasWords }) {
       const put = (data, label) => data && ops.upload(data, [data.length], label);
       const weight = { label: 'bench', shape: [N, K], count: N * K, storage, group, scalesDtype,
         codes: put(words, 'codes'), scales: put(scaleWords, 'scales'),
         biases: put(biasWords, 'biases'), data: put(dense?.words, 'weights') };
       const input = ops.upload(x, [M, K], 'input');
-      return (g) => g.linear(input, weight);
+      const after = { act, ...(bias && { bias: put(bias, 'bias') }) };
+      return (g) => g.linear(input, weight, after);
     },
     count: ({ M, N }) => M * N,
-    element({ N, K, group }, { x, dense, codes, zero, scales }, i) {
+    element({ N, K, group, act = 'none' }, { x, bias, dense, codes, zero, scales }, i) {
       const [m, n] = [Math.floor(i / N), i % N];
-      return sum(K, (k) => x[m * K + k] * (dense ? dense.values[n * K + k]
+      const product = sum(K, (k) => x[m * K + k] * (dense ? dense.values[n * K + k]
         : scales[Math.floor((n * K + k) / group)] * (codes[n * K + k] - zero)));
+      return ACTIVATIONS[act](product + (bias?.[n] ?? 0));
     },
   },
 

@@ -42,7 +42,7 @@ const HALF = TILES.map((tile) => ({ name: 'linear_packed_tiled', constants: { ..
 const HALF_CONVOLUTION = { name: 'conv2d_tiled', constants: { F16: 1 }, precision: 'f16',
   fits: (_, { f16 }) => f16 };
 const INT8 = { name: 'linear_packed_int8', constants: {}, precision: 'int8',
-  fits: ({ BITS }, { dot }) => dot && BITS <= 4 };
+  fits: ({ BITS, GROUP }, { dot }) => dot && BITS <= 4 && GROUP <= 256 };
 
 /** Queries of a workgroup: of 64 invocations or a little more; of what workgroup memory holds. */
 const TILED_QUERIES = ({ DH }) => (

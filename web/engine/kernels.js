@@ -1,7 +1,5 @@
-/**
- * WGSL files: their declared interface, and their pipelines.
- * Every fact about a kernel is read from its file.
- */
+/** Kernels as they are fetched, dispatched and compiled; assembly.js knows their text. */
+import { assemble, checkText, partFile, partsOf, placeOf, readKernel } from './assembly.js';
 import { ModelError, ShapeError, UnsupportedError } from './errors.js';
 import { together } from './waiting.js';
 
@@ -11,43 +9,9 @@ const MAX_WORKGROUPS = 65535;
 export const FORMAT = { f32: 0, bf16: 1, f16: 2 };
 
 /**
- * Reads what a kernel declares: `struct Dims`, the bindings, the overrides and the `grid` line of
- * its header.
- * @param {string} name
- * @param {string} wgsl
- */
-export function readInterface(name, wgsl) {
-  const [, fields] = wgsl.match(/struct Dims \{([^}]*)\}/) ?? [];
-  const [, grid] = wgsl.match(/^\/\/\s+grid\s+([^\n]*?)\s*(?:\(|$)/m) ?? [];
-  if (!fields || !grid) {
-    throw new ModelError(`${name}.wgsl declares no struct Dims or no grid line`);
-  }
-  return {
-    name,
-    dims: [...fields.matchAll(/(\w+)\s*:\s*(u32|f32)/g)]
-      .map(([, field, type]) => ({ field, type })),
-    bindings: [...wgsl.matchAll(/@binding\((\d+)\) var<storage, (read|read_write)> (\w+)/g)]
-      .map(([, slot, access, binding]) => ({
-        slot: Number(slot), name: binding, writes: access === 'read_write',
-      })),
-    overrides: Object.fromEntries(
-      [...wgsl.matchAll(/^override (\w+)\s*(?::\s*\w+)?\s*=\s*([\w.]+);/gm)]
-        .map(([, constant, value]) => [constant, parseConstant(value)]),
-    ),
-    stride: /\bstride$/.test(grid),
-    grid: grid.replace(/\s*stride$/, '').split(',').map((term) => term.trim()),
-  };
-}
-
-function parseConstant(text) {
-  if (text === 'true' || text === 'false') return text === 'true' ? 1 : 0;
-  return Number.parseFloat(text);
-}
-
-/**
  * Workgroups in x, y, z. A term is a product of names and integers with at most one divisor,
  * rounded up.
- * @param {ReturnType<typeof readInterface>} kernel
+ * @param {import('./assembly.js').Kernel} kernel
  * @param {Record<string, number>} values dims and overrides
  */
 export function gridOf(kernel, values) {
@@ -84,38 +48,13 @@ export function packDims(kernel, dims) {
   return new Uint8Array(bytes.buffer);
 }
 
-/**
- * What stands before a kernel's own text, on its first line: WGSL wants directives first, and a
- * kernel that calls the type of its operands `act`, and its largest value ACT_MAX, leaves the
- * choice to its caller.
- */
-function prelude(source, f16) {
-  const enable = [f16 && 'f16', source.includes('subgroup_invocation_id') && 'subgroups'];
-  const directives = enable.filter(Boolean).map((name) => `enable ${name}; `).join('');
-  if (!/\bact\b/.test(source)) return directives;
-  return directives + (f16 ? 'alias act = f16; const ACT_MAX = 65504.0; '
-    : 'alias act = f32; const ACT_MAX = 3.4e38; ');
-}
-
-/** @throws {Error} the text is not all of a kernel */
-function read(name, source) {
-  const count = (brace) => source.split(brace).length - 1;
-  if (!source.includes('fn main(') || count('{') !== count('}')) {
-    throw new Error('is not a whole kernel: its text ends early');
-  }
-  try {
-    return { source, interface: readInterface(name, source) };
-  } catch (cause) {
-    throw new Error(`is not a kernel: ${cause.message}`, { cause });
-  }
-}
-
 /** The kernels of one folder: fetched once, compiled once per (name, constants), concurrently. */
 export class Kernels {
   #device;
   #base;
   #fetchText;
-  #files = new Map();
+  #texts = new Map(); // by file: of kernels and parts
+  #kernels = new Map();
   #compiling = new Map();
   #pipelines = new Map();
   /** Called when a pipeline is begun or done, with how many are. */
@@ -134,31 +73,44 @@ export class Kernels {
   }
 
   /**
-   * Fetches kernels by name. Must be awaited before `interface` or `compile` knows them.
+   * Fetches kernels by name, then the parts that they are made of. Must be awaited before `interface`
+   * or `compile` knows them.
    * @param {string[]} names
    * @param {{ signal?: AbortSignal, onWait?: Function }} [job] as the loader's `receive` has it
    * @throws {DownloadError | DOMException}
    */
-  async load(names, { signal, onWait } = {}) {
-    const missing = names.filter((name) => !this.#files.has(name));
-    await together(missing, missing.length, signal, async (name, common) => {
-      const url = new URL(`${name}.wgsl`, this.#base);
-      const file = await this.#fetchText(url, { signal: common, onWait },
-        (text) => read(name, text));
-      this.#files.set(name, file);
+  async load(names, job = {}) {
+    const textOf = (file) => this.#texts.get(file);
+    await this.#fetch(names, job);
+    await this.#fetch(names.flatMap((name) => partsOf(textOf(name)).map(partFile)), job);
+    for (const name of names) {
+      if (!this.#kernels.has(name)) this.#kernels.set(name, readKernel(name, textOf));
+    }
+  }
+
+  /** Texts that are not here yet. */
+  async #fetch(files, { signal, onWait }) {
+    const missing = [...new Set(files)].filter((file) => !this.#texts.has(file));
+    await together(missing, missing.length, signal, async (file, common) => {
+      const url = new URL(`${file}.wgsl`, this.#base);
+      this.#texts.set(file, await this.#fetchText(url, { signal: common, onWait }, (text) => {
+        checkText(file, text);
+        return text;
+      }));
     });
   }
 
+  /** @returns {import('./assembly.js').Kernel} */
   interface(name) {
-    const file = this.#files.get(name);
-    if (!file) throw new ModelError(`kernel ${name} was not loaded`);
-    return file.interface;
+    const kernel = this.#kernels.get(name);
+    if (!kernel) throw new ModelError(`kernel ${name} was not loaded`);
+    return kernel;
   }
 
   /** SHA-256 of all sources: what was found out about other kernels says nothing of these. */
   async fingerprint() {
-    const text = [...this.#files].sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([, { source }]) => source).join('');
+    const text = [...this.#texts].sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([, source]) => source).join('');
     const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text));
     return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('');
   }
@@ -202,22 +154,18 @@ export class Kernels {
   }
 
   async #create(key, name, constants) {
-    const { source, interface: declared } = this.#files.get(name);
-    const { F16: f16 = 0, ...overrides } = constants;
-    const unknown = Object.keys(overrides).filter((constant) => !(constant in declared.overrides));
-    if (unknown.length) throw new ModelError(`${name}.wgsl has no override ${unknown.join(', ')}`);
+    const kernel = this.#kernels.get(name);
+    const code = assemble(kernel, constants);
     let module = null;
     try {
       this.#device.pushErrorScope('validation'); // the pipeline's error says it, too
-      module = this.#device.createShaderModule({ label: name,
-        code: prelude(source, f16) + source });
+      module = this.#device.createShaderModule({ label: name, code });
       this.#device.popErrorScope().catch(() => {});
       return await this.#device.createComputePipelineAsync({
-        label: key, layout: 'auto',
-        compute: { module, entryPoint: 'main', constants: numbers(overrides) },
+        label: key, layout: 'auto', compute: { module, entryPoint: 'main' },
       });
     } catch (cause) {
-      const lines = [cause.message, ...await complaints(name, module)];
+      const lines = [cause.message, ...await complaints(kernel, module)];
       throw new UnsupportedError(`This GPU does not compile the kernel ${key}: `
         + `${lines.join('\n')}. Update the graphics driver or the browser, or use another one.`,
       { cause });
@@ -226,16 +174,14 @@ export class Kernels {
 }
 
 /** What the compiler says of a module, if it says anything. */
-async function complaints(name, module) {
+async function complaints(kernel, module) {
   try {
     const { messages } = await module.getCompilationInfo();
-    return messages.map((m) => `${name}.wgsl:${m.lineNum}:${m.linePos} ${m.message}`);
+    return messages.map(({ lineNum, linePos, message }) => {
+      const { file, line } = placeOf(kernel, lineNum);
+      return `${file}.wgsl:${line}:${linePos} ${message}`;
+    });
   } catch {
     return [];
   }
-}
-
-function numbers(constants) {
-  return Object.fromEntries(Object.entries(constants)
-    .map(([name, value]) => [name, Number(value)]));
 }

@@ -13,6 +13,21 @@ const PACKED = {
 /** What becomes of the product, as the kernels number it. */
 export const EPILOGUE = { write: 0, add: 1, swiglu: 2, gate: 3 };
 
+/** What is applied to the product before that, as the kernels number it. */
+export const ACT = { none: 0, silu: 1, gelu_tanh: 2, quick_gelu: 3, relu: 4 };
+
+/** 1-bit codes of a word: a row of a matrix, or a part of it, is whole words. */
+const WORD = 32;
+
+/**
+ * Inputs that a linear takes at a time: what it takes, and where, is a multiple of these.
+ * @param {{ BITS?: number, GROUP?: number }} constants the reference kernel's
+ */
+export function inputUnit({ BITS: bits, GROUP: group }) {
+  if (bits === undefined) return 4;
+  return bits === 1 && group % WORD ? 2 * group : group;
+}
+
 /**
  * The op and the reference kernel's constants for a weight's storage kind, and its buffers.
  * @param {import('./weights.js').Weight} weight
@@ -26,6 +41,9 @@ export function linearSite({ label, storage, group, scalesDtype, codes, scales, 
   }
   const packed = PACKED[storage];
   if (!packed) throw new ShapeError(`linear ${label}: storage ${storage} has no kernel`);
+  if (!(group > 0 && group % 16 === 0)) {
+    throw new ShapeError(`linear ${label}: groups of ${group}, expected a multiple of 16`);
+  }
   return {
     op: M > FEW_ROWS ? 'linear_packed' : 'linear_packed few',
     constants: { BITS: packed.bits, ZERO: packed.zero, GROUP: group, FORMAT: FORMAT[scalesDtype],
@@ -40,25 +58,39 @@ export function linearSite({ label, storage, group, scalesDtype, codes, scales, 
  * @param {import('./candidates.js').Candidate} kernel
  * @param {{ constants: object, buffers: import('./memory.js').Tensor[], dims: object,
  *   x: import('./memory.js').Tensor, y: import('./memory.js').Tensor,
- *   gate?: import('./memory.js').Tensor, epilogue: number }} call constants: the reference kernel's
+ *   bias?: import('./memory.js').Tensor, gate?: import('./memory.js').Tensor, act?: number,
+ *   epilogue?: number }} call constants: the reference kernel's; bias f32 [N_all]
  */
 export function recordLinear(g, { name, constants: own },
-  { constants, buffers, dims, x, y, gate, epilogue }) {
+  { constants, buffers, dims, x, y, bias, gate, act = ACT.none, epilogue = EPILOGUE.write }) {
+  const after = { ...(bias && { BIAS: 1 }), ...(act && { ACT: act }),
+    ...(epilogue && { EPILOGUE: epilogue }) };
+  const [unread] = buffers; // what is bound has to be something
   g.scope(() => {
     const input = name === 'linear_packed_int8' ? quantized(g, x, constants) : x;
     g.dispatch(name, {
-      constants: { ...constants, ...own, ...(epilogue && { EPILOGUE: epilogue }) },
-      dims, tensors: [input, ...buffers, gate ?? buffers[0], y], cost: 2 * dims.M * dims.N * dims.K,
+      constants: { ...constants, ...own, ...after }, dims,
+      tensors: [input, ...buffers, bias ?? unread, gate ?? unread, y],
+      cost: 2 * dims.M * dims.N * dims.K,
     });
   });
 }
 
-/** x [M, K] as bytes, in the order in which codes of this width are unpacked. */
+/**
+ * Inputs between those that share a word of bytes: linear_packed_int8 finds the codes of every
+ * STRIDE-th in one word, or in half of one.
+ */
+export function byteStride({ BITS, GROUP }) {
+  return Math.min(8 / BITS, GROUP % WORD ? 4 : 8);
+}
+
+/** x [M, K] as bytes, in the order in which linear_packed_int8 unpacks codes of this width. */
 function quantized(g, x, { BITS, GROUP }) {
   const [M, K] = x.shape;
   const q = g.empty([M, K / 4 + 2 * K / GROUP], `${x.label} as bytes`);
   g.dispatch('quantize_rows', {
-    constants: { GROUP, STRIDE: 8 / BITS }, dims: { M, K }, tensors: [x, q], cost: 4 * x.count,
+    constants: { GROUP, STRIDE: byteStride({ BITS, GROUP }) }, dims: { M, K }, tensors: [x, q],
+    cost: 4 * x.count,
   });
   return q;
 }

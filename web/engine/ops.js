@@ -6,8 +6,9 @@
  * `in place` change their first argument; `into` and `add` write to, or add to, a tensor that the
  * caller has.
  */
+import { attentionSite, recordAttention } from './attention.js';
 import { ShapeError } from './errors.js';
-import { EPILOGUE, linearSite, recordLinear } from './linear.js';
+import { ACT, EPILOGUE, inputUnit, linearSite, recordLinear } from './linear.js';
 import { expectShape } from './memory.js';
 import { PictureOps } from './pictures.js';
 
@@ -33,36 +34,44 @@ export class Ops extends PictureOps {
   }
 
   /**
-   * y[M, N] = x[M, K] . W[n0 .. n0 + N, k0 .. k0 + K]^T, or what `add`, `swiglu` or `gate` make of it
+   * y[M, N] = r, the product x[M, K] . W[n0 .. n0 + N, k0 .. k0 + K]^T, or what is made of it:
+   * with `bias` r + bias[n0 .. n0 + N], then `act` of that, then `add`, `swiglu` or `gate`.
    * @param {import('./weights.js').Weight} weight [N_all, K_all]
-   * @param {{ rows?: [number, number], columns?: [number, number], into?, add?: boolean,
+   * @param {{ rows?: [number, number], columns?: [number, number],
+   *   bias?: import('./memory.js').Tensor, act?: keyof typeof ACT, into?, add?: boolean,
    *   swiglu?: boolean, gate?: [import('./memory.js').Tensor, number] }} options
-   *   rows = [n0, N], columns = [k0, K]: the part of W that is used; default all of it. With `into`
-   *   y, and r the product: add: y += r; swiglu: y = silu(y) * r; gate [modulation, chunk]:
+   *   rows = [n0, N], columns = [k0, K]: the part of W that is used; default all of it. bias: f32
+   *   [N_all]. With `into` y: add: y += r; swiglu: y = silu(y) * r; gate [modulation, chunk]:
    *   y += chunk of N of the modulation vector * r
+   * @throws {ShapeError} shapes do not fit, or a part does not begin and end between groups
    */
-  linear(x, weight, { rows, columns, into, add = false, swiglu = false, gate } = {}) {
+  linear(x, weight, { rows, columns, bias, act = 'none', into, add, swiglu, gate } = {}) {
     const [n0, N] = rows ?? [0, weight.shape[0]];
     const [k0, K] = columns ?? [0, weight.shape[1]];
     const M = x.shape[0];
-    expectShape(`linear ${weight.label}`, x, [M, K]);
+    const where = `linear ${weight.label}`;
+    expectShape(where, x, [M, K]);
+    if (bias) expectShape(`${where} bias`, bias, [weight.shape[0]]);
     const y = into ?? this.empty([M, N], weight.label);
-    expectShape(`linear ${weight.label}`, y, [M, N]);
-    const unit = weight.group ?? 4; // inputs that the kernels take at a time
+    expectShape(where, y, [M, N]);
+    const { op, constants, buffers } = linearSite(weight, M);
+    const unit = inputUnit(constants);
     if (K % unit || k0 % unit || weight.shape[1] % unit) {
-      throw new ShapeError(`linear ${weight.label}: columns ${k0} + ${K} of ${weight.shape[1]}, `
+      throw new ShapeError(`${where}: columns ${k0} + ${K} of ${weight.shape[1]}, `
         + `expected multiples of ${unit}`);
     }
-    const { op, constants, buffers } = linearSite(weight, M);
+    if (!(act in ACT)) {
+      throw new ShapeError(`${where}: act is ${act}, expected one of ${Object.keys(ACT).join(', ')}`);
+    }
     const kernel = this.choice.pick(op, constants, { M, N, K });
     const made = (add && 'add') || (swiglu && 'swiglu') || (gate && 'gate') || 'write';
     const step = this.#rowStep(M, 2 * N * K);
     for (let m = 0; m < M; m += step) {
       const count = Math.min(step, M - m);
       recordLinear(this, kernel, {
-        constants, buffers, x: x.rows(m, count), y: y.rows(m, count), gate: gate?.[0],
+        constants, buffers, x: x.rows(m, count), y: y.rows(m, count), bias, gate: gate?.[0],
         dims: { M: count, N, K, K_all: weight.shape[1], n0, k0, gate_at: N * (gate?.[1] ?? 0) },
-        epilogue: EPILOGUE[made],
+        act: ACT[act], epilogue: EPILOGUE[made],
       });
     }
     return y;
@@ -103,16 +112,33 @@ export class Ops extends PictureOps {
     return y;
   }
 
-  /** x / rms(x) * w over the last `w.count` elements. x is [M, D] or holds heads: [T, H * Dh]. */
-  rmsNorm(x, weight, eps, { into } = {}) {
+  /** LN(x) * weight + bias over D: x [M, D], both others [D]. */
+  layerNorm(x, weight, bias, eps) {
+    const [M, D] = x.shape;
+    expectShape(`layerNorm ${weight.label}`, weight, [D]);
+    expectShape(`layerNorm ${weight.label}`, bias, [D]);
+    const y = this.empty([M, D], weight.label);
+    this.dispatch('layer_norm', {
+      dims: { M, D, eps }, tensors: [x, weight, bias, y], cost: 8 * x.count,
+    });
+    return y;
+  }
+
+  /**
+   * x / rms(x) * w, or x / rms(x) * w + bias, over the last `w.count` elements. x is [M, D], holds
+   * heads: [T, H * Dh], or is a picture [H, W, C]; bias is [D].
+   */
+  rmsNorm(x, weight, eps, { bias, into } = {}) {
     const D = weight.count;
-    if (x.width % D) {
-      throw new ShapeError(`rmsNorm ${weight.label}: width ${x.width} is no multiple of ${D}`);
+    if (x.width % D || (bias && bias.count !== D)) {
+      throw new ShapeError(`rmsNorm ${weight.label}: width ${x.width} is no multiple of ${D}`
+        + (bias ? `, or its bias has ${bias.count}` : ''));
     }
     const y = into ?? this.empty(x.shape, weight.label);
     expectShape(`rmsNorm ${weight.label}`, y, x.shape);
     this.dispatch('rms_norm', {
-      dims: { M: x.count / D, D, eps }, tensors: [x, weight, y], cost: 4 * x.count,
+      constants: bias ? { BIAS: 1 } : {}, dims: { M: x.count / D, D, eps },
+      tensors: [x, weight, bias ?? weight, y], cost: 4 * x.count,
     });
     return y;
   }
@@ -126,11 +152,7 @@ export class Ops extends PictureOps {
     const Dh = weight.count;
     const y = into ?? this.empty(x.shape, weight.label);
     expectShape(`rmsNormRope ${weight.label}`, y, x.shape);
-    expectShape(`rmsNormRope ${weight.label}`, angles, [angles.shape[0], Dh / 2, 2]);
-    if (x.width % Dh || t0 + T > angles.shape[0]) {
-      throw new ShapeError(`rmsNormRope ${weight.label}: [${x.shape}] are no heads of ${Dh}, `
-        + `or ${angles.shape[0]} angles do not reach row ${t0 + T}`);
-    }
+    expectAngles(`rmsNormRope ${weight.label}`, x, angles, { t0, Dh });
     this.dispatch('rms_norm_rope', {
       constants: halfSplit ? { HALF_SPLIT: 1 } : {}, dims: { T, H: x.width / Dh, Dh, t0, eps },
       tensors: [x, weight, angles, y], cost: 8 * x.count,
@@ -139,25 +161,46 @@ export class Ops extends PictureOps {
   }
 
   /**
-   * softmax(q k^T / sqrt(Dh)) v with grouped queries.
-   * q [Tq, Hq * Dh], k and v [Tk, Hkv * Dh] -> [Tq, Hq * Dh].
-   * @param {{ headWidth: number, causal?: boolean, valid?: number }} options keys from `valid` on
-   *   are masked
+   * In place: heads of x [T, H * Dh] rotated by angles [*, Dh / 2, 2], as rmsNormRope rotates those
+   * that it has normalised.
    */
-  attention(q, k, v, { headWidth: Dh, causal = false, valid = k.shape[0] }) {
+  rope(x, angles, { headWidth: Dh, t0 = 0, halfSplit = false }) {
+    const T = x.shape[0];
+    expectAngles(`rope ${x.label}`, x, angles, { t0, Dh });
+    this.dispatch('rope', {
+      constants: halfSplit ? { HALF_SPLIT: 1 } : {}, dims: { T, H: x.width / Dh, Dh, t0 },
+      tensors: [angles, x], cost: 3 * x.count,
+    });
+    return x;
+  }
+
+  /**
+   * softmax(scale * q k^T) v with grouped queries: q [Tq, Hq * Dh], k and v [Tk, Hkv * Dh] ->
+   * [Tq, Hq * Dh].
+   * @param {{ headWidth: number, scale?: number, causal?: boolean, valid?: number,
+   *   window?: number, softcap?: number, bias?: import('./memory.js').Tensor }} options
+   *   scale: Dh ** -0.5 unless it is given. Which keys count: those before `valid`; causal: those
+   *   up to the query's own place; window: and no more than so many of them. What becomes of a
+   *   score: softcap * tanh(score / softcap), then bias [Hq, Tq + Tk - 1] is added, which has for
+   *   each head the distances key - query from 1 - Tq to Tk - 1
+   * @throws {ShapeError}
+   */
+  attention(q, k, v, options) {
+    const { headWidth: Dh, scale = options.headWidth ** -0.5, valid = k.shape[0], bias } = options;
     const [Tq, Tk] = [q.shape[0], k.shape[0]];
     const [Hq, Hkv] = [q.width / Dh, k.width / Dh];
+    expectHeads(q, k, Dh);
     expectShape('attention', v, [Tk, Hkv * Dh]);
+    if (bias) expectShape('attention', bias, [Hq, Tq + Tk - 1]);
     const o = this.empty(q.shape, 'attention');
-    const site = { DH: Dh, ...(causal && { CAUSAL: 1 }) };
-    const { name, constants } = this.choice.pick('attention', site, { M: Tq, N: Tk, K: Hq * Dh });
+    const constants = attentionSite(options, Tk);
+    const kernel = this.choice.pick('attention', constants, { M: Tq, N: Tk, K: Hq * Dh });
     const step = this.#rowStep(Tq, 4 * Tk * Hq * Dh);
     for (let q0 = 0; q0 < Tq; q0 += step) {
       const count = Math.min(step, Tq - q0);
-      this.dispatch(name, {
-        constants: { ...site, ...constants },
-        dims: { Tq: count, Tk, Hq, Hkv, valid, q0, scale: Dh ** -0.5 },
-        tensors: [q.rows(q0, count), k, v, o.rows(q0, count)], cost: 4 * count * Tk * Hq * Dh,
+      recordAttention(this, kernel, {
+        constants, dims: { Tq: count, Tk, Hq, Hkv, valid, q0, scale },
+        q: q.rows(q0, count), k, v, bias, o: o.rows(q0, count),
       });
     }
     return o;
@@ -182,5 +225,20 @@ export class Ops extends PictureOps {
   #rowStep(M, rowCost) {
     const rows = Math.floor(this.dispatchCost / rowCost / ROW_STEP) * ROW_STEP;
     return Math.min(M, Math.max(ROW_STEP, rows));
+  }
+}
+
+function expectHeads(q, k, Dh) {
+  if (q.width % Dh || k.width % Dh || q.width % k.width) {
+    throw new ShapeError(`attention: q is [${q.shape}], k [${k.shape}], expected heads of ${Dh}, `
+      + 'as many of q to each of k');
+  }
+}
+
+function expectAngles(op, x, angles, { t0, Dh }) {
+  expectShape(op, angles, [angles.shape[0], Dh / 2, 2]);
+  if (x.width % Dh || t0 + x.shape[0] > angles.shape[0]) {
+    throw new ShapeError(`${op}: [${x.shape}] are no heads of ${Dh}, or ${angles.shape[0]} angles `
+      + `do not reach row ${t0 + x.shape[0]}`);
   }
 }

@@ -6,7 +6,7 @@
 import { LIMITS } from './candidates.js';
 import { Kernels } from './kernels.js';
 import { Tensor } from './memory.js';
-import { CASES } from './selfcheck_cases.js';
+import { CASES } from './selfcheck/cases.js';
 
 /** All kernels; their files are `<name>.wgsl`. */
 export const KERNELS = Object.keys(CASES);

@@ -1,5 +1,6 @@
 /** One op on random numbers, in the shape of a model's dearest call or a part of it. */
-import { recordLinear } from './linear.js';
+import { recordAttention } from './attention.js';
+import { inputUnit, recordLinear } from './linear.js';
 
 /** Timed runs of a candidate; the fastest counts, since nothing makes a kernel faster by chance. */
 const RUNS = 3;
@@ -63,8 +64,9 @@ class Trial {
 
 /** x [M, K] times a weight [N, K], packed where the constants have BITS. */
 function linearCall(ops, random, constants, { M, N, K: most }) {
-  const { BITS: bits, GROUP: group = 4, BIASED: biased, FORMAT: format } = constants;
-  const K = Math.max(group, most - most % group);
+  const { BITS: bits, GROUP: group, BIASED: biased, FORMAT: format } = constants;
+  const unit = inputUnit(constants);
+  const K = Math.max(unit, most - most % unit);
   const x = random.activations([M, K]);
   const groups = N * K / group;
   const buffers = bits === undefined ? [random.weights(N * K, format)]
@@ -73,8 +75,7 @@ function linearCall(ops, random, constants, { M, N, K: most }) {
   const dims = { M, N, K, K_all: K, n0: 0, k0: 0, gate_at: 0 };
   return {
     shape: [M, N],
-    dispatch: (kernel, y) => recordLinear(ops, kernel, { constants, dims, x, buffers, y,
-      epilogue: 0 }),
+    dispatch: (kernel, y) => recordLinear(ops, kernel, { constants, dims, x, buffers, y }),
   };
 }
 
@@ -83,11 +84,11 @@ function attentionCall(ops, random, constants, { M, N, K }) {
   const heads = Math.max(1, Math.floor(K / constants.DH));
   const width = heads * constants.DH;
   const [q, k, v] = [M, N, N].map((rows) => random.activations([rows, width]));
+  const bias = constants.BIAS && random.activations([heads, M + N - 1]);
   const dims = { Tq: M, Tk: N, Hq: heads, Hkv: heads, valid: N, q0: 0, scale: constants.DH ** -0.5 };
   return {
     shape: [M, width],
-    dispatch: ({ name, constants: own }, y) => ops.dispatch(name, {
-      constants: { ...constants, ...own }, dims, tensors: [q, k, v, y] }),
+    dispatch: (kernel, o) => recordAttention(ops, kernel, { constants, dims, q, k, v, bias, o }),
   };
 }
 

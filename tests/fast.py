@@ -1,0 +1,31 @@
+"""The fast tier: what answers in under a minute, without a browser, a GPU or torch.
+
+A plugin of pytest's as well: under it the packages that the tier does without cannot be imported,
+even where they are installed, so that a test which needs one says so here.
+"""
+
+import sys
+
+WITHOUT = ("torch", "diffusers", "transformers", "playwright", "wgpu", "onnx", "onnxruntime")
+FOLDERS = ("tests/export", "tests/web")
+FULL_ONLY = {  # files and tests of these folders that only the whole run has, and why
+    "tests/export/test_damage.py": "torch writes its checkpoints",
+    "tests/export/test_gguf.py": "torch writes its checkpoints",
+    "tests/export/test_groups.py": "torch writes its checkpoints",
+    "tests/export/test_names.py": "torch writes its checkpoints",
+    "tests/export/test_preview.py": "diffusers decodes beside it",
+    "tests/export/test_published.py": "torch writes its checkpoints",
+    "tests/web/test_goldens.py": "torch, diffusers and transformers are asked again",
+    "tests/web/test_tokenizer.py": "transformers encodes beside it",
+}
+
+
+def selection():
+    """pytest's arguments for the tier."""
+    left_out = [f"--deselect={name}" if "::" in name else f"--ignore={name}" for name in FULL_ONLY]
+    return ["-p", "tests.fast", *FOLDERS, *left_out]
+
+
+def pytest_configure():
+    for name in WITHOUT:
+        sys.modules[name] = None  # an import of it raises ImportError

@@ -1,0 +1,28 @@
+"""The numbers that tests without torch hold against are those of torch, diffusers, transformers."""
+
+import json
+
+import numpy as np
+
+from tests import goldens
+from tests.web.golden_files import decode, read
+
+
+def test_schedules_are_diffusers():
+    assert read("schedule") == goldens.schedules()
+
+
+def test_noise_is_torch_s():
+    """To 1e-6, in which torch's own logarithms and cosines differ by machine; uniforms exactly."""
+    kept, now = read("noise"), goldens.noises()
+    assert kept["uniform"] == now["uniform"]
+    for old, new in zip(kept["normal"], now["normal"], strict=True):
+        np.testing.assert_allclose(decode(old.pop("values")), decode(new.pop("values")), rtol=0,
+                                   atol=1e-6, err_msg=str(old))  # fmt: skip
+        assert old == new
+    for old, new in zip(kept["continued"]["draws"], now["continued"]["draws"], strict=True):
+        np.testing.assert_allclose(decode(old), decode(new), rtol=0, atol=1e-6)
+
+
+def test_prompts_are_transformers():
+    assert read("prompts") == json.loads(json.dumps(goldens.prompts()))
