@@ -112,7 +112,7 @@ NOT_MODULES = ("worker", "stuck")
 
 def studio_modules(web):
     """Scripts of the page, which can then be fetched at once; the worker fetches its own."""
-    modules = (web / "studio").rglob("*.js")
+    modules = [*(web / "studio").rglob("*.js"), web / "api" / "limits.js"]
     return sorted(path.relative_to(web).as_posix() for path in modules
                   if path.stem not in NOT_MODULES)
 
