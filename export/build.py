@@ -19,7 +19,6 @@ from export.folder.staging import Unwritable, locked, prepare, refuse_sources, s
 from export.opening import open_model
 from export.packing.manifest import build_manifest
 from export.packing.model import pack_model, plan_model
-from export.packing.preview import fit_preview
 from export.packing.shards import ShardWriter
 from export.site import hosts, pages, publish, serve
 from export.source.files import licences
@@ -141,7 +140,7 @@ def write_site(folder, apart, model, options, shard_bytes, places):
     shards.mkdir(exist_ok=True)
     manifest = write_shards(shards, model, shard_bytes)
     if options.onnx:
-        manifest |= onnx_entry(folder / "onnx")
+        manifest |= onnx_entry(folder / "onnx", model)
     if apart:
         pages.write_weights(apart[0], model, manifest, places)
     pages.write_site(folder, model, manifest, places)
@@ -152,7 +151,8 @@ def write_shards(folder, model, shard_bytes):
     writer = ShardWriter(folder, shard_bytes)
     with contextlib.closing(writer), progress(model, "packing") as done:
         tensors = pack_model(model, writer, done)
-    preview = fit_preview(model.components["autoencoder"])
+    family = model.family
+    preview = family.preview(model.components[family.autoencoder.name])
     return build_manifest(model, writer.shards, tensors, preview)
 
 
@@ -207,11 +207,11 @@ def write_onnx(folder, model):
         write_bundle(folder, model, done)
 
 
-def onnx_entry(folder):
+def onnx_entry(folder, model):
     """What the manifest says of the graphs, if a page can draw from them."""
     from export.onnx.page import page_entry
 
-    entry = page_entry(folder)
+    entry = page_entry(folder, model.components)
     return {"onnx": entry} if entry else {}
 
 
@@ -220,8 +220,8 @@ def progress(model, verb):
 
 
 def print_summary(model):
-    config = model.components["transformer"].layout.name
-    print(f"{model.name}: {model.family.NAME}, {model.variant}, {config}\n")
+    layout = model.denoiser.layout.name
+    print(f"{model.name}: {model.family.name}, {model.variant}, {layout}\n")
     print(report.components_table(model))
 
 

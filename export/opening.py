@@ -1,26 +1,19 @@
-"""A checkpoint folder -> a Model, with everything but its weights read and checked."""
+"""A checkpoint's folder -> a Model, with everything but its weights read and checked."""
 
 from export import layouts
-from export.autoencoders import kl
-from export.denoisers.flux2_tables import plan_folding
 from export.errors import ExportError
-from export.families.call import (
-    check_guidance,
-    check_tokenizer,
-    read_family,
-    read_pipeline,
-    read_scheduler,
-    read_taps,
-)
-from export.layouts.naming import strip_prefixes
-from export.packing.model import Component, Model
+from export.families import recognise
+from export.families.call import read_call
+from export.families.family import ENCODER, Asked, Opened, Sampler
+from export.layouts.naming import Renamed, strip_prefixes
+from export.packing.model import Component, Model, PromptInput
 from export.packing.spec import check_complete, why_dropped
 from export.prompts.tokenizer import read_tokenizer
 from export.source import files, quantisers
 from export.source.configuration import Configuration
 from export.source.meaning import check_quantization_file
-from export.source.safetensors import Checkpoint
-from export.text_encoders import qwen3
+
+USUAL_BITS = 4  # of a text encoder that is quantised here
 
 
 def open_model(source, text_encoder_bits=None, with_image_input=False):
@@ -30,101 +23,105 @@ def open_model(source, text_encoder_bits=None, with_image_input=False):
     with_image_input: the autoencoder's encoder too, for reference images.
     Raises ExportError.
     """
-    folder = source.folder
-    listing = files.list_checkpoint(folder)
-    family = read_family(folder, stands_alone=files.MODEL_INDEX not in listing.names)
-    chosen = files.choose(listing, text_encoder_bits, source.file)
+    # 1 recognise the family, and its parts among the files
+    call = Configuration.read_optional(source.folder / files.CALL)
+    family, pipeline, chosen = choose(source, text_encoder_bits)
+    index = Configuration.read_optional(source.folder / files.MODEL_INDEX)
+    asked = Asked(family.read_own(index, call), with_image_input)
+
+    # 2 open each part
+    sources, opened = {}, {}
+    for part in family.parts:
+        place = chosen.places[part.name]
+        check_quantization_file(place.path)
+        sources[part.name] = open_tensors(part, place, call, text_encoder_bits)
+        file = read_part_file(part, place, sources[part.name][1])
+        opened[part.name] = Opened(file, part.read_config(file, asked))
+
+    # 3 check that they agree, with each other and with how they are called
+    family.check(opened)
+    configs = {name: each.config for name, each in opened.items()}
+    prompts = open_prompts(source.folder, family, chosen.tokenizers, configs)
+    latents = family.latents(configs)
+    called = read_call(call, family.pipelines[pipeline], latents.pixels, asked.own,
+                       with_image_input)  # fmt: skip
+    sampler = open_sampler(source.folder, family)
+    tables = family.tables(configs, called, latents, sampler)
+    components = {}
+    for part in family.parts:
+        layout, tensors = sources[part.name]
+        components[part.name] = open_component(part, configs[part.name], layout, tensors,
+                                               text_encoder_bits)  # fmt: skip
+    components[family.denoiser.name].folding = tables
+    return Model(source, family, pipeline, called, latents, sampler, prompts, components)
+
+
+def choose(source, text_encoder_bits):
+    """(Family, pipeline class, files.Chosen) of a checkpoint."""
+    listing = files.list_checkpoint(source.folder)
+    family, pipeline = files.read_family(listing)
+    chosen = files.choose(listing, family, text_encoder_bits, source.file)
+    if pipeline is None:
+        place = chosen.places[family.denoiser.name]
+        names = place.layout.open(place).entries
+        named = recognise.family_of_names(names)
+        if named is not family:
+            family = named
+            chosen = files.choose(listing, family, text_encoder_bits, source.file)
+        pipeline = next(iter(family.pipelines))
     files.check_contents(listing, chosen)
-    call = Configuration.read_optional(folder / files.CALL)
-    check_guidance(folder, call)
-    place, text_place = chosen.transformer, layouts.recognise(chosen.text_encoder)
-    for path in (place.path, text_place.path):
-        check_quantization_file(path)
-    check_bits(text_place, text_encoder_bits)
-    taps = read_taps(call, family.TEXT_ENCODER_OUT_LAYERS)
-    checkpoint = place.layout.open(place, call)
-    strip_prefixes(checkpoint, family.ANCHORS)
-    layout = layouts.by_content(place.layout, checkpoint.entries)
-    config_file = read_transformer_config(place, checkpoint, family)
-    encoder = qwen3.read_config(Configuration.read(text_place.path / "config.json"), taps)
-    transformer = family.read_config(config_file)
-    vae = Configuration.read(folder / "vae" / "config.json")
-    autoencoder = kl.read_config(vae, with_image_input)
-    family.check_components(config_file, transformer, encoder, taps, autoencoder)
-    tokenizer = read_tokenizer(folder / chosen.tokenizer)
-    check_tokenizer(tokenizer, encoder)
-    pipeline = read_pipeline(call, taps, autoencoder.patch, with_image_input)
-    scheduler = read_scheduler(folder, family.SCHEDULER)
-    folding = plan_folding(transformer, pipeline, autoencoder.patch, scheduler)
-    components = (
-        open_text_encoder(encoder, text_place, call, text_encoder_bits or 4),
-        open_transformer(transformer, layout, checkpoint, family, folding),
-        open_autoencoder(folder, autoencoder),
-    )
-    return Model(
-        source=source,
-        family=family,
-        pipeline=pipeline,
-        patch=autoencoder.patch,
-        scheduler=scheduler,
-        tokenizer=tokenizer,
-        components={component.name: component for component in components},
-    )
+    return family, pipeline, chosen
 
 
-def read_transformer_config(place, checkpoint, family):
-    """config.json beside the weights or in transformer/; without one, what the shapes say."""
-    path = place.path if place.path != place.folder else place.folder / "transformer"
-    if place.layout.stands_alone and not (path / "config.json").exists():
-        known = family.drop_reason
-        kept = [name for name in checkpoint.entries if not why_dropped(name, known)]
-        quantisers.refuse(place.files[0], checkpoint.entries, kept)  # its shapes would mislead
-        return Configuration(place.files[0], family.derive_config(place.files[0], checkpoint))
+def open_tensors(part, place, call, bits):
+    """(layout class, tensors by our names) of a part where it was found."""
+    tensors = place.layout.open(place)
+    strip_prefixes(tensors, part.module.ANCHORS)
+    if part.original and place.layout.stands_alone and part.original.mark in tensors.entries:
+        tensors = Renamed(tensors, part.original.rename(call))
+    if part.module.PREFIX:
+        tensors.strip_prefix(part.module.PREFIX)
+    layout = layouts.by_content(place.layout, tensors.entries, part.layouts)
+    if part.kind == ENCODER:
+        check_bits(layout, part, place.path, bits)
+    return layout, tensors
+
+
+def check_bits(layout, part, path, bits):
+    """Refuses a text encoder that is not in the bits asked for; 16 means what the source has."""
+    stored = layout.stored_bits(path)
+    if bits not in (None, 16) and stored not in (None, bits):
+        raise ExportError(
+            f"{path}: the text encoder is stored in {stored} bits, got --text-encoder-bits {bits}, "
+            f"expected {stored}, 16 or none; or add the full-precision {part.folder}/"
+        )
+
+
+def read_part_file(part, place, tensors):
+    """config.json beside the weights or in the part's folder; without one, what the shapes say."""
+    path = place.path if place.path != place.folder else place.folder / part.folder
+    if part.derive_config and place.layout.stands_alone and not (path / "config.json").exists():
+        known = part.module.drop_reason(None)
+        kept = [name for name in tensors.entries if not why_dropped(name, known)]
+        quantisers.refuse(place.files[0], tensors.entries, kept)  # its shapes would mislead
+        return Configuration(place.files[0], part.derive_config(place.files[0], tensors))
     return Configuration.read(path / "config.json")
 
 
-def open_transformer(config, layout_class, checkpoint, family, folding):
-    specs = family.transformer_spec(config)
-    component = Component("transformer", family.TRANSFORMER_CLASS, config,
-                          layout_class(checkpoint, specs), specs, folding=folding)  # fmt: skip
-    return check(component, family.drop_reason)
-
-
-def open_text_encoder(config, place, call, bits):
-    specs = qwen3.encoder_spec(config)
-    checkpoint = place.layout.open(place, call)
-    strip_prefixes(checkpoint, qwen3.ANCHORS)
-    checkpoint.strip_prefix("model.")
-    component = Component("text_encoder", "Qwen3", config, place.layout(checkpoint, specs, bits),
-                          specs)  # fmt: skip
-    return check(component, qwen3.make_drop_reason(config))
-
-
-def check_bits(place, bits):
-    """Refuses a text encoder that is not in the bits asked for; 16 means what the source has."""
-    stored = place.layout.stored_bits(place.path)
-    if bits not in (None, 16) and stored not in (None, bits):
+def open_component(part, config, layout, tensors, bits):
+    """The Component, its tensors complete."""
+    images = part.module.image_spec(config)
+    if images and not images.keys() & tensors.entries.keys():
         raise ExportError(
-            f"{place.path}: the text encoder is stored in {stored} bits, got "
-            f"--text-encoder-bits {bits}, expected {stored}, 16 or none; or add the full-precision "
-            f"{layouts.Floats.folder}/"
-        )
-
-
-def open_autoencoder(folder, config):
-    checkpoint = Checkpoint(folder / "vae")
-    strip_prefixes(checkpoint, kl.ANCHORS)
-    encoder = kl.encoder_spec(config) if config.encoder else {}
-    if encoder and not encoder.keys() & checkpoint.entries.keys():
-        raise ExportError(
-            f"{checkpoint.folder}: the autoencoder has no encoder, got --with-image-input, "
-            f"expected tensors like {next(iter(encoder))}; use the whole autoencoder, or leave "
+            f"{tensors.folder}: the {part.name} has no encoder, got --with-image-input, "
+            f"expected tensors like {next(iter(images))}; use the whole {part.name}, or leave "
             "the option out"
         )
-    specs = kl.autoencoder_spec(config) | encoder
-    component = Component("autoencoder", kl.CLASS, config, layouts.Floats(checkpoint, specs),
-                          specs, image_input=tuple(encoder))  # fmt: skip
-    return check(component, kl.drop_reason)
+    specs = part.module.spec(config) | images
+    own = (bits or USUAL_BITS,) if part.kind == ENCODER and layout.quantises else ()
+    component = Component(part, config, layout(tensors, specs, *own), specs,
+                          image_input=tuple(images))  # fmt: skip
+    return check(component, part.module.drop_reason(config))
 
 
 def check(component, drop_reason):
@@ -135,3 +132,30 @@ def check(component, drop_reason):
         why = why_dropped(name, drop_reason)
         component.dropped.setdefault(why, []).append(checkpoint.entries[name].bytes)
     return component
+
+
+def open_prompts(folder, family, tokenizers, configs):
+    """A PromptInput for each of the family's prompts; every token has an embedding."""
+    prompts = []
+    for number, about in enumerate(family.prompts, 1):
+        tokenizer = read_tokenizer(folder / tokenizers[about.encoder])
+        rows = configs[about.encoder].vocab_size
+        if tokenizer.largest_id >= rows:
+            raise ExportError(
+                f"{tokenizer.folder / 'tokenizer.json'}: the largest token id is "
+                f"{tokenizer.largest_id}, expected less than the text encoder's vocab_size {rows}"
+            )
+        file = "tokenizer.json" if number == 1 else f"tokenizer_{number}.json"
+        prompts.append(PromptInput(about, tokenizer, file))
+    return tuple(prompts)
+
+
+def open_sampler(folder, family):
+    """The Sampler of scheduler_config.json, or the family's own where there is none."""
+    path = folder / files.SCHEDULER_CONFIG
+    config = Configuration.read(path) if path.exists() else None
+    name = config.get("_class_name", None) if config else None
+    usual = next(iter(family.samplers))
+    name = name if isinstance(name, str) and name in family.samplers else usual
+    module = family.samplers[name]
+    return Sampler(name, module, module.read_config(config, family.scheduler))

@@ -68,7 +68,7 @@ def onnx_table(model, folder):
     from export.onnx.bundle import GRAPHS, graph_bytes
 
     rows = [("component", "packed bytes", *(f"onnx/*/{file}" for file in GRAPHS))]
-    sizes = graph_bytes(folder)
+    sizes = graph_bytes(folder, model.components)
     for c in model.components.values():
         graphs = (f"{sizes[c.name][file]:,}" for file in GRAPHS)
         rows.append((c.name, f"{c.packed_bytes:,}", *graphs))
@@ -88,7 +88,7 @@ def download_table(model):
     for_images = model.image_input_bytes
     rows = [
         ("download", "bytes"),
-        ("the tokenizer", f"{len(model.tokenizer.file):,}"),
+        ("the tokenizer", f"{model.tokenizer_bytes:,}"),
         ("a first picture, with it", f"{model.first_bytes:,}"),
         ("other sizes and numbers of steps", f"{model.on_demand_bytes - for_images:,}"),
     ]
@@ -97,11 +97,11 @@ def download_table(model):
 
 def denoiser_table(model):
     """Bits of a weight of the denoiser, over all of its bytes, and how many 16-bit ones that is."""
-    transformer = model.components["transformer"]
+    denoiser = model.denoiser
     rows = [("denoiser", "bytes", "bits per weight", "smaller than 16 bits")]
-    first, later = transformer.packed_bytes, transformer.on_demand_bytes
+    first, later = denoiser.packed_bytes, denoiser.on_demand_bytes
     for name, size in (("for a first picture", first), ("with all on demand", first + later)):
-        bits = 8 * size / transformer.parameters
+        bits = 8 * size / denoiser.parameters
         rows.append((name, f"{size:,}", f"{bits:.2f}", f"{16 / bits:.1f}x"))
     return table(rows)
 
@@ -143,14 +143,14 @@ def memory_table(model):
 
     With image input also from as many reference images as it takes, of the largest size.
     """
-    image_input = model.pipeline.image_input
+    image_input = model.call.image_input
     columns = [("GPU memory", [])]
     if image_input:
         images = image_input["most"] * [LARGEST_IMAGE]
         columns.append((f"with {len(images)} images of {' x '.join(map(str, LARGEST_IMAGE))}",
                         images))  # fmt: skip
     rows = [("size", *(heading for heading, _ in columns))]
-    for size in model.pipeline.sizes:
+    for size in model.call.sizes:
         peaks = (model.peak_gpu_bytes(size, images) / (1 << 20) for _, images in columns)
         rows.append((" x ".join(map(str, size)), *(f"{peak:,.0f} MiB" for peak in peaks)))
     return table(rows)

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from export.packing.formats import quantize_affine, widen_bf16
-from export.text_encoders.qwen3 import EncoderConfig, encoder_spec
+from export.text_encoders.qwen3 import EncoderConfig
+from export.text_encoders.qwen3 import spec as qwen3_spec
 from train.garden.packed import load_pipeline
 from train.garden.prompts import evaluation_prompts
 
@@ -24,7 +25,7 @@ CLIPS = (1, .95, .9, .85, .8, .75, .7)  # of a group's range, tried when a schem
 QWEN3_4B = EncoderConfig(
     hidden_size=2560, num_hidden_layers=27, total_hidden_layers=36, num_attention_heads=32,
     num_key_value_heads=8, head_dim=128, intermediate_size=9728, rms_norm_eps=1e-6,
-    rope_theta=1e6, vocab_size=151936)  # fmt: skip
+    rope_theta=1e6, vocab_size=151936, taps=(9, 18, 27))  # fmt: skip
 
 
 def every(bits, group, clipped=False):
@@ -79,7 +80,7 @@ def depth_of(name, layers):
 def full_bytes(scheme):
     """Bytes of Qwen3-4B's linear weights under a scheme."""
     total = 0
-    for name, spec in encoder_spec(QWEN3_4B).items():
+    for name, spec in qwen3_spec(QWEN3_4B).items():
         if len(spec.shape) == 2:
             bits, group, _ = scheme(name, depth_of(name, QWEN3_4B.num_hidden_layers))
             total += spec.shape[0] * spec.shape[1] * (bits + 32 / group) / 8

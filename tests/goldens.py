@@ -52,15 +52,22 @@ def schedule(tokens, steps):
 
 
 def noises():
-    """torch.randn to 1e-6, by seed and count; the hash of torch.rand(5000), bit for bit."""
+    """torch.randn to 1e-6, by seed and count; the hash of torch.rand(5000), bit for bit; draws of
+    one generator one after another."""
     return {"normal": [normals(seed, count, every) for seed in SEEDS
                        for count, every in COUNTS.items()],
-            "uniform": {str(seed): uniforms(seed) for seed in SEEDS}}  # fmt: skip
+            "uniform": {str(seed): uniforms(seed) for seed in SEEDS},
+            "continued": {"seed": 5, "draws": continued(5)}}  # fmt: skip
 
 
 def normals(seed, count, every):
     values = torch.randn(count, generator=torch.Generator("cpu").manual_seed(seed))
     return {"seed": seed, "count": count, "every": every, "values": encode(values[::every])}
+
+
+def continued(seed):
+    generator = torch.Generator("cpu").manual_seed(seed)
+    return [encode(torch.randn(count, generator=generator)) for count in (17, 16, 40)]
 
 
 def uniforms(seed):

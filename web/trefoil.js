@@ -15,15 +15,14 @@ import { fetchManifest, resolve } from './loader/manifest.js';
 import { importModule } from './loader/modules.js';
 import { STORAGES } from './loader/shards.js';
 import { noteModel, throwIfUpdated } from './loader/updated.js';
-import * as flux2 from './models/flux2_pipeline.js';
+import { familyOf } from './models/families.js';
 import { MEMORY, TEXT_TOKENS, checkChoice } from './api/request.js';
-import { Pipeline } from './api/pipeline.js';
+import { openWebGpu } from './api/webgpu.js';
 
 export { inspectDevice };
 export { deleteModel, storedBytes } from './loader/stored.js';
 export * from './engine/errors.js';
 
-const FAMILIES = { flux2 };
 const ENGINES = ['auto', 'webgpu', 'onnxruntime'];
 const KERNEL_CHOICES = ['auto', 'safe'];
 
@@ -69,8 +68,7 @@ const MEMORY_BUDGET = 2 ** 30;
  *   unless told; Infinity: for ever
  * @param {string} [options.model] the mark of the model that the page was written for, as its
  *   data-model has it: where the site has another one by now, that is told
- * @returns {Promise<import('./api/pipeline.js').Pipeline |
- *   import('./onnxruntime/pipeline.js').OnnxPipeline>}
+ * @returns {Promise<import('./api/pipeline.js').Pipeline>}
  * @throws {UnsupportedError | DownloadError | UpdatedError | ModelError | DOMException} the last one
  *   named AbortError
  */
@@ -89,21 +87,17 @@ export async function loadPipeline(manifestUrl, options = {}) {
   const onWait = (wait) => onProgress({ phase: 'check', loadedBytes: 0, totalBytes: 0,
     cachedBytes: 0, ...wait });
   const manifest = await readManifest(url, options.model, { signal, onWait });
-  const family = FAMILIES[manifest.family];
-  if (!family) {
-    throw new ModelError(`${url}: family ${manifest.family}; `
-      + `this engine draws ${Object.keys(FAMILIES)}`);
-  }
+  const family = familyOf(manifest);
   const settings = { signal, onProgress, onWait, precision, storage, memoryBudget, memory,
     textTokens, kernels, patienceMs };
   const both = engine === 'auto' && manifest.onnx;
-  if (engine === 'onnxruntime') return openOnnx(manifest, url, settings);
-  if (both && await prefersOnnx(settings)) return openOnnx(manifest, url, settings);
+  if (engine === 'onnxruntime') return openOnnx(manifest, url, family, settings);
+  if (both && await prefersOnnx(settings)) return openOnnx(manifest, url, family, settings);
   try {
-    return await Pipeline.open(manifest, url, family, settings);
+    return await openWebGpu(manifest, url, family, settings);
   } catch (error) {
     if (!(both && isTheDevices(error))) throw error;
-    return openOnnx(manifest, url, settings);
+    return openOnnx(manifest, url, family, settings);
   }
 }
 
@@ -130,12 +124,11 @@ function isTheDevices(error) {
 }
 
 /** @throws {UnsupportedError} the site has no graphs, or the browser does not run them */
-async function openOnnx(manifest, url, settings) {
+async function openOnnx(manifest, url, family, settings) {
   if (!manifest.onnx) {
     throw new UnsupportedError('This site was built without ONNX graphs: build it with --onnx, or '
       + 'draw with WebGPU.');
   }
-  const { OnnxPipeline } = await importModule(
-    new URL('./onnxruntime/pipeline.js', import.meta.url), settings);
-  return OnnxPipeline.open(manifest, url, settings);
+  const onnx = await importModule(new URL('./onnxruntime/engine.js', import.meta.url), settings);
+  return onnx.openOnnx(manifest, url, family, settings);
 }

@@ -5,12 +5,14 @@ Names, defaults and shapes are diffusers'; convolutions are [Cout, Cin, kh, kw] 
 
 from dataclasses import asdict, dataclass
 
-from export.packing.spec import CONV, Spec, by_prefix
+from export.autoencoders.kl_memory import decoding_bytes, encoding_bytes
+from export.packing.spec import CONV, Spec, by_prefix, vector
 from export.source.configuration import show
 from export.source.meaning import refuse_unread
 
 CLASS = "AutoencoderKLFlux2"
-drop_reason = by_prefix({
+PREFIX = ""
+DROPPED = by_prefix({
     "encoder.": "drawing needs only the decoder",
     "quant_conv.": "drawing needs only the decoder",
 })  # fmt: skip
@@ -22,11 +24,6 @@ MAX_ATTENTION_WIDTH = 512
 class EncoderConfig:
     block_out_channels: tuple[int, ...]
     use_quant_conv: bool
-
-    def largest_map_bytes(self, width, height):
-        """f32 bytes of the largest activation: each stage but the last halves the sides."""
-        return 4 * max(channels * width * height // 4**i
-                       for i, channels in enumerate(self.block_out_channels))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,19 +39,9 @@ class AutoencoderConfig:
     encoder: EncoderConfig | None = None  # for reference images
 
     @property
-    def patch(self):
-        """Pixels along one side of a token: every stage but one doubles, and 2x2 are packed."""
-        return 2 ** len(self.block_out_channels)
-
-    def largest_map_bytes(self, width, height):
-        """f32 bytes of the largest activation: a stage's output, upsampled in all but the last."""
-        channels = self.block_out_channels[::-1]
-        stages = len(channels)
-        maps = []
-        for i in range(stages):
-            shrink = 4 ** max(0, stages - 2 - i)  # area left to grow after this stage's upsample
-            maps.append(channels[i] * width * height // shrink)
-        return 4 * max(maps)
+    def scale_factor(self):
+        """Pixels along one side of a latent: every stage but one doubles."""
+        return 2 ** (len(self.block_out_channels) - 1)
 
     def manifest(self):
         return {key: value for key, value in asdict(self).items() if value is not None}
@@ -133,74 +120,92 @@ def check_half(config, c, half, stages):
         )
 
 
-def encoder_spec(c):
-    """name -> Spec of what only encoding needs, in the order of use."""
+def image_spec(c):
+    """name -> Spec of what only reference images need, in the order of use."""
+    if not c.encoder:
+        return {}
     latent, stages = c.latent_channels, c.encoder.block_out_channels
-    spec = conv("encoder.conv_in", 3, stages[0], 3)
+    specs = conv("encoder.conv_in", 3, stages[0], 3)
     before = stages[0]
     for i, channels in enumerate(stages):
         stage = f"encoder.down_blocks.{i}"
         for j in range(c.layers_per_block):
-            spec |= resnet(f"{stage}.resnets.{j}", before, channels)
+            specs |= resnet(f"{stage}.resnets.{j}", before, channels)
             before = channels
         if i < len(stages) - 1:
-            spec |= conv(f"{stage}.downsamplers.0.conv", channels, channels, 3)
-    spec |= mid_block("encoder", before, c.mid_block_add_attention)
-    spec |= affine("encoder.conv_norm_out", before)
-    spec |= conv("encoder.conv_out", before, 2 * latent, 3)
+            specs |= conv(f"{stage}.downsamplers.0.conv", channels, channels, 3)
+    specs |= mid_block("encoder", before, c.mid_block_add_attention)
+    specs |= affine("encoder.conv_norm_out", before)
+    specs |= conv("encoder.conv_out", before, 2 * latent, 3)
     if c.encoder.use_quant_conv:
-        spec |= conv("quant_conv", 2 * latent, 2 * latent, 1)
-    return spec
+        specs |= conv("quant_conv", 2 * latent, 2 * latent, 1)
+    return specs
 
 
-def autoencoder_spec(c):
+def spec(c):
     """name -> Spec of what drawing needs, in the order of use."""
     latent, middle = c.latent_channels, c.block_out_channels[-1]
-    spec = {"bn.running_mean": Spec((4 * latent,)), "bn.running_var": Spec((4 * latent,))}
+    specs = {"bn.running_mean": vector(4 * latent), "bn.running_var": vector(4 * latent)}
     if c.use_post_quant_conv:
-        spec |= conv("post_quant_conv", latent, latent, 1)
-    spec |= conv("decoder.conv_in", latent, middle, 3)
-    spec |= mid_block("decoder", middle, c.mid_block_add_attention)
+        specs |= conv("post_quant_conv", latent, latent, 1)
+    specs |= conv("decoder.conv_in", latent, middle, 3)
+    specs |= mid_block("decoder", middle, c.mid_block_add_attention)
     before = middle
     stages = c.block_out_channels[::-1]
     for i, channels in enumerate(stages):
         stage = f"decoder.up_blocks.{i}"
         for j in range(c.layers_per_block + 1):
-            spec |= resnet(f"{stage}.resnets.{j}", before, channels)
+            specs |= resnet(f"{stage}.resnets.{j}", before, channels)
             before = channels
         if i < len(stages) - 1:
-            spec |= conv(f"{stage}.upsamplers.0.conv", channels, channels, 3)
-    spec |= affine("decoder.conv_norm_out", before)
-    return spec | conv("decoder.conv_out", before, c.out_channels, 3)
+            specs |= conv(f"{stage}.upsamplers.0.conv", channels, channels, 3)
+    specs |= affine("decoder.conv_norm_out", before)
+    return specs | conv("decoder.conv_out", before, c.out_channels, 3)
 
 
 def conv(name, cin, cout, size):
     return {
         f"{name}.weight": Spec((cout, cin, size, size), CONV),
-        f"{name}.bias": Spec((cout,)),
+        f"{name}.bias": vector(cout),
     }
 
 
 def affine(name, channels):
-    return {f"{name}.weight": Spec((channels,)), f"{name}.bias": Spec((channels,))}
+    return {f"{name}.weight": vector(channels), f"{name}.bias": vector(channels)}
 
 
 def resnet(name, cin, cout):
-    spec = affine(f"{name}.norm1", cin) | conv(f"{name}.conv1", cin, cout, 3)
-    spec |= affine(f"{name}.norm2", cout) | conv(f"{name}.conv2", cout, cout, 3)
-    return spec | (conv(f"{name}.conv_shortcut", cin, cout, 1) if cin != cout else {})
+    specs = affine(f"{name}.norm1", cin) | conv(f"{name}.conv1", cin, cout, 3)
+    specs |= affine(f"{name}.norm2", cout) | conv(f"{name}.conv2", cout, cout, 3)
+    return specs | (conv(f"{name}.conv_shortcut", cin, cout, 1) if cin != cout else {})
 
 
 def mid_block(half, channels, with_attention):
-    spec = resnet(f"{half}.mid_block.resnets.0", channels, channels)
+    specs = resnet(f"{half}.mid_block.resnets.0", channels, channels)
     if with_attention:
-        spec |= attention(f"{half}.mid_block.attentions.0", channels)
-    return spec | resnet(f"{half}.mid_block.resnets.1", channels, channels)
+        specs |= attention(f"{half}.mid_block.attentions.0", channels)
+    return specs | resnet(f"{half}.mid_block.resnets.1", channels, channels)
 
 
 def attention(name, channels):
-    spec = affine(f"{name}.group_norm", channels)
+    specs = affine(f"{name}.group_norm", channels)
     for linear in ("to_q", "to_k", "to_v", "to_out.0"):
-        spec[f"{name}.{linear}.weight"] = Spec((channels, channels))
-        spec[f"{name}.{linear}.bias"] = Spec((channels,))
-    return spec
+        specs[f"{name}.{linear}.weight"] = Spec((channels, channels))
+        specs[f"{name}.{linear}.bias"] = vector(channels)
+    return specs
+
+
+def drop_reason(c):
+    return DROPPED
+
+
+def activation_bytes(c, picture):
+    return decoding_bytes(c, picture.width, picture.height)
+
+
+def image_activation_bytes(c, images):
+    return max(encoding_bytes(c, *image) for image in images)
+
+
+def streamed_layers(c):
+    return 1

@@ -16,7 +16,7 @@ class Decoder:
         self.config, self.read = config, read
 
     def decode(self, z):
-        """Latents [H, W, C] -> pixels [patch/2 * H, patch/2 * W, 3], about -1 to 1."""
+        """Latents [H, W, C] -> pixels [scale_factor * H, scale_factor * W, 3], about -1 to 1."""
         stages = len(self.config.block_out_channels)
         x = self.conv(z, "post_quant_conv") if self.config.use_post_quant_conv else z
         x = self.conv(x, "decoder.conv_in")

@@ -6,14 +6,14 @@ F the MLP width, Dh the width of a head, T the tokens of text and image together
 
 from dataclasses import asdict, dataclass
 
-from export.autoencoders.kl_memory import decoding_bytes, encoding_bytes
 from export.errors import ExportError
-from export.packing.spec import DENSE, LOWBIT, Spec, by_prefix
+from export.packing.formats import USUAL_GROUP
+from export.packing.spec import LOWBIT, Spec, by_prefix, vector
 from export.source.meaning import refuse_unread
 
-NAME = "flux2"
-TRANSFORMER_CLASS = "Flux2Transformer2DModel"
-drop_reason = by_prefix({
+CLASS = "Flux2Transformer2DModel"
+PREFIX = ""
+DROPPED = by_prefix({
     "time_guidance_embed.guidance_embedder.": "Klein passes no guidance to the transformer",
 })  # fmt: skip
 SCHEDULER = {  # FLUX.2's own scheduler_config.json, for repositories without one
@@ -23,18 +23,15 @@ SCHEDULER = {  # FLUX.2's own scheduler_config.json, for repositories without on
     "use_karras_sigmas": False, "use_exponential_sigmas": False, "use_beta_sigmas": False,
     "stochastic_sampling": False,
 }  # fmt: skip
-TEXT_ENCODER_OUT_LAYERS = (9, 18, 27)
 ANCHORS = (  # names that tell a prefix: diffusers', and those of the original code
     "x_embedder.weight", "context_embedder.weight", "img_in.weight", "txt_in.weight",
 )  # fmt: skip
 ROPE_AXES = 4  # t, h, w and l of a token's position
-GROUP = 128
+GROUP = USUAL_GROUP
 MOST_LAYERS = 1000
 MOST_MLP_RATIO = 1024
 MOST_HEAD_DIM = 512  # of the attention kernel
-MEMORY_BUDGET = 1 << 30  # weights that stay between pictures, as in web/trefoil.js
 MLP_CHUNK_BYTES = 16 << 20  # as in web/engine/ops.js
-SIZES_BYTES = 256 * 256  # of what a submission's dispatches are told, as in web/engine/recorder.js
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class TransformerConfig:
 
 def read_config(config):
     """Configuration -> TransformerConfig. Raises ExportError where the values do not fit."""
-    config.only("_class_name", (TRANSFORMER_CLASS,), TRANSFORMER_CLASS)
+    config.only("_class_name", (CLASS,), CLASS)
     config.only("patch_size", (1,), 1)
     in_channels = config.integer("in_channels", 128)
     transformer = TransformerConfig(
@@ -152,26 +149,11 @@ def check_config(config, c):
             )
 
 
-def check_components(config, c, encoder, taps, autoencoder):
-    """The widths that the three components must agree on."""
-    if c.joint_attention_dim != len(taps) * encoder.hidden_size:
-        config.fail(
-            f"joint_attention_dim is {c.joint_attention_dim}, expected {len(taps)} text encoder "
-            f"layers {list(taps)} x hidden_size {encoder.hidden_size} = "
-            f"{len(taps) * encoder.hidden_size}"
-        )
-    if c.in_channels != 4 * autoencoder.latent_channels:
-        config.fail(
-            f"in_channels is {c.in_channels}, expected 4 x the autoencoder's latent_channels "
-            f"{autoencoder.latent_channels} = {4 * autoencoder.latent_channels}"
-        )
-
-
-def transformer_spec(c):
+def spec(c):
     """name -> Spec, in the order of use."""
     width, mlp, head = c.width, c.mlp_hidden, c.attention_head_dim
     embed = "time_guidance_embed.timestep_embedder"
-    spec = {
+    specs = {
         f"{embed}.linear_1.weight": Spec((width, c.timestep_guidance_channels)),
         f"{embed}.linear_2.weight": Spec((width, width)),
         "double_stream_modulation_img.linear.weight": Spec((6 * width, width)),
@@ -182,11 +164,11 @@ def transformer_spec(c):
     }
     for i in range(c.num_layers):
         block = double_block(width, mlp, head)
-        spec |= {f"transformer_blocks.{i}.{name}.weight": s for name, s in block.items()}
+        specs |= {f"transformer_blocks.{i}.{name}.weight": s for name, s in block.items()}
     for i in range(c.num_single_layers):
         block = single_block(width, mlp, head)
-        spec |= {f"single_transformer_blocks.{i}.{name}.weight": s for name, s in block.items()}
-    return spec | {
+        specs |= {f"single_transformer_blocks.{i}.{name}.weight": s for name, s in block.items()}
+    return specs | {
         "norm_out.linear.weight": Spec((2 * width, width)),
         "proj_out.weight": Spec((c.out_channels, width)),
     }
@@ -197,7 +179,7 @@ def double_block(width, mlp, head):
     norms = ("norm_q", "norm_k", "norm_added_q", "norm_added_k")
     return {
         **{f"attn.{name}": Spec((width, width), LOWBIT) for name in linears},
-        **{f"attn.{name}": Spec((head,), DENSE) for name in norms},
+        **{f"attn.{name}": vector(head) for name in norms},
         **{f"attn.{name}": Spec((width, width), LOWBIT) for name in ("to_out.0", "to_add_out")},
         "ff.linear_in": Spec((2 * mlp, width), LOWBIT),
         "ff.linear_out": Spec((width, mlp), LOWBIT),
@@ -209,38 +191,31 @@ def double_block(width, mlp, head):
 def single_block(width, mlp, head):
     return {
         "attn.to_qkv_mlp_proj": Spec((3 * width + 2 * mlp, width), LOWBIT),
-        "attn.norm_q": Spec((head,), DENSE),
-        "attn.norm_k": Spec((head,), DENSE),
+        "attn.norm_q": vector(head),
+        "attn.norm_k": vector(head),
         "attn.to_out": Spec((width, width + mlp), LOWBIT, cut=width),
     }
 
 
-def peak_gpu_bytes(resident, c, encoder, autoencoder, pixels_per_token, size, text_tokens,
-                   images=()):  # fmt: skip
-    """About the most GPU memory at one size: weights that stay, and the largest stage.
+def image_spec(c):
+    """Reference images are tokens like the picture's own."""
+    return {}
 
-    Counts the buffers that web/models/ holds at once in its widest moment; the browser's own
-    pipe.plan() counts exactly. resident: component -> bytes of weights, where there are reference
-    images "image_input" too; size and each of `images`: (width, height).
-    """
-    width, height = size
-    image_tokens = sum(w * h // pixels_per_token**2 for w, h in (size, *images))
-    tokens = text_tokens + image_tokens
-    heads = encoder.head_dim * (3 * encoder.num_attention_heads + 3 * encoder.num_key_value_heads)
-    encode = 4 * text_tokens * (2 * encoder.hidden_size + c.joint_attention_dim + heads)
+
+def drop_reason(c):
+    return DROPPED
+
+
+def activation_bytes(c, picture):
+    """Six maps of all tokens, and an MLP in chunks of tokens."""
+    tokens = picture.text_tokens + picture.image_tokens
     mlp = 2 * 4 * c.mlp_hidden * min(tokens, MLP_CHUNK_BYTES // (4 * c.mlp_hidden))
-    denoise = 4 * tokens * 6 * c.width + mlp
-    activations = {
-        "text_encoder": encode,
-        "transformer": denoise,
-        "autoencoder": decoding_bytes(autoencoder, width, height),
-    }
-    if images:
-        activations["image_input"] = max(encoding_bytes(autoencoder, *image) for image in images)
-    together = sum(resident.values())
-    if together <= MEMORY_BUDGET:
-        return SIZES_BYTES + together + max(activations.values())
-    one_at_a_time = resident | {
-        "text_encoder": resident["text_encoder"] // max(encoder.num_hidden_layers, 1)  # by layers
-    }
-    return SIZES_BYTES + max(one_at_a_time[name] + extra for name, extra in activations.items())
+    return 4 * tokens * 6 * c.width + mlp
+
+
+def image_activation_bytes(c, images):
+    return 0
+
+
+def streamed_layers(c):
+    return 1

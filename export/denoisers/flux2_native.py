@@ -5,6 +5,7 @@ packed weight (scales, biases) follow it, row by row.
 """
 
 import re
+from functools import partial
 
 MARK = "double_stream_modulation_img.lin.weight"
 PARTS = ("weight", "scales", "biases")  # of a linear; a norm has `scale`
@@ -36,6 +37,11 @@ SINGLE = {
     "norm.query_norm": "attn.norm_q", "norm.key_norm": "attn.norm_k",
 }  # fmt: skip
 BLOCK = re.compile(r"(double|single)_blocks\.(\d+)\.(.+)")
+
+
+def renaming(call):
+    """`rename` for a checkpoint with this trefoil.json."""
+    return partial(rename, swapped=call.flag("swapped_norm_out", False))
 
 
 def rename(name, rows, swapped):

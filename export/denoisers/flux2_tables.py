@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.packing.formats import STORAGE_OF, Storage
-from export.samplers.flow_euler import timesteps
+from export.samplers.flow_euler import times
 from export.source.safetensors import widen
 
-MOST_STEPS = 8
+MOST_STEPS = 8  # that a table is made for
 EMBEDDERS = tuple(f"time_guidance_embed.timestep_embedder.linear_{n}.weight" for n in (1, 2))
 MODULATIONS = (  # in the order of a row
     "double_stream_modulation_img.linear.weight",
@@ -22,6 +22,7 @@ MODULATIONS = (  # in the order of a row
     "single_stream_modulation.linear.weight",
     "norm_out.linear.weight",
 )
+PARTS = (6, 6, 3, 2)  # vectors of D values that each of them makes
 DTYPE_OF = {storage: dtype for dtype, storage in STORAGE_OF.items()}
 CHUNK_VALUES = 1 << 22  # weights are widened to float64 this many at a time
 f32 = np.float32
@@ -32,44 +33,55 @@ class Table:
     """`name` follows the component's: transformer.folded.1024.4 is of 1024 tokens and 4 steps."""
 
     name: str
+    tokens: int
     timesteps: np.ndarray  # f32 [steps]
     storage: Storage
 
 
 @dataclass(frozen=True)
 class Folding:
-    """The first table is of the default size and steps, which a first picture needs."""
+    """The first table is of the default size and steps, which a first picture needs.
+
+    channels: of the timestep's waves.
+    """
 
     tables: list[Table]
+    channels: int
     projections = (*EMBEDDERS, *MODULATIONS)
 
-    def manifest(self):
+    def manifest(self, component):
+        """With the names of the component's tensors as the manifest has them."""
         return {
-            "projections": [f"transformer.{name}" for name in self.projections],
-            "tables": [f"transformer.{table.name}" for table in self.tables],
-        }
+            "projections": [f"{component}.{name}" for name in self.projections],
+            "parts": PARTS,
+            "tables": [{"tokens": table.tokens, "steps": len(table.timesteps),
+                        "tensor": f"{component}.{table.name}"} for table in self.tables],
+        }  # fmt: skip
+
+    def computer(self):
+        return Modulations(self)
 
 
-def plan_folding(config, pipeline, patch, scheduler):
+def plan_folding(config, call, pixels, scheduler):
     """A table for each number of tokens of the offered sizes and each number of steps."""
-    default = pipeline.num_inference_steps
+    default = call.num_inference_steps
     tables = {}
-    for width, height in ([pipeline.width, pipeline.height], *pipeline.sizes):
-        tokens = width * height // patch**2
+    for width, height in ([call.width, call.height], *call.sizes):
+        tokens = width * height // pixels**2
         for steps in (default, *range(1, MOST_STEPS + 1)):
             name = f"folded.{tokens}.{steps}"
-            storage = Storage("f32", (steps, 17 * config.width))
-            tables[name] = Table(name, timesteps(steps, tokens, scheduler), storage)
-    return Folding(list(tables.values()))
+            storage = Storage("f32", (steps, sum(PARTS) * config.width))
+            tables[name] = Table(name, tokens, times(steps, tokens, scheduler), storage)
+    return Folding(list(tables.values()), config.timestep_guidance_channels)
 
 
 class Modulations:
     """Computes the tables as the projections pass by, in their order, one at a time."""
 
-    def __init__(self, folding, channels):
+    def __init__(self, folding):
         self.tables = folding.tables
         self.timesteps = np.unique(np.concatenate([table.timesteps for table in self.tables]))
-        self.vector = waves(self.timesteps, channels)  # becomes silu(temb), float64 [T, D]
+        self.vector = waves(self.timesteps, folding.channels)  # becomes silu(temb), float64 [T, D]
         self.rows = []
 
     def take(self, name, packed):
@@ -86,7 +98,7 @@ class Modulations:
         return np.concatenate([rows[at] for rows in self.rows], axis=1)
 
 
-def waves(times, channels):
+def waves(moments, channels):
     """[cos, sin] of timestep * 10000^(-i / half), float64 [T, channels].
 
     The angles are rounded to float32 where diffusers and
@@ -95,7 +107,7 @@ def waves(times, channels):
     half = channels // 2
     exponents = f32(-math.log(10000)) * np.arange(half, dtype=f32) / f32(half)
     frequencies = np.exp(exponents.astype(float)).astype(f32)
-    angles = (times[:, None] * frequencies).astype(float)
+    angles = (moments[:, None] * frequencies).astype(float)
     return np.concatenate([np.cos(angles), np.sin(angles)], axis=1).astype(f32).astype(float)
 
 

@@ -1,5 +1,5 @@
-"""Model families by the class in model_index.json: a family is a module and a line here."""
+"""Model families: a file that defines one Family, and a line here. This is the one registry."""
 
-from export.denoisers import flux2
+from export.families.flux2 import FLUX2
 
-FAMILIES = {"Flux2KleinPipeline": flux2}
+FAMILIES = {FLUX2.name: FLUX2}

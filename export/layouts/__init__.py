@@ -1,81 +1,62 @@
 """How published checkpoints lay out their tensors: a layout is a file and a line here.
 
-A layout class has a `name`, the `files` (patterns, relative to the model's folder) that it is found
-by, and `open(place, call)`: the source of its tensors (export.source.safetensors.Tensors); `call`
-is trefoil.json. Built from that source and the component's specs {name: Spec}, it has
-
-    expected()         source name -> Expected, for the completeness check
-    storage(name)      how the tensor will be stored; reads only what that takes
-    pack(name)         the tensor as Packed
-
-`name` is a spec name in the last two. A transformer's layout also says whether its file
-`stands_alone`, so that the configurations beside it may be missing; a text encoder's has
-`stored_bits(folder)`, None for full precision. Where several are there, the first one listed wins.
+What a layout class has is written down in layout.py. Where several are there, the first one listed
+wins.
 """
 
 import fnmatch
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from export.layouts.floats import Floats
 from export.layouts.gemlite import Gemlite
 from export.layouts.gguf import Gguf
 from export.layouts.hqq import Hqq
+from export.layouts.layout import Place
 from export.layouts.mlx_affine import MlxAffine
 from export.layouts.mlx_grid import sibling
 from export.layouts.mlx_packed import MlxPacked
 from export.layouts.native import Native
 from export.layouts.unpacked import Unpacked
-from export.source.safetensors import Checkpoint
 
-TRANSFORMER = [MlxPacked, Unpacked, Gemlite, Gguf, Native]
-TEXT_ENCODER = [MlxAffine, Floats, Hqq]
+LOWBIT = (MlxPacked, Unpacked, Gemlite, Gguf, Native)  # of denoisers
+LINEAR = (MlxAffine, Floats, Hqq)  # of text encoders
+WHOLE = (Floats,)  # of autoencoders
 # A safetensors file may hold the one or the other, whatever its folder is called.
 PACKED = {Unpacked: MlxPacked, Native: MlxPacked, Floats: MlxAffine}
 PLAIN = {MlxPacked: Unpacked, MlxAffine: Floats}
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a layout was found."""
-
-    layout: Any
-    folder: Path  # of the model
-    files: tuple[Path, ...]  # in one folder, that match the layout's patterns
-
-    @property
-    def path(self):
-        return self.files[0].parent
+def patterns(layout, folder):
+    """Where a layout's files lie, for a part that diffusers keeps in `folder`."""
+    return [pattern.format(folder=folder) for pattern in layout.files]
 
 
-def find(folder, files, choices):
+def home(layout, folder):
+    """The folder in which a layout is written, likewise."""
+    return patterns(layout, folder)[0].rpartition("/")[0]
+
+
+def find(root, files, choices, folder):
     """The Place of the first layout of which one of `files` is there, or None.
 
-    files: paths relative to `folder`, with slashes.
+    files: paths relative to `root`, with slashes; folder: diffusers' name of the part.
     """
     for layout in choices:
-        for pattern in layout.files:
+        for pattern in patterns(layout, folder):
             found = [f for f in sorted(files) if matches(f, pattern)]
             if found:
                 parent = Path(found[0]).parent
                 same = (Path(f) for f in found if Path(f).parent == parent)
-                return Place(layout, folder, tuple(folder / f for f in same))
+                return Place(layout, root, tuple(root / f for f in same))
     return None
 
 
-def by_content(layout, entries):
+def by_content(layout, entries, choices):
     """The layout that tensors have which were found by the names that `layout` has."""
     words = [name for name, entry in entries.items() if entry.dtype == "U32"]
     packed = any(sibling(name, "scales") in entries for name in words if name.endswith("weight"))
-    return (PACKED if packed else PLAIN).get(layout, layout)
-
-
-def recognise(place):
-    """The Place with the layout that its tensors have."""
-    if place.layout not in PACKED | PLAIN:
-        return place
-    return replace(place, layout=by_content(place.layout, Checkpoint(place.path).entries))
+    other = (PACKED if packed else PLAIN).get(layout, layout)
+    return other if other in choices else layout
 
 
 def matches(file, pattern):
@@ -84,6 +65,6 @@ def matches(file, pattern):
 
 
 __all__ = [
-    "TEXT_ENCODER", "TRANSFORMER", "Floats", "MlxAffine", "Place", "by_content", "find",
-    "matches", "recognise",
+    "LINEAR", "LOWBIT", "WHOLE", "Floats", "MlxAffine", "MlxPacked", "Place", "Unpacked",
+    "by_content", "find", "home", "matches", "patterns",
 ]  # fmt: skip

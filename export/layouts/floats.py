@@ -7,7 +7,7 @@ import numpy as np
 
 from export.errors import ExportError
 from export.packing.formats import STORAGE_OF, Packed, Storage, narrow, pack_words, quantize_affine
-from export.packing.spec import CONV, LINEAR, Expected
+from export.packing.spec import CONV, Expected
 from export.source.safetensors import Checkpoint
 
 GROUP = 64
@@ -17,8 +17,8 @@ CHUNK_VALUES = 1 << 24  # quantise this many values at a time; the embedding alo
 class Floats:
     """A diffusers or transformers folder of bf16, f16 or f32 tensors."""
 
-    name, folder = "unpacked", "text_encoder"
-    files = (f"{folder}/*.safetensors*",)
+    name, files = "unpacked", ("{folder}/*.safetensors*",)
+    stands_alone, quantises = False, True
 
     def __init__(self, checkpoint, specs, bits=16):
         self.checkpoint, self.specs, self.bits = checkpoint, specs, bits
@@ -30,7 +30,7 @@ class Floats:
                 )
 
     @staticmethod
-    def open(place, call):
+    def open(place):
         return Checkpoint(place.path)
 
     @staticmethod
@@ -38,7 +38,7 @@ class Floats:
         return None
 
     def is_quantized(self, spec):
-        return spec.role == LINEAR and self.bits < 16
+        return spec.is_linear and self.bits < 16
 
     def expected(self):
         return {name: Expected(spec.shape) for name, spec in self.specs.items()}

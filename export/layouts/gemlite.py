@@ -1,7 +1,7 @@
 """The GemLite transformer, int2 (ternary) or int1 (binary), a torch pickle.
 
 For every low-bit linear: W_q u8 [in*bits/8, out], packed along the inputs with the first in the
-lowest bits; scales and zeros f32 [in/128, out]; orig_shape [out, in]; and metadata, whose
+lowest bits; scales and zeros f32 [in/group, out]; orig_shape [out, in]; and metadata, whose
 W_group_mode says what the zeros are:
 
     3  w = (code - zero) * scale        4  w = code * scale + zero
@@ -11,8 +11,8 @@ import numpy as np
 
 from export.errors import ExportError
 from export.layouts.mlx_grid import Grid, sibling
-from export.layouts.mlx_packed import BITS, GROUP, MlxPacked
-from export.packing.formats import narrow
+from export.layouts.mlx_packed import BITS, MlxPacked
+from export.packing.formats import GROUP_STEP, MOST_GROUP, USUAL_GROUP, narrow
 from export.packing.spec import FLOATS, LOWBIT, Expected
 from export.source.pickled import Pickled
 from export.source.safetensors import Tensor
@@ -27,25 +27,39 @@ ZERO_POINT, BIAS = 3, 4  # W_group_mode
 
 class Gemlite(MlxPacked):
     name = "gemlite"
-    files = ("transformer-gemlite-int[12]/state_dict.pt",)
+    files = ("{folder}-gemlite-int[12]/state_dict.pt",)
 
     @staticmethod
-    def open(place, call):
+    def open(place):
         return Pickled(place.files[0])
 
     def find_grids(self):
-        """The bits of the first low-bit weight; `check` holds the others against it."""
+        """Each weight's own group, with the bits of the first; `check` holds the others to them."""
         lowbit = [name for name, spec in self.specs.items() if spec.role == LOWBIT]
-        return dict.fromkeys(lowbit, Grid(self.find_bits(lowbit[0]), GROUP))
+        bits = self.find_bits(lowbit[0])
+        return {name: Grid(bits, self.find_group(name)) for name in lowbit}
 
     def find_bits(self, name):
-        entry = self.checkpoint.entries.get(sibling(name, "metadata"))
-        if entry is None or (entry.shape, entry.dtype) != ((len(METADATA),), "I32"):
+        if not self.has_metadata(name):
             return 2  # the completeness check will name the tensors
         bits = self.metadata(name)["W_nbits"]
         if bits not in BITS:
             self.fail(name, f"holds {bits} bits a weight, expected 1 (binary) or 2 (ternary)")
         return bits
+
+    def find_group(self, name):
+        if not self.has_metadata(name):
+            return USUAL_GROUP
+        group, spec = self.metadata(name)["group_size"], self.specs[name]
+        columns = spec.cut or spec.shape[1]
+        if group < 1 or group % GROUP_STEP or group > MOST_GROUP or columns % group:
+            self.fail(name, f"has group_size {group}, expected a multiple of {GROUP_STEP} up to "
+                      f"{MOST_GROUP} that divides {columns} inputs")  # fmt: skip
+        return group
+
+    def has_metadata(self, name):
+        entry = self.checkpoint.entries.get(sibling(name, "metadata"))
+        return entry is not None and (entry.shape, entry.dtype) == ((len(METADATA),), "I32")
 
     def expected(self):
         names = {}
@@ -55,7 +69,7 @@ class Gemlite(MlxPacked):
                 continue
             rows, columns = spec.shape
             packed = Expected((columns * self.bits // 8, rows), ("U8",))
-            group = Expected((columns // GROUP, rows), FLOATS)
+            group = Expected((columns // self.grids[name].group, rows), FLOATS)
             names |= {
                 sibling(name, "W_q"): packed, sibling(name, "scales"): group,
                 sibling(name, "zeros"): group,
@@ -74,7 +88,7 @@ class Gemlite(MlxPacked):
     def check(self, name):
         """The metadata, when it says nothing that this layout does not read."""
         metadata = self.metadata(name)
-        wanted = {"W_nbits": self.bits, "group_size": GROUP, "channel_scale_mode": 0,
+        wanted = {"W_nbits": self.bits, "channel_scale_mode": 0,
                   "elements_per_sample": 8 // self.bits}  # fmt: skip
         for key, want in wanted.items():
             if metadata[key] != want:
@@ -91,7 +105,7 @@ class Gemlite(MlxPacked):
         return np.ascontiguousarray(packed.T).view("<u4")
 
     def grid(self, name):
-        """Scales and biases [out, in/128], in the narrowest type that holds both exactly."""
+        """Scales and biases [out, in/group], in the narrowest type that holds both exactly."""
         mode = self.check(name)["W_group_mode"]
         scales, zeros = (
             np.ascontiguousarray(self.checkpoint.read_finite(sibling(name, part)).float32().T)

@@ -8,23 +8,30 @@ is written twice. All are exact, with their f16 scales.
 import numpy as np
 
 from export.errors import ExportError
-from export.layouts.native import Native, one_file, with_diffusers_names
-from export.packing.formats import Packed, Storage, coarsen, pack_trits, pack_words
+from export.layouts.native import Native, one_file
+from export.packing.formats import (
+    USUAL_GROUP,
+    Packed,
+    Storage,
+    coarsen,
+    pack_trits,
+    pack_words,
+)
 from export.packing.spec import FLOATS, LOWBIT, Expected
 from export.source.gguf import Gguf as GgufFile
 from export.source.gguf_types import LOWBIT as TYPES
 from export.source.gguf_types import split_scales, split_ternary, why_unread
 
-GROUP = 128
+GROUP = USUAL_GROUP  # of Q1_0 and its kin
 
 
 class Gguf(Native):
     name = "gguf"
-    files = ("*.gguf", "transformer/*.gguf")
+    files: tuple[str, ...] = ("*.gguf", "{folder}/*.gguf")
 
     @staticmethod
-    def open(place, call):
-        return with_diffusers_names(GgufFile(one_file(place)), call)
+    def open(place):
+        return GgufFile(one_file(place))
 
     def expected(self):
         names = {}

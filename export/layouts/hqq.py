@@ -11,24 +11,23 @@ import numpy as np
 
 from export.errors import ExportError
 from export.layouts.floats import dense_storage, pack_dense
-from export.packing.formats import STORAGE_OF, Packed, Storage, narrow, pack_words
+from export.packing.formats import GROUP_STEP, STORAGE_OF, Packed, Storage, narrow, pack_words
 from export.packing.spec import FLOATS, Expected
 from export.source.pickled import Pickled
 
-GROUP_STEP = 32  # the kernels read whole words of a group
 META = {"nbits": 4, "axis": 1, "packing": "4bit_u8", "view_as_float": False,
         "quant_scale": False, "quant_zero": False}  # fmt: skip
 
 
 class Hqq:
-    name, folder = "hqq", "text_encoder-hqq-4bit"
-    files = (f"{folder}/qmodel.pt",)
+    name, files = "hqq", ("{folder}-hqq-4bit/qmodel.pt",)
+    stands_alone = quantises = False
 
-    def __init__(self, checkpoint, specs, bits=None):
+    def __init__(self, checkpoint, specs):
         self.checkpoint, self.specs = checkpoint, specs
 
     @staticmethod
-    def open(place, call):
+    def open(place):
         return Pickled(place.files[0])
 
     @staticmethod

@@ -10,23 +10,23 @@ from export.layouts.floats import dense_storage, pack_dense
 from export.layouts.mlx_grid import Declared, Grid, read_grid, sibling
 from export.layouts.mlx_packed import expected_names, read_scales
 from export.packing.formats import STORAGE_OF, Packed, Storage
-from export.packing.spec import LINEAR
 from export.source.safetensors import Checkpoint
 
 BITS = (1, 2, 4, 8)
 
 
 class MlxAffine:
-    name, folder = "mlx-affine", "text_encoder-mlx-4bit"
-    files = (f"{folder}/*.safetensors*", "text_encoder-mlx-*bit/*.safetensors*")
+    name = "mlx-affine"
+    files = ("{folder}-mlx-4bit/*.safetensors*", "{folder}-mlx-*bit/*.safetensors*")
+    stands_alone = quantises = False
 
-    def __init__(self, checkpoint, specs, bits=None):
+    def __init__(self, checkpoint, specs):
         self.checkpoint, self.specs = checkpoint, specs
         self.declared = Declared.beside(checkpoint.folder)
         self.grids = self.find_grids()
 
     @staticmethod
-    def open(place, call):
+    def open(place):
         return Checkpoint(place.path)
 
     @staticmethod
@@ -38,7 +38,7 @@ class MlxAffine:
         """name -> Grid of the quantised weights."""
         grids = {}
         for name, spec in self.specs.items():
-            if spec.role == LINEAR and not self.is_whole(name):
+            if spec.is_linear and not self.is_whole(name):
                 grids[name] = read_grid(self.checkpoint, name, spec, self.declared, self.check_bits)
         usual = next(filter(None, grids.values()), Grid(self.declared.bits or 4, 64))
         return {name: grid or usual for name, grid in grids.items()}

@@ -9,10 +9,9 @@ contradict is refused.
 from dataclasses import dataclass
 
 from export.errors import ExportError
+from export.packing.formats import GROUP_STEP, MOST_GROUP
 from export.packing.spec import FLOATS
 from export.source.configuration import Configuration
-
-GROUP_STEP, MOST_GROUP = 32, 256  # the kernels read whole words of a group
 
 
 @dataclass(frozen=True)

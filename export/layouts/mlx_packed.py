@@ -13,6 +13,7 @@ from export.layouts.mlx_grid import Declared, Grid, read_grid, sibling
 from export.layouts.unpacked import Unpacked
 from export.packing.formats import (
     STORAGE_OF,
+    USUAL_GROUP,
     Packed,
     Storage,
     coarsen,
@@ -24,14 +25,12 @@ from export.packing.spec import LOWBIT, Expected
 from export.source.configuration import Configuration
 from export.source.safetensors import Checkpoint, Tensor, widen
 
-GROUP = 128
 BITS = (1, 2)
 
 
 class MlxPacked:
-    name, folder = "mlx-packed", "transformer-packed-mflux"
-    files = (f"{folder}/*.safetensors*",)
-    stands_alone = False
+    name, files = "mlx-packed", ("{folder}-packed-mflux/*.safetensors*",)
+    stands_alone = quantises = False
 
     def __init__(self, checkpoint, specs):
         self.checkpoint, self.specs = checkpoint, specs
@@ -40,7 +39,7 @@ class MlxPacked:
         self.bits = next(iter(self.grids.values())).bits if self.grids else None
 
     @staticmethod
-    def open(place, call):
+    def open(place):
         return Checkpoint(place.path)
 
     def find_grids(self):
@@ -52,7 +51,7 @@ class MlxPacked:
                 grids[name] = read_grid(self.checkpoint, name, spec, declared, self.check_bits)
         if grids:
             check_shape(self.checkpoint, next(iter(grids)), self.specs)
-        stated = Grid(declared.bits if declared.bits in BITS else 2, GROUP)
+        stated = Grid(declared.bits if declared.bits in BITS else 2, USUAL_GROUP)
         usual = next(filter(None, grids.values()), stated)  # for what the check will name
         return {name: grid or usual for name, grid in grids.items()}
 
@@ -78,7 +77,7 @@ class MlxPacked:
         kind, group = {1: "binary", 2: "ternary"}[grid.bits], grid.group
         parts = {"scales": scales.data}
         if has_derived_bias(scales, biases, kind):
-            parts["scales"], group = coarsen(scales.data, group, GROUP)
+            parts["scales"], group = coarsen(scales.data, group, USUAL_GROUP)
         else:
             kind, parts["biases"] = f"affine{grid.bits}", biases.data
         return Storage(kind, self.specs[name].shape, group, STORAGE_OF[scales.dtype]), parts

@@ -12,7 +12,10 @@ import numpy as np
 from export.errors import ExportError
 from export.layouts.floats import dense_storage, pack_dense
 from export.packing.formats import (
+    GROUP_STEP,
+    MOST_GROUP,
     STORAGE_OF,
+    USUAL_GROUP,
     Packed,
     Storage,
     narrow,
@@ -23,23 +26,21 @@ from export.packing.formats import (
 from export.packing.spec import LOWBIT, Expected
 from export.source.safetensors import DTYPES, Checkpoint, is_finite
 
-GROUP = 128  # of the published models
-GROUP_STEP, MOST_GROUP = 32, 256  # what the kernels take
 FEWEST_TOLD = 8  # narrower groups than that are no sign of a ternary weight
 ZERO = 1  # the ternary code of weight zero
 CHUNK_VALUES = 1 << 24  # rows are read in chunks of about this many weights
 
 
 class Unpacked:
-    name, folder = "unpacked", "transformer"
-    files: tuple[str, ...] = (f"{folder}/*.safetensors*",)
-    stands_alone = False
+    name = "unpacked"
+    files: tuple[str, ...] = ("{folder}/*.safetensors*",)
+    stands_alone = quantises = False
 
     def __init__(self, checkpoint, specs):
         self.checkpoint, self.specs = checkpoint, specs
 
     @staticmethod
-    def open(place, call):
+    def open(place):
         return Checkpoint(place.path)
 
     def expected(self):
@@ -71,7 +72,7 @@ class Unpacked:
         return Packed(storage, {"codes": packed, "scales": scales})
 
     def read_grid(self, name, first, last):
-        """Rows first..last as ternary codes u8 [rows, K] and magnitudes f32 [rows, K/32]."""
+        """Rows first..last as ternary codes u8 [rows, K] and magnitudes f32 [rows, K/16]."""
         values = self.checkpoint.read_finite(name, first, last).float32()
         rows, columns = values.shape
         values = values.reshape(rows, columns // GROUP_STEP, GROUP_STEP)
@@ -97,19 +98,19 @@ class Unpacked:
         return dtype, data
 
     def refuse(self, name, first, on_grid, magnitudes):
-        """on_grid [rows, K/32], magnitudes [rows, K] of the rows from `first` on."""
+        """on_grid [rows, K/16], magnitudes [rows, K] of the rows from `first` on."""
         spec = self.specs[name]
         other = other_group(magnitudes, spec)
         if other:
             self.fail(name, f"is ternary in groups of {other}; this version packs multiples of "
                       f"{GROUP_STEP}, as its kernels take them: make the model with groups of "
-                      f"{GROUP}")  # fmt: skip
+                      f"{USUAL_GROUP}")  # fmt: skip
         row, run = np.unravel_index(int(np.argmin(on_grid)), on_grid.shape)
-        start = int(run) * GROUP_STEP // GROUP * GROUP
-        found = np.unique(magnitudes[row, start : start + GROUP])
+        start = int(run) * GROUP_STEP // USUAL_GROUP * USUAL_GROUP
+        found = np.unique(magnitudes[row, start : start + USUAL_GROUP])
         raise ExportError(
             f"{self.checkpoint.folder}: {name}, row {first + row}, columns {start} to "
-            f"{start + GROUP - 1}: {len(found)} different magnitudes "
+            f"{start + USUAL_GROUP - 1}: {len(found)} different magnitudes "
             f"({found[0]:g} to {found[-1]:g}), expected only 0 and one other; this is an ordinary "
             "full-precision checkpoint, and only ternary or binary ones can be packed"
         )
@@ -119,19 +120,19 @@ class Unpacked:
 
 
 def widest_group(scale, spec):
-    """(group, scales [rows, K/group]) from the magnitudes [rows, K/32] of runs of 32 inputs."""
+    """(group, scales [rows, K/group]) from the magnitudes [rows, K/16] of runs of 16 inputs."""
     for group in groups_of(spec):
         runs = scale.reshape(len(scale), -1, group // GROUP_STEP)
         top = runs.max(axis=-1)
         if ((runs == top[..., None]) | (runs == 0)).all():
             return group, top
-    raise AssertionError("groups of 32 always fit")
+    raise AssertionError("groups of GROUP_STEP always fit")
 
 
 def groups_of(spec):
     """Widths of a group that the kernels take, 128 first, then the widest."""
     widths = [g for g in divisors(spec) if g % GROUP_STEP == 0 and g <= MOST_GROUP]
-    return sorted(widths, key=lambda g: (g != GROUP, -g))
+    return sorted(widths, key=lambda g: (g != USUAL_GROUP, -g))
 
 
 def divisors(spec):

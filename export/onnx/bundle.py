@@ -4,13 +4,12 @@ weights, model.onnx in 32-bit and model_fp16.onnx in 16-bit floats, and what sta
 """
 
 import contextlib
-from dataclasses import dataclass
-from typing import Any
+import importlib
 
 import onnx
 
 from export.errors import ExportError
-from export.onnx import configs, flux2, kl, qwen3
+from export.onnx import configs
 from export.onnx.external import ExternalData
 from export.onnx.graph import OPSET, Graph
 from export.onnx.weights import Weights
@@ -20,20 +19,22 @@ from export.site import pages
 GRAPHS = {"model.onnx": False, "model_fp16.onnx": True}  # file -> in 16-bit floats
 
 
-@dataclass(frozen=True)
-class Part:
-    """A component in the bundle: its folder, its graph's module and its configuration."""
-
-    folder: str
-    graph: Any
-    config: Any
+FOLDERS = {"autoencoder": "vae_decoder"}  # component -> the folder of its graphs, if another
 
 
-PARTS = {
-    "text_encoder": Part("text_encoder", qwen3, configs.text_encoder_config),
-    "transformer": Part("transformer", flux2, configs.transformer_config),
-    "autoencoder": Part("vae_decoder", kl, configs.vae_decoder_config),
-}
+def folder_of(component):
+    return FOLDERS.get(component, component)
+
+
+def graph_of(part):
+    """The module here of a part's own name: build(graph, config), configuration(config), TABLES."""
+    name = part.module.__name__.rpartition(".")[2]
+    try:
+        return importlib.import_module(f"export.onnx.{name}")
+    except ModuleNotFoundError:
+        raise ExportError(
+            f"--onnx: this version has no ONNX graph of {part.module.CLASS}; leave --onnx out"
+        ) from None
 
 
 def write_bundle(folder, model, progress):
@@ -41,38 +42,39 @@ def write_bundle(folder, model, progress):
 
     progress(component, parameters): called after each tensor. Raises ExportError.
     """
+    graphs = {name: graph_of(component.part) for name, component in model.components.items()}
     folder.mkdir()
-    for component in model.components.values():
-        write_component(folder / PARTS[component.name].folder, component, model, progress)
-    configs.write_configs(folder, model)
+    for name, component in model.components.items():
+        write_component(folder / folder_of(name), component, graphs[name], model, progress)
+    configs.write_configs(folder, model, {name: folder_of(name) for name in model.components})
 
 
-def write_component(folder, component, model, progress):
+def write_component(folder, component, graph, model, progress):
     folder.mkdir()
-    part = PARTS[component.name]
     with contextlib.ExitStack() as stack:
         stores = {}
         for file, half in GRAPHS.items():
             data = stack.enter_context(contextlib.closing(ExternalData(folder, f"{file}_data")))
-            stores[file] = Weights(data, half, part.graph.TABLES)
+            stores[file] = Weights(data, half, graph.TABLES)
         for name, spec in component.specs.items():
             packed = pack_tensor(component, name, progress)
             for weights in stores.values():
                 weights.take(name, spec, packed)
             del packed
     for file, weights in stores.items():
-        write_graph(folder / file, part, weights, component, model)
+        write_graph(folder / file, graph, weights, component, model)
     files = {file: len(weights.data.files) for file, weights in stores.items()}
-    configs.write_component(folder, part.config(component.config), files)
+    configs.write_component(folder, graph.configuration(component.config), files)
 
 
-def write_graph(path, part, weights, component, model):
+def write_graph(path, module, weights, component, model):
     """Writes and checks one graph, whose weights are written."""
-    graph = Graph(part.folder, weights)
-    part.graph.build(graph, component.config, model)
+    name = folder_of(component.name)
+    graph = Graph(name, weights)
+    module.build(graph, component.config)
     properties = {
-        "model": model.name, "variant": model.variant, "component": part.folder,
-        "class": component.class_name, "precision": "fp16" if weights.half else "fp32",
+        "model": model.name, "variant": model.variant, "component": name,
+        "class": component.module.CLASS, "precision": "fp16" if weights.half else "fp32",
         "opset": str(OPSET),
     }  # fmt: skip
     onnx.save(graph.model(properties, pages.version()), path)
@@ -82,12 +84,12 @@ def write_graph(path, part, weights, component, model):
         raise ExportError(f"{path}: the ONNX checker refuses the graph: {error}") from None
 
 
-def graph_bytes(folder):
+def graph_bytes(folder, components):
     """component -> graph -> bytes, its external data included, of the bundle in `folder`."""
     return {
         name: {
-            file: sum(path.stat().st_size for path in (folder / part.folder).glob(f"{file}*"))
+            file: sum(path.stat().st_size for path in (folder / folder_of(name)).glob(f"{file}*"))
             for file in GRAPHS
         }
-        for name, part in PARTS.items()
+        for name in components
     }

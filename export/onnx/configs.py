@@ -2,59 +2,37 @@
 
 import shutil
 
-from export.families import FAMILIES
-from export.families.call import SCHEDULER_CLASS
+from export.onnx.call import MARK, call_of
 from export.site import pages
 from export.source.configuration import dump_json
-from export.source.files import TOKENIZER
+from export.source.files import SCHEDULER_CONFIG, TOKENIZER
 
-FORMAT = "trefoil-onnx-1"
 ONNX_CLASS = ["diffusers", "OnnxRuntimeModel"]
+TOKENIZER_CLASS = ["transformers", "Qwen2TokenizerFast"]
 
 
-def write_configs(folder, model):
-    """All but the components' own."""
-    pipelines = {family: name for name, family in FAMILIES.items()}
+def write_configs(folder, model, parts):
+    """All but the components' own; parts: component -> the folder of its graphs."""
+    sampler = model.sampler
+    tokenizers = {prompt.about.folder: TOKENIZER_CLASS for prompt in model.prompts}
     write_json(folder / "model_index.json", {
-        "_class_name": pipelines[model.family], "is_distilled": True,
-        "scheduler": ["diffusers", SCHEDULER_CLASS],
-        "text_encoder": ONNX_CLASS, "tokenizer": ["transformers", "Qwen2TokenizerFast"],
-        "transformer": ONNX_CLASS, "vae_decoder": ONNX_CLASS,
-    })  # fmt: skip
-    scheduler = {"_class_name": SCHEDULER_CLASS} | model.scheduler
-    write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
-    call = {"format": FORMAT, "name": model.name, "patch": model.patch}
-    write_json(folder / "trefoil.json", call | model.pipeline.manifest())
-    (folder / "tokenizer").mkdir()
-    for place in (folder / "tokenizer", folder):  # optimum looks there, transformers.js here
-        for name in TOKENIZER:
-            if (model.tokenizer.folder / name).exists():
-                shutil.copyfile(model.tokenizer.folder / name, place / name)
+        "_class_name": model.pipeline_class, "is_distilled": True,
+        "scheduler": ["diffusers", sampler.class_name],
+    } | dict.fromkeys(parts.values(), ONNX_CLASS) | tokenizers)  # fmt: skip
+    scheduler = {"_class_name": sampler.class_name} | sampler.config
+    write_json(folder / SCHEDULER_CONFIG, scheduler)
+    write_json(folder / MARK, call_of(model))
+    for prompt in model.prompts:
+        (folder / prompt.about.folder).mkdir()
+        copy_tokenizer(prompt.tokenizer.folder, folder / prompt.about.folder)
+    copy_tokenizer(model.prompts[0].tokenizer.folder, folder)  # where transformers.js looks
     pages.copy_licences(model.source.folder, folder)
 
 
-def text_encoder_config(c):
-    """transformers' Qwen3Config, with the layers that are there."""
-    return {
-        "architectures": ["Qwen3Model"], "model_type": "qwen3", "hidden_act": "silu",
-        "hidden_size": c.hidden_size, "num_hidden_layers": c.num_hidden_layers,
-        "num_attention_heads": c.num_attention_heads,
-        "num_key_value_heads": c.num_key_value_heads, "head_dim": c.head_dim,
-        "intermediate_size": c.intermediate_size, "rms_norm_eps": c.rms_norm_eps,
-        "rope_theta": c.rope_theta, "vocab_size": c.vocab_size,
-    }  # fmt: skip
-
-
-def transformer_config(c):
-    """diffusers' Flux2Transformer2DModel."""
-    values = c.manifest() | {"patch_size": 1, "guidance_embeds": False}
-    del values["mlp_hidden"]
-    return {"_class_name": "Flux2Transformer2DModel"} | values
-
-
-def vae_decoder_config(c):
-    """diffusers' AutoencoderKLFlux2; of its encoder nothing is there."""
-    return {"_class_name": "AutoencoderKLFlux2", "patch_size": [2, 2]} | c.manifest()
+def copy_tokenizer(source, folder):
+    for name in TOKENIZER:
+        if (source / name).exists():
+            shutil.copyfile(source / name, folder / name)
 
 
 def write_component(folder, values, files):

@@ -8,13 +8,13 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from export.errors import ExportError
+from export.onnx.call import MARK, read_call
 from export.prompts.tokenizer import read_tokenizer
 from export.samplers.flow_euler import sigmas
 from export.samplers.noise import torch_randn
 from export.source.configuration import read_json
 
 GRAPHS = {"fp32": "model.onnx", "fp16": "model_fp16.onnx"}
-MARK = "trefoil.json"
 f32 = np.float32
 
 
@@ -26,7 +26,9 @@ class Bundle:
         self.folder = folder / "onnx" if (folder / "onnx" / MARK).exists() else folder
         if not (self.folder / MARK).exists():
             raise ExportError(f"{folder}: no ONNX bundle; write one: python build.py --onnx")
-        self.call = read_json(self.folder / MARK)
+        self.call = read_call(self.folder / MARK)
+        latents = self.call["latents"]
+        self.channels, self.pixels = latents["channels"], latents["pixels"]
         self.scheduler = read_json(self.folder / "scheduler" / "scheduler_config.json")
         self.file, self.threads = GRAPHS[precision], threads
 
@@ -44,10 +46,9 @@ class Bundle:
         return to_rgb(self.decode(latents))
 
     def check(self, width, height, steps):
-        patch = self.call["patch"]
         for name, side in (("width", width), ("height", height)):
-            if side < patch or side % patch:
-                raise ExportError(f"--{name} {side}: expected a multiple of {patch}")
+            if side < self.pixels or side % self.pixels:
+                raise ExportError(f"--{name} {side}: expected a multiple of {self.pixels}")
         if steps < 1:
             raise ExportError(f"--steps {steps}: expected 1 or more")
 
@@ -71,8 +72,7 @@ class Bundle:
 
     def denoise(self, context, seed, width, height, steps, tell):
         """f32 [1, C, h, w] after all steps of the sampler."""
-        rows, columns = height // self.call["patch"], width // self.call["patch"]
-        channels = read_json(self.folder / "transformer" / "config.json")["in_channels"]
+        rows, columns, channels = height // self.pixels, width // self.pixels, self.channels
         noise = torch_randn(seed, channels * rows * columns).reshape(1, channels, -1)
         latents = np.ascontiguousarray(noise.transpose(0, 2, 1))               # [1, L, C]
         fixed = {

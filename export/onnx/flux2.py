@@ -21,7 +21,14 @@ STREAMS = {
 }  # fmt: skip
 
 
-def build(g, c, model):
+def configuration(c):
+    """diffusers' Flux2Transformer2DModel."""
+    values = c.manifest() | {"patch_size": 1, "guidance_embeds": False}
+    del values["mlp_hidden"]
+    return {"_class_name": "Flux2Transformer2DModel"} | values
+
+
+def build(g, c):
     """c: TransformerConfig."""
     latents = g.input("hidden_states", F32, ["batch", IMAGE, c.in_channels])
     text = g.input("encoder_hidden_states", F32, ["batch", TEXT, c.joint_attention_dim])

@@ -14,7 +14,12 @@ EPS = 1e-6  # diffusers' group norms
 IN, OUT = ["latent_height", "latent_width"], ["height", "width"]
 
 
-def build(g, c, model):
+def configuration(c):
+    """diffusers' AutoencoderKLFlux2; of its encoder nothing is there."""
+    return {"_class_name": "AutoencoderKLFlux2", "patch_size": [2, 2]} | c.manifest()
+
+
+def build(g, c):
     """c: AutoencoderConfig."""
     latents = g.input("latent_sample", F32, ["batch", 4 * c.latent_channels, *IN])
     x = g.op("DepthToSpace", denormalise(g, c, latents), blocksize=2, mode="CRD")

@@ -8,13 +8,13 @@ import hashlib
 from export import environment
 from export.errors import ExportError
 from export.onnx import web_runtime
-from export.onnx.bundle import PARTS
+from export.onnx.bundle import folder_of
 
 GRAPH = "model.onnx"  # WebAssembly computes in 32 bits
 RUNTIME = "runtime"
 
 
-def page_entry(folder):
+def page_entry(folder, components):
     """Completes the bundle in `folder` with the runtime; the manifest's `onnx`.
 
     None, and a word on stderr, where the runtime cannot be had: the bundle serves other tools then.
@@ -26,10 +26,10 @@ def page_entry(folder):
         environment.tell(f"the page cannot draw without WebGPU: {error}")
         return None
     shards, graphs = [], {}
-    for part in PARTS.values():
-        files = sorted((folder / part.folder).glob(f"{GRAPH}*"))
-        graphs[part.folder] = {path.name: len(shards) + i for i, path in enumerate(files)}
-        shards += [shard_entry(path, part.folder) for path in files]
+    for part in map(folder_of, components):
+        files = sorted((folder / part).glob(f"{GRAPH}*"))
+        graphs[part] = {path.name: len(shards) + i for i, path in enumerate(files)}
+        shards += [shard_entry(path, part) for path in files]
     runtime = f"../onnx/{RUNTIME}/"
     return {
         "version": web_runtime.VERSION,

@@ -14,9 +14,20 @@ LOWEST = {F32: np.finfo(np.float32).min, F16: np.finfo(np.float16).min}
 MASK = ["batch", "tokens"]
 
 
-def build(g, c, model):
-    """c: EncoderConfig; model: export.packing.model.Model, for the hidden states that are read."""
-    taps = model.pipeline.text_encoder_out_layers
+def configuration(c):
+    """transformers' Qwen3Config, with the layers that are there."""
+    return {
+        "architectures": ["Qwen3Model"], "model_type": "qwen3", "hidden_act": "silu",
+        "hidden_size": c.hidden_size, "num_hidden_layers": c.num_hidden_layers,
+        "num_attention_heads": c.num_attention_heads,
+        "num_key_value_heads": c.num_key_value_heads, "head_dim": c.head_dim,
+        "intermediate_size": c.intermediate_size, "rms_norm_eps": c.rms_norm_eps,
+        "rope_theta": c.rope_theta, "vocab_size": c.vocab_size,
+    }  # fmt: skip
+
+
+def build(g, c):
+    """c: EncoderConfig."""
     ids = g.input("input_ids", I64, MASK)
     attended = g.input("attention_mask", I64, MASK)
     x = gather_rows(g, TABLES[0], ids)                                # f32 [B, S, D]
@@ -29,8 +40,8 @@ def build(g, c, model):
             x = layer(g, c, x, f"layers.{i}", angles, mask)
         last = i + 1 == c.total_hidden_layers
         states.append(g.rms_norm(x, "norm", c.rms_norm_eps) if last else x)
-    rows = g.op("Concat", *(states[tap] for tap in taps), axis=-1)    # [B, S, taps * D]
-    g.output("prompt_embeds", rows, [*MASK, len(taps) * c.hidden_size])
+    rows = g.op("Concat", *(states[tap] for tap in c.taps), axis=-1)    # [B, S, taps * D]
+    g.output("prompt_embeds", rows, [*MASK, len(c.taps) * c.hidden_size])
 
 
 def layer(g, c, x, name, angles, mask):

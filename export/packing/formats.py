@@ -20,6 +20,8 @@ FLOAT_BYTES = {"f32": 4, "f16": 2, "bf16": 2}
 STORAGE_OF = {"F32": "f32", "F16": "f16", "BF16": "bf16"}  # safetensors dtype -> storage
 CODE_BITS = {"ternary": 2, "binary": 1, "affine1": 1, "affine2": 2, "affine4": 4, "affine8": 8}
 TRITS_PER_BYTE = 5
+# Inputs that share a scale: what the kernels take, and what published models have as a rule.
+GROUP_STEP, MOST_GROUP, USUAL_GROUP = 16, 256, 128
 POWERS = (1, 3, 9, 27, 81)
 SMALLEST_F16 = np.float32(2.0**-14)  # below, f16 is subnormal
 CHUNK_VALUES = 1 << 22

@@ -2,51 +2,88 @@
 
 import json
 
-from export.source.configuration import dump_json
+from export.errors import ExportError
+from export.families.family import ENCODER
+from export.source.configuration import dump_json, read_json, show
 
-FORMAT = "trefoil-1"
+FORMAT = "trefoil-2"
 
 
 def build_manifest(model, shards, tensors, preview):
     """The manifest of a packed model; `shards` and `tensors` as the writer left them, `preview`
 
-    as fit_preview found it.
+    as the family made it of the autoencoder.
     """
     return {
         "format": FORMAT,
         "name": model.name,
-        "family": model.family.NAME,
+        "family": model.family.name,
         "variant": model.variant,
-        "source": model.source.origin | {
-            "layout": model.components["transformer"].layout.name,
-            "text_encoder_layout": model.components["text_encoder"].layout.name,
-        },
-        "pipeline": model.pipeline.manifest(),
-        "preview": preview,
-        "patch": model.patch,
-        "tokenizer": model.tokenizer.manifest(),
-        "scheduler": model.scheduler,
+        "source": model.source.origin | layout_names(model),
+        "pipeline": model.call.manifest(),
+        "prompts": [prompt_entry(model, prompt) for prompt in model.prompts],
+        "latents": model.latents.manifest(),
+        "sampler": model.sampler.manifest(),
         "components": {name: component_entry(c) for name, c in model.components.items()},
         "shards": shards,
         "tensors": tensors,
+    } | schedules_entry(model.denoiser) | ({"preview": preview} if preview else {})
+
+
+def layout_names(model):
+    """The layouts that the model was found in: `layout` the denoiser's, then each encoder's."""
+    encoders = {f"{part.name}_layout": model.components[part.name].layout.name
+                for part in model.family.parts if part.kind == ENCODER}  # fmt: skip
+    return {"layout": model.denoiser.layout.name} | encoders
+
+
+def prompt_entry(model, prompt):
+    """How a prompt becomes an encoder's input."""
+    about, tokenizer = prompt.about, prompt.tokenizer
+    return {
+        "encoder": about.encoder,
+        "tokenizer": {"file": prompt.file} | tokenizer.manifest(),
+        "template": {"prefix": tokenizer.prefix, "suffix": tokenizer.suffix, "lower": about.lower},
+        "length": model.call.max_sequence_length,
+        "padding": {"id": tokenizer.pad_token_id, "side": "right"},
+        "mask": about.mask,
+        "keep": about.keep,
     }
 
 
 def component_entry(component):
+    images = [f"{component.name}.{name}" for name in component.image_input]
     return {
-        "class": component.class_name,
+        "class": component.module.CLASS,
         "config": component.config.manifest(),
         "parameters": component.parameters,
         "source_bytes": component.source_bytes,
         "packed_bytes": component.packed_bytes,
         "gpu_bytes": component.gpu_bytes,
-    } | ({"folding": component.folding.manifest()} if component.folding else {})
+    } | ({"image_input": images} if images else {})
+
+
+def schedules_entry(denoiser):
+    tables = denoiser.folding
+    return {"schedules": tables.manifest(denoiser.name)} if tables else {}
 
 
 def write_manifest(path, manifest):
     """Compact, with sorted keys; `tensors` and `components` keep the order of use in `shards`."""
     text = dump_json(manifest, path.name, sort_keys=True, separators=(",", ":"))
     path.write_text(text + "\n", encoding="utf-8")
+
+
+def read_manifest(path):
+    """The manifest in a file. Raises ExportError where another version of this code wrote it."""
+    manifest = read_json(path)
+    if manifest.get("format") != FORMAT:
+        got = show(manifest.get("format"))
+        raise ExportError(
+            f"{path}: was built by an earlier version of build.py ({got}), and this one reads "
+            f"{FORMAT}: build the site again"
+        )
+    return manifest
 
 
 def is_ours(folder):

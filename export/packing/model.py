@@ -1,31 +1,62 @@
 """A model being packed: its components, what each of them stores, and how that gets into shards."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from export.denoisers.flux2_tables import Folding, Modulations
-from export.families.call import Pipeline
+from export.families.call import Call
+from export.families.family import Family, Latents, Part, Prompt, Sampler
+from export.packing import memory
 from export.packing.formats import CODE_BITS, Packed, Storage
 from export.packing.shards import stream_bytes
-from export.packing.spec import Spec
+from export.packing.spec import ROWS, VECTOR, Spec
 from export.prompts.tokenizer import Tokenizer
 from export.source.find import Source
-from export.text_encoders import qwen3
+
+USES = (VECTOR, ROWS)  # roles that the page is told of; the others are matrices
+
+
+class Table(Protocol):
+    """One schedule: `name` follows the component's."""
+
+    name: str
+    storage: Storage
+
+
+class Tables(Protocol):
+    """The schedules of a denoiser as tables: the first is what a first picture needs.
+
+    projections: names of the tensors that they stand for, which lie apart. computer(): an object
+    with take(name, Packed) for these in their order, and then table(Table), an array f32.
+    """
+
+    tables: list[Table]
+    projections: tuple[str, ...]
+
+    def manifest(self, component: str) -> dict: ...
+
+    def computer(self) -> Any: ...
 
 
 @dataclass
 class Component:
-    """One of text_encoder, transformer and autoencoder. `layout` packs the tensors of `specs`."""
+    """A part of the family with its tensors. `layout` packs the tensors of `specs`."""
 
-    name: str
-    class_name: str
+    part: Part
     config: Any
-    layout: Any
+    layout: Any  # of export.layouts
     specs: dict[str, Spec]
     storages: dict[str, Storage] = field(default_factory=dict)
     dropped: dict[str, list[int]] = field(default_factory=dict)  # why -> bytes of each tensor
-    folding: Folding | None = None
+    folding: Tables | None = None
     image_input: tuple[str, ...] = ()  # tensors that only a request with reference images needs
+
+    @property
+    def name(self):
+        return self.part.name
+
+    @property
+    def module(self):
+        return self.part.module
 
     @property
     def parameters(self):
@@ -69,6 +100,11 @@ class Component:
         return [[self.storages[name] for name in self.image_input]] if self.image_input else []
 
     @property
+    def image_input_bytes(self):
+        """Bytes of the shards that reference images need."""
+        return shard_bytes(self.for_images)
+
+    @property
     def packed_bytes(self):
         return sum(storage.wire_bytes for storages in self.first for storage in storages)
 
@@ -78,19 +114,29 @@ class Component:
 
     @property
     def gpu_bytes(self):
-        if self.name == "text_encoder":
-            return qwen3.gpu_bytes(self.storages)
-        return sum(storage.gpu_bytes for storage in self.kept.values())
+        """Of the weights, but those whose rows are gathered on the CPU."""
+        return sum(storage.gpu_bytes for name, storage in self.kept.items()
+                   if self.specs[name].role != ROWS)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PromptInput:
+    """How prompts reach one encoder; `file` is the name of its tokenizer in the site."""
+
+    about: Prompt
+    tokenizer: Tokenizer
+    file: str
 
 
 @dataclass
 class Model:
     source: Source
-    family: Any
-    pipeline: Pipeline
-    patch: int
-    scheduler: dict
-    tokenizer: Tokenizer
+    family: Family
+    pipeline_class: str  # diffusers', a key of family.pipelines
+    call: Call
+    latents: Latents
+    sampler: Sampler
+    prompts: tuple[PromptInput, ...]
     components: dict[str, Component]
 
     @property
@@ -98,17 +144,25 @@ class Model:
         return self.source.name
 
     @property
+    def denoiser(self):
+        return self.components[self.family.denoiser.name]
+
+    @property
     def variant(self):
         """binary when every low-bit tensor has one-bit codes, else ternary."""
-        storages = self.components["transformer"].storages.values()
+        storages = self.denoiser.storages.values()
         lowbit = {CODE_BITS[s.kind] for s in storages if s.kind in CODE_BITS}
         return "binary" if lowbit == {1} else "ternary"
+
+    @property
+    def tokenizer_bytes(self):
+        return sum(len(prompt.tokenizer.file) for prompt in self.prompts)
 
     @property
     def first_bytes(self):
         """Bytes that a first picture downloads."""
         shards = (shard_bytes(component.first) for component in self.components.values())
-        return sum(shards) + len(self.tokenizer.file)
+        return sum(shards) + self.tokenizer_bytes
 
     @property
     def on_demand_bytes(self):
@@ -118,7 +172,7 @@ class Model:
     @property
     def image_input_bytes(self):
         """Those of them that reference images need."""
-        return sum(shard_bytes(component.for_images) for component in self.components.values())
+        return sum(component.image_input_bytes for component in self.components.values())
 
     def shard_sizes(self, most):
         """Bytes of every shard, where one may have `most`."""
@@ -131,14 +185,7 @@ class Model:
 
     def peak_gpu_bytes(self, size, images=()):
         """About the most GPU memory for a picture of `size` from reference images of `images`."""
-        config = {name: component.config for name, component in self.components.items()}
-        resident = {name: component.gpu_bytes for name, component in self.components.items()}
-        if images:
-            resident["image_input"] = self.image_input_bytes
-        return self.family.peak_gpu_bytes(
-            resident, config["transformer"], config["text_encoder"], config["autoencoder"],
-            self.patch, size, self.pipeline.max_sequence_length, images,
-        )  # fmt: skip
+        return memory.peak_gpu_bytes(self, size, images)
 
 
 def shard_bytes(runs):
@@ -170,16 +217,16 @@ def pack_model(model, writer, progress):
 def pack_folding(component, writer, progress):
     """Writes the projections of the folded schedule and, computed from them, its tables."""
     tensors, folding = {}, component.folding
-    modulations = Modulations(folding, component.config.timestep_guidance_channels)
+    computer = folding.computer()
     writer.begin(component.name, on_demand=True)
     for name in folding.projections:
         packed = pack_tensor(component, name, progress)
-        modulations.take(name, packed)
-        tensors[f"{component.name}.{name}"] = write_tensor(packed, writer)
+        computer.take(name, packed)
+        tensors[f"{component.name}.{name}"] = write_tensor(packed, writer, component.specs[name])
         del packed
     for table in folding.tables:
         writer.begin(component.name, on_demand=table is not folding.tables[0])
-        packed = Packed(table.storage, {"data": modulations.table(table)})
+        packed = Packed(table.storage, {"data": computer.table(table)})
         tensors[f"{component.name}.{table.name}"] = write_tensor(packed, writer)
     return tensors
 
@@ -189,7 +236,7 @@ def pack_tensors(component, names, writer, progress):
     tensors = {}
     for name in names:
         packed = pack_tensor(component, name, progress)
-        tensors[f"{component.name}.{name}"] = write_tensor(packed, writer)
+        tensors[f"{component.name}.{name}"] = write_tensor(packed, writer, component.specs[name])
         del packed
     return tensors
 
@@ -201,10 +248,11 @@ def pack_tensor(component, name, progress):
     return packed
 
 
-def write_tensor(packed, writer):
+def write_tensor(packed, writer, spec=None):
     """Its manifest entry."""
     parts = {part: writer.write(data) for part, data in packed.parts.items()}
-    return tensor_entry(packed.storage) | parts
+    use = {"use": spec.role} if spec and spec.role in USES else {}
+    return tensor_entry(packed.storage) | use | parts
 
 
 def plan_model(model, progress):

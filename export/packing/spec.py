@@ -8,8 +8,11 @@ from export.source import quantisers
 
 FLOATS = ("F32", "F16", "BF16")
 
-# Roles. A low-bit weight is ternary or binary at the source; a linear may be quantised here.
-LOWBIT, LINEAR, CONV, DENSE = "lowbit", "linear", "conv", "dense"
+# Roles of matrices. A low-bit one is ternary or binary at the source; a linear, and a table of ROWS
+# that are gathered on the CPU, may be quantised here; the others are kept exactly.
+LOWBIT, LINEAR, ROWS, CONV, DENSE = "lowbit", "linear", "rows", "conv", "dense"
+# A tensor of any rank that is kept exactly, and is floats of 32 bits on the GPU.
+VECTOR = "vector"
 
 # Tensors that no model here needs, whatever component they lie in: the whole name -> why.
 HARMLESS = {
@@ -32,6 +35,15 @@ class Spec:
     shape: tuple[int, ...]
     role: str = DENSE
     cut: int = 0  # column at which the runtime cuts it in two, which no group may cross
+
+    @property
+    def is_linear(self):
+        """Whether it may be quantised here, or be so at the source."""
+        return self.role in (LINEAR, ROWS)
+
+
+def vector(count):
+    return Spec((count,), VECTOR)
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,8 @@ class Tokenizer:
 
     def manifest(self):
         return {
-            "file": "tokenizer.json", "bytes": len(self.file),
+            "bytes": len(self.file),
             "sha256": hashlib.sha256(self.file).hexdigest(), "config": self.config,
-            "prefix": self.prefix, "suffix": self.suffix, "pad_token_id": self.pad_token_id,
         }  # fmt: skip
 
 

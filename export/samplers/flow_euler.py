@@ -8,7 +8,48 @@ import math
 
 import numpy as np
 
+from export.source.meaning import refuse_unread
+
+CLASS = "FlowMatchEulerDiscreteScheduler"
+DEFAULTS = {"shift": 1.0, "use_dynamic_shifting": False}  # the class's, of absent keys
+# Not used: where the shift is dynamic it follows the family's own empirical fit.
+NUMBERS, COUNTS = ("base_shift", "max_shift"), ("base_image_seq_len", "max_image_seq_len")
+MOST_SHIFT = 1e6
+EMPIRICAL, STATIC = "empirical", "static"  # kinds of shifts
 f32 = np.float32
+
+
+def read_config(config, own):
+    """The values of scheduler_config.json (a Configuration), by the keys of `own`.
+
+    Without a file `config` is None, and the values are the family's `own`. Raises ExportError for
+    settings that the runtime does not implement.
+    """
+    if config is None:
+        return own
+    config.only("_class_name", (CLASS,), CLASS)
+    values = {key: read_setting(config, key, value) for key, value in own.items()}
+    refuse_unread(config, "scheduler")
+    return values
+
+
+def read_setting(config, key, own):
+    """One value of scheduler_config.json. Of most the runtime has only the family's own."""
+    default = DEFAULTS.get(key, own)
+    if key == "use_dynamic_shifting":
+        return config.flag(key, default)
+    if key == "shift":
+        return config.number(key, default, most=MOST_SHIFT)
+    if key in COUNTS:
+        return config.integer(key, default)
+    if key in NUMBERS:
+        return config.number(key, default, least=-MOST_SHIFT, most=MOST_SHIFT)
+    return config.only(key, (own,), default)
+
+
+def shift_of(config):
+    """Which of the kinds the times are shifted by."""
+    return EMPIRICAL if config["use_dynamic_shifting"] else STATIC
 
 
 def empirical_mu(tokens, steps):
@@ -24,21 +65,21 @@ def empirical_mu(tokens, steps):
     return slope * steps + at_200 - 200 * slope
 
 
-def sigmas(steps, tokens, scheduler):
-    """f32 [steps + 1], falling from 1 to a final 0; scheduler: scheduler_config.json."""
+def sigmas(steps, tokens, config):
+    """f32 [steps + 1], falling from 1 to a final 0; config: scheduler_config.json."""
     even = np.linspace(1.0, 1 / steps, steps).astype(f32)
-    if scheduler["use_dynamic_shifting"]:
+    if shift_of(config) == EMPIRICAL:
         shift = f32(math.exp(empirical_mu(tokens, steps)))
         shifted = shift / (shift + (1 / even - 1))
     else:
-        shift = scheduler["shift"]
+        shift = config["shift"]
         shifted = shift * even / (1 + (shift - 1) * even)
     return np.append(shifted, f32(0))
 
 
-def timesteps(steps, tokens, scheduler):
+def times(steps, tokens, config):
     """f32 [steps]: the times that the denoiser is told.
 
     diffusers hands over 1000 sigma / 1000, and the denoiser multiplies by 1000 again.
     """
-    return f32(1000) * sigmas(steps, tokens, scheduler)[:-1] / f32(1000) * f32(1000)
+    return f32(1000) * sigmas(steps, tokens, config)[:-1] / f32(1000) * f32(1000)

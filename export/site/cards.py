@@ -65,7 +65,7 @@ def space_readme(model, places):
         *([f"models: [{', '.join(repositories)}]"] if repositories else []),
     ]
     return front_matter(lines) + SPACE.format(
-        title=title, name=model.name, family=model.family.NAME, variant=model.variant,
+        title=title, name=model.name, family=model.family.name, variant=model.variant,
         megabytes=model.first_bytes / 1e6,
     )  # fmt: skip
 
@@ -81,15 +81,15 @@ def weights_readme(model, places):
         "pipeline_tag: text-to-image",
         *base,
         *licence_lines(model.source),
-        f"tags: [webgpu, {model.family.NAME}, {model.variant}]",
+        f"tags: [webgpu, {model.family.name}, {model.variant}]",
     ]
     return front_matter(lines) + WEIGHTS.format(
-        name=model.name, family=model.family.NAME, variant=model.variant,
+        name=model.name, family=model.family.name, variant=model.variant,
         source=source, example=places.weights_repo or "USER/MODEL",
     )  # fmt: skip
 
 
 def weights_config(model):
     """config.json: the file whose requests the hub counts as downloads."""
-    config = {"format": FORMAT, "family": model.family.NAME, "variant": model.variant}
+    config = {"format": FORMAT, "family": model.family.name, "variant": model.variant}
     return dump_json(config, "config.json", indent=2) + "\n"

@@ -1,15 +1,15 @@
 """The static site around a packed model: pages, scripts, kernels, headers, licences."""
 
 import hashlib
-import json
 import shutil
 import tomllib
 from pathlib import Path
 
 import jinja2
 
+from export.families.call import MOST_STEPS
 from export.folder import record
-from export.packing.manifest import write_manifest
+from export.packing.manifest import read_manifest, write_manifest
 from export.site import cards, headers, shell
 from export.site.code import write_code
 from export.site.size_groups import size_groups
@@ -50,7 +50,8 @@ def write_weights(folder, model, manifest, places):
 
 def write_model(folder, model, manifest):
     write_manifest(folder / "manifest.json", manifest)
-    (folder / "tokenizer.json").write_bytes(model.tokenizer.file)
+    for prompt in model.prompts:
+        (folder / prompt.file).write_bytes(prompt.tokenizer.file)
     copy_licences(model.source.folder, folder)
 
 
@@ -62,7 +63,7 @@ def copy_licences(source, target):
 def pin(folder, places):
     """Names the weights' commit, which is known only once they are uploaded."""
     path = folder / "model" / "manifest.json"
-    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest = read_manifest(path)
     partial = path.with_name("manifest.partial")
     write_manifest(partial, manifest | {"weights_url": places.weights_url})
     partial.replace(path)
@@ -79,17 +80,18 @@ def page_values(model, manifest, weights_url):
     return {
         "title": cards.title_of(model.name),
         "name": model.name,
-        "family": model.family.NAME,
+        "family": model.family.name,
         "variant": model.variant,
         "model": model_mark(manifest),
         "download_bytes": model.first_bytes,
-        "width": model.pipeline.width,
-        "height": model.pipeline.height,
-        "pipeline": model.pipeline.manifest(),
-        "size_groups": size_groups(model.pipeline.sizes, model.peak_gpu_bytes),
-        "steps": model.pipeline.num_inference_steps,
-        "prompts": model.pipeline.prompts,
-        "patch": model.patch,
+        "width": model.call.width,
+        "height": model.call.height,
+        "pipeline": model.call.manifest(),
+        "size_groups": size_groups(model.call.sizes, model.peak_gpu_bytes),
+        "steps": model.call.num_inference_steps,
+        "most_steps": MOST_STEPS,
+        "prompts": model.call.prompts,
+        "patch": model.latents.pixels,
         "modules": studio_modules(ROOT / "web"),
         "version": version(),
         "onnx_bytes": sum(shard["bytes"] for shard in onnx["shards"]),
@@ -100,7 +102,7 @@ def page_values(model, manifest, weights_url):
 
 def model_mark(manifest):
     """What tells models apart, as web/loader/updated.js makes it of a manifest."""
-    files = [*manifest["shards"], manifest["tokenizer"]]
+    files = [*manifest["shards"], *(prompt["tokenizer"] for prompt in manifest["prompts"])]
     return hashlib.sha256("".join(file["sha256"] for file in files).encode()).hexdigest()
 
 
@@ -110,7 +112,7 @@ NOT_MODULES = ("worker", "stuck")
 
 def studio_modules(web):
     """Scripts of the page, which can then be fetched at once; the worker fetches its own."""
-    modules = (web / "studio").rglob("*.js")
+    modules = [*(web / "studio").rglob("*.js"), web / "api" / "limits.js"]
     return sorted(path.relative_to(web).as_posix() for path in modules
                   if path.stem not in NOT_MODULES)
 

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from export import layouts
 from export.errors import ExportError, shorten
+from export.families import recognise
+from export.families.family import AUTOENCODER, DENOISER, ENCODER
+from export.source.configuration import Configuration
 from export.source.listing import list_folder
 from export.source.safetensors import is_whole
 from export.source.standins import refuse_standin
@@ -27,7 +30,7 @@ from export.source.weights import (
 )
 
 MODEL_INDEX, CALL = "model_index.json", "trefoil.json"
-SCHEDULER, AUTOENCODER = "scheduler", "vae"
+SCHEDULER = "scheduler"
 SCHEDULER_CONFIG = f"{SCHEDULER}/scheduler_config.json"
 TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json",
@@ -41,11 +44,10 @@ CARD = "readme.md"
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a build reads. The folders of the two places are those of the listing's own root."""
+    """What a build reads. The folders of the places are those of the listing's own root."""
 
-    transformer: layouts.Place
-    text_encoder: layouts.Place
-    tokenizer: str  # its folder's name
+    places: dict[str, layouts.Place]  # part -> where it lies
+    tokenizers: dict[str, str]  # encoder -> its tokenizer's folder
     names: tuple[str, ...]  # every file that is read, the licences and the card apart
 
 
@@ -73,6 +75,19 @@ def readable(name):
     return os.fsencode(name).decode("utf-8", "replace")
 
 
+def copied(folder, family):
+    """What a model made from a checkpoint has of it unchanged: the paths of folders and files.
+
+    Its own parts apart, all but the denoiser and the encoders: tokenizers, scheduler, autoencoder,
+    and what says how it is called and under which terms.
+    """
+    folder = Path(folder)
+    names = [*(prompt.folder for prompt in family.prompts), SCHEDULER, family.autoencoder.folder]
+    names += [MODEL_INDEX, CALL]
+    there = [folder / name for name in dict.fromkeys(names) if (folder / name).exists()]
+    return [*there, *licences(folder)]
+
+
 def told(listing):
     """The files of a Listing that tell what the model is and under which terms."""
     return [name for name in listing.inside("") if is_licence(name) or name.lower() == CARD]
@@ -83,33 +98,58 @@ def list_checkpoint(folder):
     return list_folder(folder, is_whole)
 
 
-def choose(listing, text_encoder_bits=None, only=None):
+def read_family(listing):
+    """(Family, pipeline class) of a Listing.
+
+    A file that stands alone may lack a model_index.json: the class is None then, and the family one
+    that is known by the names of its tensors, which nobody has read yet.
+    """
+    if MODEL_INDEX not in listing.names:
+        return recognise.standing_alone()[0], None
+    return recognise.family_of(Configuration.read(listing.open(MODEL_INDEX)))
+
+
+def choose(listing, family, text_encoder_bits=None, only=None):
     """The Chosen of a Listing.
 
-    only: the name of the one transformer file to be taken. Raises ExportError where names already
+    only: the name of the one denoiser file to be taken. Raises ExportError where names already
     tell that a build would fail.
     """
-    listing = listing.without(rivals(listing, only)) if only else listing
-    transformer = find_place(listing, layouts.TRANSFORMER, only) or refuse_none(
-        listing, layouts.TRANSFORMER, "transformer")  # fmt: skip
-    refuse_another(listing, transformer, only)
-    stands_alone = transformer.layout.stands_alone
-    text_encoder = choose_text_encoder(listing, text_encoder_bits)
-    own, encoder = folder_of(transformer), folder_of(text_encoder)
-    required = [f"{encoder}/config.json", f"{AUTOENCODER}/config.json"]
-    required += [] if stands_alone else [MODEL_INDEX, f"{own}/config.json"]
-    for name in required:
-        require(listing, name)
-    autoencoder = choose_weights(listing, AUTOENCODER)
-    tokenizer = find_tokenizer(listing, encoder)
-    wanted = [MODEL_INDEX, CALL, SCHEDULER_CONFIG, f"{AUTOENCODER}/config.json"]
-    places = {own, encoder, *(["transformer"] if stands_alone else [])} - {""}
-    wanted += [f"{folder}/{name}" for folder in places for name in CONFIGURATIONS]
-    wanted += [join(tokenizer, name) for name in TOKENIZER]
-    wanted += [*names_of(transformer), *names_of(text_encoder)]
-    wanted += [f"{AUTOENCODER}/{name}" for name in autoencoder.names]
+    listing = listing.without(rivals(listing, family.denoiser, only)) if only else listing
+    places = {}
+    for part in sorted(family.parts, key=lambda part: part.kind != DENOISER):
+        places[part.name] = choose_place(listing, part, text_encoder_bits, only)
+    alone = places[family.denoiser.name].layout.stands_alone
+    refuse_another(listing, places[family.denoiser.name], only)
+    wanted = [MODEL_INDEX, CALL, SCHEDULER_CONFIG]
+    for part in family.parts:
+        folder = folder_of(places[part.name])
+        if not (alone and part.kind == DENOISER):
+            require(listing, f"{folder}/config.json")
+        folders = {folder, *([part.folder] if part.kind == DENOISER and alone else [])} - {""}
+        wanted += [f"{folder}/{name}" for folder in folders for name in CONFIGURATIONS]
+        wanted += names_of(places[part.name])
+    if not alone:
+        require(listing, MODEL_INDEX)
+    tokenizers = {prompt.encoder: find_tokenizer(listing, prompt, folder_of(places[prompt.encoder]))
+                  for prompt in family.prompts}  # fmt: skip
+    wanted += [join(folder, name) for folder in tokenizers.values() for name in TOKENIZER]
     names = sorted(set(wanted).intersection(listing.names))
-    return Chosen(transformer, text_encoder, tokenizer, tuple(names))
+    return Chosen(places, tokenizers, tuple(names))
+
+
+def choose_place(listing, part, text_encoder_bits, only):
+    """The Place of a part. Raises ExportError."""
+    if part.kind == AUTOENCODER:  # whose one folder says best what it lacks
+        require(listing, f"{part.folder}/config.json")
+        weights = choose_weights(listing, part.folder)
+        paths = tuple(listing.root / part.folder / name for name in weights.names)
+        return layouts.Place(part.layouts[0], listing.root, paths)
+    if part.kind == DENOISER:
+        place = find_place(listing, part, only=only)
+    else:
+        place = choose_text_encoder(listing, part, text_encoder_bits)
+    return place or refuse_none(listing, part)
 
 
 def check_contents(listing, chosen):
@@ -121,10 +161,10 @@ def check_contents(listing, chosen):
 # Places
 
 
-def find_place(listing, choices, only=None):
+def find_place(listing, part, choices=None, only=None):
     """The Place of the first layout that is there, with its one file or its shards; or None."""
-    for layout in choices:
-        place = layouts.find(Path(), listing.names, [layout])
+    for layout in choices or part.layouts:
+        place = layouts.find(Path(), listing.names, [layout], part.folder)
         files = place and one_model(listing, place, only)
         if files:
             return layouts.Place(layout, listing.root, tuple(listing.root / f for f in files))
@@ -174,12 +214,16 @@ def names_of(place):
     return [file.relative_to(place.folder).as_posix() for file in place.files]
 
 
-def rivals(listing, only):
-    """Other files that a transformer might be read from than the one named.
+def patterns_of(part):
+    return [pattern for layout in part.layouts for pattern in layouts.patterns(layout, part.folder)]
+
+
+def rivals(listing, part, only):
+    """Other files that a part might be read from than the one named.
 
     A folder's safetensors are read by the folder's own names, so these stay.
     """
-    patterns = [pattern for layout in layouts.TRANSFORMER for pattern in layout.files]
+    patterns = patterns_of(part)
     folder = Path(only).parent
     together = folder != Path() and only.endswith(".safetensors")
     return [
@@ -189,21 +233,24 @@ def rivals(listing, only):
     ]  # fmt: skip
 
 
-def choose_text_encoder(listing, bits):
-    """The encoder in the bits that are asked for, else the exact one, else the first."""
+def choose_text_encoder(listing, part, bits):
+    """The Place of an encoder in the bits that are asked for, else the exact one, else the first;
+
+    None where there is none.
+    """
     if bits:
-        own = [n for n in listing.names if n.startswith(f"text_encoder-mlx-{bits}bit/")]
-        place = find_place(replace(listing, names=own), [layouts.MlxAffine]) or find_place(
-            listing, [layouts.Floats])  # fmt: skip
+        start = f"{part.folder}-mlx-{bits}bit/"
+        own = tuple(name for name in listing.names if name.startswith(start))
+        place = find_place(replace(listing, names=own), part, [layouts.MlxAffine]) or find_place(
+            listing, part, [layouts.Floats])  # fmt: skip
         if place:
             return place
-    return find_place(listing, layouts.TEXT_ENCODER) or refuse_none(
-        listing, layouts.TEXT_ENCODER, "text encoder")  # fmt: skip
+    return find_place(listing, part)
 
 
-def find_tokenizer(listing, text_encoder):
-    """The folder of the tokenizer, which may also lie with the text encoder."""
-    choices = ["tokenizer", f"{text_encoder}/tokenizer", text_encoder]
+def find_tokenizer(listing, prompt, encoder):
+    """The folder of a prompt's tokenizer, which may also lie in the folder of its encoder."""
+    choices = [prompt.folder, f"{encoder}/tokenizer", encoder]
     found = [folder for folder in choices if f"{folder}/{TOKENIZER[0]}" in listing.names]
     if not found:
         slow = [f for f in choices if set(SLOW_TOKENIZER) <= set(listing.inside(f))]
@@ -215,7 +262,7 @@ def find_tokenizer(listing, text_encoder):
         raise ExportError(
             f"{listing.at(f'{folder}/{TOKENIZER[0]}')}: no such file, {folder}/ "
             f"{listing.tell(folder)}; the model needs a fast tokenizer "
-            f"(tokenizer/tokenizer.json){remedy}"
+            f"({prompt.folder}/tokenizer.json){remedy}"
         )
     folder = found[0]
     if not {"tokenizer_config.json", "chat_template.jinja"} & set(listing.inside(folder)):
@@ -249,9 +296,9 @@ def refuse_another(listing, transformer, only):
         )
 
 
-def refuse_none(listing, choices, what):
-    """Says what is there instead of a component."""
-    patterns = [pattern for layout in choices for pattern in layout.files]
+def refuse_none(listing, part):
+    """Says what is there instead of a part."""
+    patterns, what = patterns_of(part), part.folder.replace("_", " ")
     expected = list(dict.fromkeys(p.split("/")[0] + "/" if "/" in p else p for p in patterns))
     there = [folder for folder in listing.folders() if any(
         fnmatchcase(folder, pattern) for pattern in expected)]  # fmt: skip
@@ -260,7 +307,7 @@ def refuse_none(listing, choices, what):
         for folder in there
     ) or "it " + (tell_others(listing, "", (LORAS,)) or listing.tell(""))
     encoders = [n for n in listing.inside("") if n.endswith(".gguf") and PART.search(Path(n).stem)]
-    if encoders and what == "text encoder":
+    if encoders and part.kind == ENCODER:
         told += f"; a text encoder in GGUF ({shorten(encoders)}) is not read"
     raise ExportError(
         f"{listing.where}: no {what}, expected the folder {' or '.join(expected)} with its "

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from export.errors import ExportError
-from export.families.call import read_family
 from export.source import files
 from export.source.addresses import find_snapshot, is_weights, read_address
 from export.source.files import readable
@@ -128,9 +127,8 @@ def download_card(repository):
 
 def needed_files(listing, text_encoder_bits=None, file=None):
     """Of a repository's files, the ones that a build reads or hands on. Raises ExportError."""
-    if files.MODEL_INDEX in listing.names:
-        read_family(listing.open(files.MODEL_INDEX).parent)
-    chosen = files.choose(listing, text_encoder_bits, file)
+    family, _ = files.read_family(listing)
+    chosen = files.choose(listing, family, text_encoder_bits, file)
     return sorted({*chosen.names, *files.told(listing)})
 
 

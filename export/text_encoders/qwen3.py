@@ -7,11 +7,12 @@ hidden_states[0] are the embeddings, hidden_states[i] the output of layer i-1, a
 import re
 from dataclasses import asdict, dataclass
 
-from export.packing.spec import LINEAR, Spec
+from export.packing.spec import LINEAR, ROWS, Spec, vector
 from export.source.configuration import show
 from export.source.meaning import is_off, refuse_unread
 
-CLASSES = ("Qwen3ForCausalLM", "Qwen3Model")
+CLASS, CLASSES = "Qwen3", ("Qwen3ForCausalLM", "Qwen3Model")
+PREFIX = "model."
 ANCHORS = ("embed_tokens.weight", "layers.0.input_layernorm.weight")  # names that tell a prefix
 KERNEL_COLUMNS = 4  # dense weights are read four columns at a time
 MOST_HEAD_DIM = 512  # of the attention kernel
@@ -29,6 +30,7 @@ class EncoderConfig:
     rms_norm_eps: float
     rope_theta: float
     vocab_size: int
+    taps: tuple[int, ...]  # the hidden states that are read
 
     def manifest(self):
         return asdict(self)
@@ -73,6 +75,7 @@ def read_config(config, taps):
         rms_norm_eps=config.number("rms_norm_eps", 1e-6),
         rope_theta=read_rope_theta(config),
         vocab_size=config.integer("vocab_size"),
+        taps=tuple(taps),
     )
     refuse_unread(config, "text_encoder")
     return encoder
@@ -110,48 +113,61 @@ def read_rope_theta(config):
     return theta
 
 
-def encoder_spec(c):
+def spec(c):
     """name -> Spec, in the order of use; names without the prefix `model.`."""
-    spec = {"embed_tokens.weight": Spec((c.vocab_size, c.hidden_size), LINEAR)}
+    specs = {"embed_tokens.weight": Spec((c.vocab_size, c.hidden_size), ROWS)}
     for i in range(c.num_hidden_layers):
-        spec |= {f"layers.{i}.{name}.weight": s for name, s in layer(c).items()}
+        specs |= {f"layers.{i}.{name}.weight": s for name, s in layer(c).items()}
     if c.num_hidden_layers == c.total_hidden_layers:
-        spec["norm.weight"] = Spec((c.hidden_size,))
-    return spec
+        specs["norm.weight"] = vector(c.hidden_size)
+    return specs
 
 
 def layer(c):
     query, key = c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim
     hidden, intermediate = c.hidden_size, c.intermediate_size
     return {
-        "input_layernorm": Spec((hidden,)),
+        "input_layernorm": vector(hidden),
         "self_attn.q_proj": Spec((query, hidden), LINEAR),
         "self_attn.k_proj": Spec((key, hidden), LINEAR),
         "self_attn.v_proj": Spec((key, hidden), LINEAR),
-        "self_attn.q_norm": Spec((c.head_dim,)),
-        "self_attn.k_norm": Spec((c.head_dim,)),
+        "self_attn.q_norm": vector(c.head_dim),
+        "self_attn.k_norm": vector(c.head_dim),
         "self_attn.o_proj": Spec((hidden, query), LINEAR),
-        "post_attention_layernorm": Spec((hidden,)),
+        "post_attention_layernorm": vector(hidden),
         "mlp.gate_proj": Spec((intermediate, hidden), LINEAR),
         "mlp.up_proj": Spec((intermediate, hidden), LINEAR),
         "mlp.down_proj": Spec((hidden, intermediate), LINEAR),
     }
 
 
-def make_drop_reason(c):
-    """drop_reason(name): the unread norm, and known tensors of unread layers."""
+def image_spec(c):
+    return {}
+
+
+def drop_reason(c):
+    """A function of a name: the unread norm, and known tensors of unread layers."""
     modules = "|".join(re.escape(name) for name in layer(c))
     unread = re.compile(rf"layers\.(\d+)\.(?:{modules})\.(?:weight|scales|biases|W_q|meta\.\w+)")
 
-    def drop_reason(name):
+    def why(name):
         match = unread.fullmatch(name)
         if match and c.num_hidden_layers <= int(match[1]) < c.total_hidden_layers:
             return "no hidden state above them is read"
         return "only the last hidden state passes it" if name == "norm.weight" else None
 
-    return drop_reason
+    return why
 
 
-def gpu_bytes(storages):
-    """Weights in GPU memory: all but the embedding, whose rows are gathered on the CPU."""
-    return sum(s.gpu_bytes for name, s in storages.items() if name != "embed_tokens.weight")
+def activation_bytes(c, picture):
+    """Two states of all tokens, the taps, and the heads of one layer."""
+    heads = c.head_dim * (3 * c.num_attention_heads + 3 * c.num_key_value_heads)
+    return 4 * picture.text_tokens * ((2 + len(c.taps)) * c.hidden_size + heads)
+
+
+def image_activation_bytes(c, images):
+    return 0
+
+
+def streamed_layers(c):
+    return max(c.num_hidden_layers, 1)

@@ -8,8 +8,9 @@ async () => {
   const { Allocator } = await load('memory');
   const { Ops } = await load('ops');
   const { KERNELS, findWrong } = await load('selfcheck');
+  const { fetchText } = await import(new URL('loader/fetching.js', library.code));
   const { device } = await openDevice();
-  const kernels = new Kernels(device, new URL('wgsl/', library.code));
+  const kernels = new Kernels(device, new URL('wgsl/', library.code), fetchText);
   await kernels.load(KERNELS);
   const ops = new Ops({ device, kernels, watch: watchDevice(device),
     allocator: new Allocator(device, 2 ** 27) });

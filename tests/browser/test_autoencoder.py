@@ -32,6 +32,7 @@ async (url) => {
   const { KERNELS } = await load('engine/selfcheck.js');
   const { Ops } = await load('engine/ops.js');
   const { Weights } = await load('engine/weights.js');
+  const { fetchText } = await load('loader/fetching.js');
   const { TensorFiles } = await load('loader/tensors.js');
   const halves = await load('models/autoencoders/kl.js');
   const never = { check() {}, lost: new Promise(() => {}) };
@@ -44,7 +45,7 @@ async (url) => {
    */
   globalThis.passHalf = async ({ half, manifest, height, width, shape, input, limit }) => {
     const gpu = input ? device : null;
-    const kernels = new Kernels(gpu, new URL('wgsl/', library.code));
+    const kernels = new Kernels(gpu, new URL('wgsl/', library.code), fetchText);
     await kernels.load(KERNELS);
     const allocator = new Allocator(gpu, limit);
     let largest = 0;
@@ -61,13 +62,12 @@ async (url) => {
     };
     const files = new TensorFiles(manifest, { read });
     const g = new Ops({ device: gpu, kernels, allocator, watch: never });
-    const [mean, variance] = await Promise.all(['mean', 'var']
-      .map((name) => files.floats(`autoencoder.bn.running_${name}`)));
+    const norm = await files.latentNorm();
     const values = input && new Float32Array(Uint8Array.fromBase64(input).buffer);
     const given = gpu ? g.upload(values, shape, 'input') : g.empty(shape, 'input');
     const weights = await new Weights(g, files, 'autoencoder').load();
     const { config } = manifest.components.autoencoder;
-    const made = await halves[half](g, weights, config, given, { height, width, mean, variance });
+    const made = await halves[half](g, weights, config, given, { height, width, norm });
     const data = new Uint8Array(await g.read(made));
     const { peakBytes } = allocator;
     weights.free();
@@ -126,7 +126,7 @@ def test_strips_make_the_same(case, half, model, passed):
     shape, height, width, limit = CASES[case]
     folder, dist, manifest = model(shape)
     autoencoder = load_autoencoder(folder / "vae")
-    patch = manifest["patch"]
+    patch = manifest["latents"]["pixels"]
     tokens = (height * width, 4 * autoencoder.config.latent_channels)
     pixels = (patch * height, patch * width, 3)
     given = np.random.default_rng(1).standard_normal(tokens if half == "decode" else pixels,
@@ -179,10 +179,15 @@ def flux2_manifest(half):
         shape = list(tensor.shape)
         shape = [shape[0], *shape[2:], shape[1]] if len(shape) == 4 else shape
         tensors[f"autoencoder.{name}"] = {
-            "shape": shape, "storage": "bf16", "data": [[0, 0, 2 * math.prod(shape)]]}
+            "shape": shape, "storage": "bf16", "data": [[0, 0, 2 * math.prod(shape)]],
+        } | ({"use": "vector"} if len(shape) == 1 else {})
     config = dict(autoencoder.config) | {"mid_block_add_attention": True}
     config["encoder"] = {key: config[key] for key in ("block_out_channels", "use_quant_conv")}
-    return {"tensors": tensors, "components": {"autoencoder": {"config": config}}}
+    statistics = [f"autoencoder.bn.running_{kind}" for kind in ("mean", "var")]
+    latents = {"channels": 128, "pixels": 16, "statistics": statistics,
+               "eps": config["batch_norm_eps"]}  # fmt: skip
+    return {"tensors": tensors, "components": {"autoencoder": {"config": config}},
+            "latents": latents}  # fmt: skip
 
 
 @torch.no_grad()

@@ -19,7 +19,8 @@ async ([constants, earlier]) => {
   const { Choice } = await load('choice');
   const { KERNELS } = await load('selfcheck');
   const { device } = await openDevice();
-  const kernels = new Kernels(device, new URL('wgsl/', library.code));
+  const { fetchText } = await import(new URL('loader/fetching.js', library.code));
+  const kernels = new Kernels(device, new URL('wgsl/', library.code), fetchText);
   await kernels.load(KERNELS);
   const choice = new Choice({ f16: false, subgroup: 4, dot: true, software: false }, 'int8');
   const ops = new Ops({ device, kernels, choice, watch: watchDevice(device),

@@ -66,6 +66,8 @@ def first_shard(model):
     ({"seed": 2.0**53}, ["seed", str(2**53), str(2**53 - 1)]),
     ({"seed": math.nan}, ["seed", "NaN"]),
     ({"prompt": 7}, ["prompt", "string"]),
+    ({"guidanceScale": 1}, ["guidanceScale", "1", "takes none", "Leave guidanceScale out"]),
+    ({"negativePrompt": ""}, ["negativePrompt", '""', "takes none", "Leave negativePrompt out"]),
 ], ids=lambda value: "-".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict)
     else "")
 def test_refused_request(library, change, words):
@@ -93,6 +95,14 @@ def test_defaults_come_from_the_model(library):
     assert [picture["width"], picture["height"]] == [info["pipeline"]["width"],
                                                      info["pipeline"]["height"]]
     assert len(picture["timings"]["stepMs"]) == info["pipeline"]["num_inference_steps"]
+
+
+def test_the_model_says_that_it_takes_no_guidance(library):
+    pipeline = library.load()["pipeline"]
+    assert pipeline["guidance"] == {"kind": "none", "scale": 1, "negative": False}
+    for ask in (library.plan, library.extra_bytes):
+        with pytest.raises(LibraryError, match="InputError: negativePrompt"):
+            ask(negativePrompt="blur")
 
 
 def test_second_request_while_drawing_is_refused(library, drawn):
@@ -197,14 +207,18 @@ def test_empty_manifest(damaged):
     assert "manifest.json" in error.message
 
 
-def test_other_format(damaged):
+@pytest.mark.parametrize(("version", "word"), [
+    ("trefoil-1", "earlier"), ("trefoil-999", "later"), ("zip", "something else"),
+])  # fmt: skip
+def test_other_format(damaged, version, word):
     def change(model):
         path = model / "manifest.json"
-        path.write_text(path.read_text().replace("trefoil-1", "trefoil-999"))
+        path.write_text(path.read_text().replace("trefoil-2", version))
 
     error = damaged(change)
     assert error.name == "ModelError"
-    assert "trefoil-999" in error.message and "trefoil-1" in error.message
+    assert f"{word} " in error.message and version in error.message
+    assert error.message.endswith("and this page reads trefoil-2: build the site again.")
 
 
 def test_manifest_that_is_not_json(damaged):

@@ -18,7 +18,8 @@ TRIES = 5
 SMALL = {
     "kernel": ("rms_norm.wgsl", """async ({ signal, onWait, url }) => {
       const { Kernels } = await loader.module('engine/kernels.js');
-      const kernels = new Kernels(null, new URL('wgsl/', library.code));
+      const { fetchText } = await loader.module('loader/fetching.js');
+      const kernels = new Kernels(null, new URL('wgsl/', library.code), fetchText);
       await kernels.load(['rms_norm', 'conv2d'], { signal, onWait });
       return kernels.interface('rms_norm').name;
     }"""),
@@ -27,15 +28,15 @@ SMALL = {
       return (await fetchManifest(new URL('model/manifest.json', url), { signal, onWait })).format;
     }"""),
     "tokenizer": ("tokenizer.json", """async ({ signal, onWait, url }) => {
-      const { PromptTokenizer } = await loader.module('api/tokenizer.js');
-      const template = { file: 'tokenizer.json', prefix: '', suffix: '', pad_token_id: 0 };
-      const manifest = { tokenizer: template, pipeline: { max_sequence_length: 4 } };
-      const tokenizer = await PromptTokenizer.load(manifest, new URL('model/', url),
+      const { loadTokenizers } = await loader.module('api/tokenizer.js');
+      const prompts = [{ tokenizer: { file: 'tokenizer.json' }, length: 4,
+        template: { prefix: '', suffix: '' }, padding: { id: 0, side: 'right' } }];
+      const [tokenizer] = await loadTokenizers({ prompts }, new URL('model/', url),
         { signal, onWait });
       return tokenizer.encode('a pine').ids.length;
     }"""),
 }
-CAME = {"kernel": "rms_norm", "manifest": "trefoil-1", "tokenizer": 4, "shard": "opfs"}
+CAME = {"kernel": "rms_norm", "manifest": "trefoil-2", "tokenizer": 4, "shard": "opfs"}
 FETCH = """
 ([fetch, url]) => {
   const abort = new AbortController();

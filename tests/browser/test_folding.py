@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from export.samplers.flow_euler import timesteps
+from export.samplers.flow_euler import times as timesteps
 from tests.browser.library import Library, LibraryError
 from tests.closeness import psnr
 from tests.export.packed import PackedSite
@@ -31,10 +31,9 @@ def unfolded(dist, server, tmp_path_factory):
     shutil.copytree(dist, copy)
     path = copy / "model" / "manifest.json"
     manifest = json.loads(path.read_text(encoding="utf-8"))
-    folding = manifest["components"]["transformer"]["folding"]
-    for name in folding["tables"]:
-        del manifest["tensors"][name]
-    folding["tables"] = []
+    for table in manifest["schedules"]["tables"]:
+        del manifest["tensors"][table["tensor"]]
+    manifest["schedules"]["tables"] = []
     path.write_text(json.dumps(manifest), encoding="utf-8")
     return server(copy)
 
@@ -69,7 +68,7 @@ def shards_of(dist, *names):
 
 def projections_of(dist):
     manifest = PackedSite(dist).manifest
-    return shards_of(dist, *manifest["components"]["transformer"]["folding"]["projections"])
+    return shards_of(dist, *manifest["schedules"]["projections"])
 
 
 @torch.no_grad()
@@ -78,9 +77,9 @@ def table_errors(built, transformer):
     torch's modules in float32."""
     silu = torch.nn.functional.silu
     errors = {}
-    for name in built.manifest["components"]["transformer"]["folding"]["tables"]:
-        tokens, steps = map(int, name.split(".")[2:])
-        times = torch.from_numpy(timesteps(steps, tokens, built.manifest["scheduler"]))
+    for table in built.manifest["schedules"]["tables"]:
+        name, tokens, steps = table["tensor"], table["tokens"], table["steps"]
+        times = torch.from_numpy(timesteps(steps, tokens, built.manifest["sampler"]["config"]))
         temb = transformer.time_guidance_embed(times, None)
         want = [transformer.double_stream_modulation_img(temb),
                 transformer.double_stream_modulation_txt(temb),
@@ -115,7 +114,7 @@ def test_offered_schedules_draw_the_same_without_the_projections(dist, url, unfo
     schedules = [REQUEST | {"steps": steps} for steps in range(1, 9)]
     manifest = PackedSite(dist).manifest
     default = manifest["pipeline"]["num_inference_steps"]
-    tokens = REQUEST["width"] * REQUEST["height"] // manifest["patch"] ** 2
+    tokens = REQUEST["width"] * REQUEST["height"] // manifest["latents"]["pixels"] ** 2
     with Folded(browser, url) as library:
         library.load()
         assert len(library.taken()) == len(PackedSite(dist).shards) - len(on_demand(dist))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from export.denoisers import flux2
 from export.opening import open_model
+from export.packing import memory
 from export.packing.model import plan_model
 from export.source.find import Source
 from tests.browser.library import Library
@@ -37,10 +37,10 @@ def test_the_estimate_is_what_the_page_plans(browser, site, server, tmp_path, mo
     model = planned(folder)
     apart = {}
     with Library(browser, server(site(folder))) as library:
-        for budget in (flux2.MEMORY_BUDGET, 0):
-            monkeypatch.setattr(flux2, "MEMORY_BUDGET", budget)
+        for budget in (memory.MEMORY_BUDGET, 0):
+            monkeypatch.setattr(memory, "MEMORY_BUDGET", budget)
             library.load(precision="f32", memoryBudget=budget)
-            for width, height in (*map(tuple, model.pipeline.sizes), *SMALL):
+            for width, height in (*map(tuple, model.call.sizes), *SMALL):
                 counted = library.plan(width=width, height=height)["peakBytes"]
                 expected = model.peak_gpu_bytes((width, height))
                 apart[budget > 0, width, height] = expected / counted - 1

@@ -208,7 +208,7 @@ def test_a_large_model_is_fetched_only_when_asked_for(visit, dist, server, tmp_p
 def projections_of(folder):
     """The shards that a schedule without a table needs, as the manifest has them."""
     manifest = json.loads((folder / "model" / "manifest.json").read_text(encoding="utf-8"))
-    names = manifest["components"]["transformer"]["folding"]["projections"]
+    names = manifest["schedules"]["projections"]
     indices = {shard for name in names for shard, _, _ in manifest["tensors"][name]["data"]}
     return [manifest["shards"][index] for index in sorted(indices)]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from export.packing.preview import block_means
+from export.autoencoders.kl_preview import block_means
 from tests.browser.library import Library
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"

@@ -12,10 +12,11 @@ from tests.web.golden_files import decode, read
 
 WEB = Path(__file__).resolve().parents[2] / "web"
 DRAW = """async ([url, { seed, count, every }, config]) => {
-  const { torchRandn } = await import(new URL('models/samplers/noise.js', url));
-  const { schedule } = await import(new URL('models/samplers/flow_euler.js', url));
-  return { noise: [...torchRandn(seed, count)].filter((_, i) => i % every === 0),
-    sigmas: [...schedule(4, 256, config)] };
+  const { TorchNoise } = await import(new URL('models/samplers/noise.js', url));
+  const { FlowEuler } = await import(new URL('models/samplers/flow_euler.js', url));
+  const sampler = new FlowEuler({ shift: 'empirical', config }, { steps: 4, tokens: 256 });
+  const values = new TorchNoise(seed).normals(count);
+  return { noise: [...values].filter((_, i) => i % every === 0), sigmas: [...sampler.sigmas] };
 }"""
 
 

@@ -9,9 +9,13 @@ import pytest
 from export.autoencoders import kl
 from export.denoisers import flux2
 from export.denoisers.flux2_tables import plan_folding
+from export.families.family import Sampler
+from export.families.flux2 import FLUX2, TAPS
 from export.layouts.floats import channels_last
 from export.packing.formats import Storage
-from export.packing.spec import LOWBIT
+from export.packing.model import USES
+from export.packing.spec import LOWBIT, ROWS
+from export.samplers import flow_euler
 from export.source.configuration import Configuration
 from export.text_encoders import qwen3
 from tests.browser.library import Library, LibraryError
@@ -112,7 +116,8 @@ async () => {
     await Promise.all(['device', 'kernels', 'memory', 'ops', 'weights']
       .map((name) => import(new URL(`engine/${name}.js`, library.code))));
   const { device } = await openDevice();
-  const kernels = new Kernels(device, new URL('wgsl/', library.code));
+  const { fetchText } = await import(new URL('loader/fetching.js', library.code));
+  const kernels = new Kernels(device, new URL('wgsl/', library.code), fetchText);
   await kernels.load(['unpack_trits']);
   const ops = new Ops({ device, kernels, watch: watchDevice(device),
     allocator: new Allocator(device, 2 ** 27) });
@@ -183,18 +188,19 @@ BONSAI = {  # the published model's configurations
 }
 MEASURE = """
 async ({ manifest, size, memory, length }) => {
-  const [{ Kernels }, { KERNELS }, { Allocator }, { Ops }, { Stages }] =
-    await Promise.all(['kernels', 'selfcheck', 'memory', 'ops', 'stages']
+  const [{ Kernels }, { KERNELS }, { Allocator }, { Ops }] =
+    await Promise.all(['kernels', 'selfcheck', 'memory', 'ops']
       .map((name) => import(new URL(`engine/${name}.js`, library.code))));
-  const { TensorFiles } = await import(new URL('loader/tensors.js', library.code));
-  const { draw, apartTensors } = await import(new URL('models/flux2_pipeline.js', library.code));
-  const kernels = new Kernels(null, new URL('wgsl/', library.code));
+  const { rehearsing } = await import(new URL('api/rehearsals.js', library.code));
+  const { draw } = await import(new URL('models/draw.js', library.code));
+  const { familyOf } = await import(new URL('models/families.js', library.code));
+  const { fetchText } = await import(new URL('loader/fetching.js', library.code));
+  const kernels = new Kernels(null, new URL('wgsl/', library.code), fetchText);
   await kernels.load(KERNELS);
   const allocator = new Allocator(null, 2 ** 27);
   const g = new Ops({ device: null, kernels, allocator });
-  const files = new TensorFiles(manifest, { read: async (_, at, n) => new Uint8Array(n) });
-  const stages = new Stages(g, files, { components: manifest.components, budget: 2 ** 30, memory,
-    except: apartTensors(manifest) });
+  const family = familyOf(manifest);
+  const executor = rehearsing(g, manifest, family, { budget: 2 ** 30, memory });
   const peaks = {};
   let stage = 'encode';
   const onProgress = (progress) => {
@@ -202,8 +208,9 @@ async ({ manifest, size, memory, length }) => {
     stage = progress.stage;
     allocator.resetPeak();
   };
-  await draw({ g, stages, files, manifest }, { ids: new Int32Array(length), count: 1 },
-    { seed: 0, width: size, height: size, steps: 2 }, { onProgress, observe: () => {} });
+  const texts = [[{ ids: new Int32Array(length), valid: 1 }]];
+  await draw(executor, family, manifest, { texts, seed: 0, width: size, height: size, steps: 2 },
+    { onProgress, observe: () => {} });
   onProgress({});
   return peaks;
 }
@@ -216,14 +223,13 @@ def bonsai():
     def config(name):
         return Configuration(name, BONSAI[name])
 
-    taps = flux2.TEXT_ENCODER_OUT_LAYERS
     transformer = flux2.read_config(config("transformer"))
-    encoder = qwen3.read_config(config("text_encoder"), taps)
+    encoder = qwen3.read_config(config("text_encoder"), TAPS)
     autoencoder = kl.read_config(config("vae"))
     parts = {
-        "text_encoder": (encoder, qwen3.encoder_spec(encoder)),
-        "transformer": (transformer, flux2.transformer_spec(transformer)),
-        "autoencoder": (autoencoder, kl.autoencoder_spec(autoencoder)),
+        "text_encoder": (encoder, qwen3.spec(encoder)),
+        "transformer": (transformer, flux2.spec(transformer)),
+        "autoencoder": (autoencoder, kl.spec(autoencoder)),
     }
     tensors, components = {}, {}
     for component, (settings, specs) in parts.items():
@@ -232,20 +238,24 @@ def bonsai():
             entry = {"storage": kept.kind, "shape": kept.shape, "group": kept.group,
                      "scales_dtype": kept.scales_dtype}
             extents = {part: [[0, 0, count]] for part, count in kept.part_bytes().items()}
+            role = specs[name].role
+            entry |= {"use": role} if role in USES else {}
             tensors[f"{component}.{name}"] = entry | extents
-        components[component] = {"config": settings.manifest(),
-                                 "gpu_bytes": qwen3.gpu_bytes(storages)}
+        resident = [s.gpu_bytes for name, s in storages.items() if specs[name].role != ROWS]
+        components[component] = {"config": settings.manifest(), "gpu_bytes": sum(resident)}
     offered = SimpleNamespace(width=512, height=512, sizes=[], num_inference_steps=4)
-    folding = plan_folding(transformer, offered, autoencoder.patch, flux2.SCHEDULER)
-    components["transformer"]["folding"] = folding.manifest()
+    latents = FLUX2.latents({"transformer": transformer, "autoencoder": autoencoder})
+    folding = plan_folding(transformer, offered, latents.pixels, flux2.SCHEDULER)
     for table in folding.tables:
         data = [[0, 0, table.storage.wire_bytes]]
         entry = {"storage": "f32", "shape": table.storage.shape, "data": data}
         tensors[f"transformer.{table.name}"] = entry
+    sampler = Sampler(flow_euler.CLASS, flow_euler, flux2.SCHEDULER)
     return json.loads(json.dumps({
-        "patch": autoencoder.patch, "scheduler": flux2.SCHEDULER, "components": components,
-        "tensors": tensors, "pipeline": {"text_encoder_out_layers": taps},
-    }))
+        "name": "bonsai", "family": FLUX2.name, "prompts": [{"encoder": "text_encoder"}],
+        "latents": latents.manifest(), "sampler": sampler.manifest(),
+        "schedules": folding.manifest("transformer"), "components": components, "tensors": tensors,
+    }))  # fmt: skip
 
 
 def storage(component, spec):

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from export.errors import ExportError
-from export.source.files import choose, list_checkpoint, told
+from export.families.flux2 import FLUX2
+from export.source import files
+from export.source.files import list_checkpoint, told
 from export.source.safetensors import Checkpoint
 from tests.export.file_lists import DIFFUSERS, DIT, ROWS, TEXT, VAE, Row
 from tests.export.hub import hub_of
@@ -22,6 +24,10 @@ for repository in sys.argv[1:]:
         said = str(error)
     print(json.dumps([repository, said]))
 """
+
+
+def choose(listing, bits=None, only=None):
+    return files.choose(listing, FLUX2, bits, only)
 
 
 @pytest.mark.parametrize("case", ROWS)
@@ -91,7 +97,7 @@ def test_a_file_of_a_folder_may_be_named(tmp_path):
     listing = list_checkpoint(row.write(tmp_path))
     for name in row.more:
         chosen = choose(listing, only=name)
-        assert [path.name for path in chosen.transformer.files] == [name]
+        assert [path.name for path in chosen.places["transformer"].files] == [name]
         assert not set(row.more) - {name} & set(chosen.names)
     with pytest.raises(ExportError, match="3 files|2 files"):
         choose(listing)

@@ -10,11 +10,12 @@ from export.autoencoders import kl
 from export.denoisers import flux2
 from export.denoisers.flux2_tables import Folding, plan_folding
 from export.families.call import SIZES
+from export.families.flux2 import FLUX2
 from export.packing.formats import Storage
 from export.packing.model import Component
 from export.packing.spec import LOWBIT
 from export.prompts.tokenizer import read_tokenizer
-from export.samplers.flow_euler import sigmas, timesteps
+from export.samplers.flow_euler import sigmas, times
 from export.source.configuration import Configuration
 from tests.export.packed import PackedSite
 from tests.export.test_layouts import klein
@@ -33,8 +34,8 @@ def offered(width, height, *sizes, steps=4):
 def published(variant):
     """The published model's transformer and autoencoder, as they are stored."""
     folding = plan_folding(klein(), offered(512, 512, *SIZES), 16, flux2.SCHEDULER)
-    specs = flux2.transformer_spec(klein())
-    transformer = Component("transformer", "", klein(), None, specs, folding=folding)
+    specs = flux2.spec(klein())
+    transformer = Component(FLUX2.denoiser, klein(), None, specs, folding=folding)
     for name, spec in specs.items():
         lowbit = Storage(variant, spec.shape, 128, "bf16")
         plain = Storage("bf16", spec.shape)
@@ -42,7 +43,7 @@ def published(variant):
     config = kl.read_config(Configuration("config.json", {
         "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "latent_channels": 32,
     }))  # fmt: skip
-    specs = kl.autoencoder_spec(config)
+    specs = kl.spec(config)
     decoder = 2 * sum(math.prod(spec.shape) for spec in specs.values())
     return transformer, decoder
 
@@ -70,7 +71,7 @@ def test_a_table_for_every_offered_schedule():
         f"folded.{tokens}.{steps}" for tokens in (1024, 1536) for steps in range(1, 9)}
     for table in folding.tables:
         tokens, steps = map(int, table.name.split(".")[1:])
-        want = timesteps(steps, tokens, flux2.SCHEDULER)
+        want = times(steps, tokens, flux2.SCHEDULER)
         assert table.timesteps.dtype == np.float32 and (table.timesteps == want).all()
         assert table.storage.shape[0] == steps
 
@@ -99,19 +100,20 @@ def test_only_the_default_schedule_s_table_is_downloaded_at_once(build, mlx, tmp
     site = PackedSite(tmp_path / "site")
     site.check_shards()
     shards, tensors = site.manifest["shards"], site.manifest["tensors"]
-    folding = site.manifest["components"]["transformer"]["folding"]
-    first, *others = folding["tables"]
-    assert first == "transformer.folded.48.3" and len(others) == 15
-    assert folding["projections"] == [f"transformer.{name}" for name in Folding.projections]
+    schedules = site.manifest["schedules"]
+    first, *others = schedules["tables"]
+    assert first == {"tokens": 48, "steps": 3, "tensor": "transformer.folded.48.3"}
+    assert len(others) == 15 and schedules["parts"] == [6, 6, 3, 2]
+    assert schedules["projections"] == [f"transformer.{name}" for name in Folding.projections]
     later = {name for name, tensor in tensors.items() if any(
         shards[shard].get("onDemand") for part in ("data", "codes", "scales", "biases")
         for shard, _, _ in tensor.get(part, []))}  # fmt: skip
-    assert later == {*others, *folding["projections"]}
-    for name in others:  # one costs its own rows and no more
-        (shard, _, count), = tensors[name]["data"]
-        assert shards[shard]["bytes"] == count == 4 * 17 * 128 * int(name.split(".")[-1])
+    assert later == {*(table["tensor"] for table in others), *schedules["projections"]}
+    for table in others:  # one costs its own rows and no more
+        (shard, _, count), = tensors[table["tensor"]]["data"]
+        assert shards[shard]["bytes"] == count == 4 * 17 * 128 * table["steps"]
     now = sum(s["bytes"] for s in shards if not s.get("onDemand"))
-    now += site.manifest["tokenizer"]["bytes"]
+    now += sum(p["tokenizer"]["bytes"] for p in site.manifest["prompts"])
     assert f"{now:,} bytes to download for a first picture" in result.stdout
     assert f"{now:,}" in build("--model", mlx, "--dry-run").stdout
 
@@ -124,9 +126,9 @@ def test_a_table_holds_the_modulations(build, mlx, tmp_path, tokens, steps):
     source = {name: as_float(stored, dtype).astype(float)
               for name, (dtype, stored) in load(mlx / TRANSFORMER).items() if dtype != "U32"}
     rows = site.weight(f"transformer.folded.{tokens}.{steps}")
-    times = timesteps(steps, tokens, site.manifest["scheduler"])
+    moments = times(steps, tokens, site.manifest["sampler"]["config"])
     embedder = "time_guidance_embed.timestep_embedder"
-    for time, row in zip(times.astype(float), rows, strict=True):
+    for time, row in zip(moments.astype(float), rows, strict=True):
         angles = time * np.exp(-math.log(10000) * np.arange(16) / 16)
         x = np.concatenate([np.cos(angles), np.sin(angles)])
         for name in (f"{embedder}.linear_1", f"{embedder}.linear_2"):

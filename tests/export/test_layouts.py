@@ -41,7 +41,7 @@ def headers(layout_class, specs, folder, bits):
     checkpoint = SimpleNamespace(folder=folder, entries={})
     for name, spec in specs.items():
         checkpoint.entries[name] = Entry(folder, "BF16", spec.shape, 0, 0)
-        if spec.role in (LOWBIT, "linear") and layout_class is not Unpacked:
+        if (spec.role == LOWBIT or spec.is_linear) and layout_class is not Unpacked:
             rows, columns = spec.shape
             shape = (rows, columns * bits // 32)
             checkpoint.entries[name] = Entry(folder, "U32", shape, 0, 0)
@@ -60,25 +60,25 @@ def header_bytes(checkpoint):
 
 @pytest.mark.parametrize(("bits", "published"), [(2, 1_425_226_752), (1, 965_164_032)])
 def test_the_published_mlx_transformer(tmp_path, bits, published):
-    specs = flux2.transformer_spec(klein())
+    specs = flux2.spec(klein())
     checkpoint = headers(MlxPacked, specs, tmp_path, bits)
     assert header_bytes(checkpoint) == published
     layout = MlxPacked(checkpoint, specs)
     assert layout.bits == bits
-    check_complete("transformer", layout.expected(), checkpoint.entries, flux2.drop_reason)
+    check_complete("transformer", layout.expected(), checkpoint.entries, flux2.drop_reason(None))
 
 
 def test_the_published_unpacked_transformer(tmp_path):
-    specs = flux2.transformer_spec(klein())
+    specs = flux2.spec(klein())
     checkpoint = headers(Unpacked, specs, tmp_path, 16)
     assert len(checkpoint.entries) == 169
     assert header_bytes(checkpoint) == 7_751_089_152
     layout = Unpacked(checkpoint, specs)
-    check_complete("transformer", layout.expected(), checkpoint.entries, flux2.drop_reason)
+    check_complete("transformer", layout.expected(), checkpoint.entries, flux2.drop_reason(None))
 
 
 def test_klein_s_counts_and_shapes():
-    specs = flux2.transformer_spec(klein())
+    specs = flux2.spec(klein())
     lowbit = {name: s for name, s in specs.items() if s.role == LOWBIT}
     assert len(lowbit) == 100 and count(lowbit) == 3_680_501_760
     assert count(specs) == 3_875_544_576
@@ -102,13 +102,13 @@ def test_klein_s_counts_and_shapes():
 def test_the_published_text_encoder(tmp_path):
     config = qwen3.read_config(Configuration("config.json", QWEN3_4B), (9, 18, 27))
     assert (config.num_hidden_layers, config.total_hidden_layers) == (27, 36)
-    specs = qwen3.encoder_spec(config)
+    specs = qwen3.spec(config)
     (tmp_path / "config.json").write_text('{"quantization": {"bits": 4, "group_size": 64}}')
     checkpoint = headers(MlxAffine, specs, tmp_path, 4)
     assert header_bytes(checkpoint) == 1_751_883_264
     layout = MlxAffine(checkpoint, specs)
     assert sum(layout.storage(name).wire_bytes for name in specs) == header_bytes(checkpoint)
-    drop_reason = qwen3.make_drop_reason(config)
+    drop_reason = qwen3.drop_reason(config)
     check_complete("text encoder", layout.expected(), checkpoint.entries, drop_reason)
 
 
@@ -118,8 +118,8 @@ def test_the_published_text_encoder(tmp_path):
 ])  # fmt: skip
 def test_the_published_decoders(values, parameters):
     config = kl.read_config(Configuration("config.json", values))
-    assert count(kl.autoencoder_spec(config)) == parameters
-    assert config.patch == 16
+    assert count(kl.spec(config)) == parameters
+    assert config.scale_factor == 8
 
 
 @pytest.mark.parametrize(("taps", "norm", "layers"), [
@@ -127,7 +127,7 @@ def test_the_published_decoders(values, parameters):
 ])  # fmt: skip
 def test_taps_choose_the_layers(taps, norm, layers):
     values = QWEN3_4B | {"num_hidden_layers": 3}
-    specs = qwen3.encoder_spec(qwen3.read_config(Configuration("config.json", values), taps))
+    specs = qwen3.spec(qwen3.read_config(Configuration("config.json", values), taps))
     assert ("norm.weight" in specs) == norm
     numbers = {int(name.split(".")[1]) for name in specs if name.startswith("layers.")}
     assert numbers == set(range(layers))
@@ -266,15 +266,15 @@ def test_sizes_come_from_the_configuration(tmp_path):
         "num_attention_heads": 8, "joint_attention_dim": 36, "timestep_guidance_channels": 64,
         "mlp_ratio": 1.0, "axes_dims_rope": [2, 6, 6, 2], "rope_theta": 100, "eps": 1e-5,
     }))  # fmt: skip
-    specs = flux2.transformer_spec(odd)
+    specs = flux2.spec(odd)
     assert specs["single_transformer_blocks.2.attn.to_qkv_mlp_proj.weight"].shape == (640, 128)
     assert not [name for name in specs if name.startswith("transformer_blocks")]
     tall = kl.read_config(Configuration("config.json", {
         "block_out_channels": [4, 4, 8, 8, 16], "latent_channels": 6, "norm_num_groups": 4,
         "layers_per_block": 0, "use_post_quant_conv": False, "mid_block_add_attention": False,
     }))  # fmt: skip
-    specs = kl.autoencoder_spec(tall)
-    assert tall.patch == 32 and specs["bn.running_var"].shape == (24,)
+    specs = kl.spec(tall)
+    assert tall.scale_factor == 16 and specs["bn.running_var"].shape == (24,)
     assert not [n for n in specs if "post_quant" in n or "attentions" in n or "resnets.2" in n]
     assert isinstance(Floats(SimpleNamespace(folder=tmp_path, entries={}), specs), Floats)
     assert {CODE_BITS[kind] for kind in CODE_BITS} == {1, 2, 4, 8}

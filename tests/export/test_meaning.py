@@ -196,7 +196,7 @@ def test_what_is_honoured_reaches_the_page(given):
     got = given(TEXT, {"rope_theta": 1e4, "rope_parameters": {"rope_theta": 5e5}})
     assert got["components"]["text_encoder"]["config"]["rope_theta"] == 5e5
     got = given(SCHEDULER, {"use_dynamic_shifting": False, "shift": 2.5})
-    assert got["scheduler"]["shift"] == 2.5 and not got["scheduler"]["use_dynamic_shifting"]
+    assert got["sampler"]["shift"] == "static" and got["sampler"]["config"]["shift"] == 2.5
 
 
 def test_every_key_of_the_reference_s_own_classes_is_known(given, plain):

@@ -7,8 +7,14 @@ import pytest
 import torch
 
 from export.autoencoders.kl_decoder import Decoder
+from export.autoencoders.kl_preview import (
+    block_means,
+    fit_preview,
+    reader,
+    smooth_tokens,
+    unpatchify,
+)
 from export.opening import open_model
-from export.packing.preview import block_means, fit_preview, reader, smooth_tokens, unpatchify
 from export.source.find import find_model
 from tests.checkpoints import make_checkpoint
 from tests.reference import load_autoencoder

@@ -316,8 +316,9 @@ def test_sizes_fall_back_to_what_the_patch_allows(build, mlx, tmp_path):
     pipeline = manifest["pipeline"]
     assert (pipeline["width"], pipeline["height"]) == (512, 512)
     assert pipeline["max_sequence_length"] == 512 and pipeline["num_inference_steps"] == 4
-    assert manifest["patch"] == 4 and [512, 512] in pipeline["sizes"]
-    assert manifest["scheduler"]["shift"] == 3.0 and manifest["scheduler"]["use_dynamic_shifting"]
+    assert manifest["latents"]["pixels"] == 4 and [512, 512] in pipeline["sizes"]
+    assert manifest["sampler"]["shift"] == "empirical"
+    assert manifest["sampler"]["config"]["shift"] == 3.0
     config = manifest["components"]["transformer"]["config"]
     assert config["rope_theta"] == TRANSFORMER["rope_theta"] and config["mlp_hidden"] == 256
 

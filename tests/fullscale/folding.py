@@ -23,7 +23,7 @@ def main():
     built = PackedSite(options.dist)
     transformer = stream_transformer(options.checkpoint / "transformer-packed-mflux")
     errors = table_errors(built, transformer)
-    pipeline, patch = built.manifest["pipeline"], built.manifest["patch"]
+    pipeline, patch = built.manifest["pipeline"], built.manifest["latents"]["pixels"]
     sizes = {}  # image tokens -> the offered sizes that have as many
     for width, height in pipeline["sizes"]:
         sizes.setdefault(width * height // patch**2, []).append(f"{width} x {height}")

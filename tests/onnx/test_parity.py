@@ -42,7 +42,7 @@ def test_each_graph_equals_diffusers(drawn, precision, record_property):
     folder, seed, (width, height, steps), want = drawn
     bundle = Bundle(folder, precision)
     assert (bundle.tokens(PROMPT)[0] == want["token_ids"]).all()
-    rows, columns = (side // bundle.call["patch"] for side in (height, width))
+    rows, columns = (side // bundle.pixels for side in (height, width))
     noises = sigmas(steps, rows * columns, bundle.scheduler)
     assert (noises == want["sigmas"]).all()
     feed = {

@@ -4,14 +4,14 @@ import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 
 import { InputError } from '../../web/engine/errors.js';
-import { noiseTokens, torchRandn, uniforms } from '../../web/models/samplers/noise.js';
+import { TorchNoise, noiseTokens } from '../../web/models/samplers/noise.js';
 import { floats, readGolden } from './goldens.js';
 
 const golden = readGolden('noise');
 
 for (const { seed, count, every, values } of golden.normal) {
   test(`${count} normal values of seed ${seed} are torch's`, () => {
-    const got = torchRandn(seed, count);
+    const got = new TorchNoise(seed).normals(count);
     assert.equal(got.length, count);
     floats(values).forEach((want, i) => {
       const difference = Math.abs(got[i * every] - want);
@@ -22,20 +22,28 @@ for (const { seed, count, every, values } of golden.normal) {
 
 for (const [seed, sha256] of Object.entries(golden.uniform)) {
   test(`uniforms of seed ${seed} are torch's bit for bit`, () => {
-    const got = uniforms(Number(seed), 5000);
+    const got = new TorchNoise(Number(seed)).uniforms(5000);
     assert.equal(createHash('sha256').update(got).digest('hex'), sha256);
   });
 }
 
+test("what is drawn goes on where the last draw ended, as torch's does", () => {
+  const noise = new TorchNoise(golden.continued.seed);
+  for (const draw of golden.continued.draws.map(floats)) {
+    const got = noise.normals(draw.length);
+    draw.forEach((want, i) => assert.ok(Math.abs(got[i] - want) <= 1e-6, `${i} of ${draw.length}`));
+  }
+});
+
 test('seeds differ', () => {
-  const [first, second] = [0, 1].map((seed) => torchRandn(seed, 1000));
+  const [first, second] = [0, 1].map((seed) => new TorchNoise(seed).normals(1000));
   assert.ok(first.some((value, i) => Math.abs(value - second[i]) > 1));
 });
 
 test('tokens are the planes transposed', () => {
   const shape = { channels: 12, height: 3, width: 5 };
-  const planes = torchRandn(9, 180);
-  const tokens = noiseTokens(9, shape);
+  const planes = new TorchNoise(9).normals(180);
+  const tokens = noiseTokens(new TorchNoise(9), shape);
   assert.equal(tokens.length, 180);
   for (let c = 0; c < 12; c++) {
     for (let p = 0; p < 15; p++) assert.equal(tokens[p * 12 + c], planes[c * 15 + p]);
@@ -43,5 +51,5 @@ test('tokens are the planes transposed', () => {
 });
 
 test('fewer values than a block are refused', () => {
-  assert.throws(() => torchRandn(0, 15), InputError);
+  assert.throws(() => new TorchNoise(0).normals(15), InputError);
 });

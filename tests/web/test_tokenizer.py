@@ -20,8 +20,8 @@ from tests.web.texts import TEXTS, random_texts
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 ENCODE = """async ({ web, jobs }) => {
   const { PromptTokenizer } = await import(new URL('api/tokenizer.js', web));
-  return jobs.map(({ file, template, length, texts }) => {
-    const tokenizer = new PromptTokenizer(JSON.parse(file), template, length);
+  return jobs.map(({ file, prompt, texts }) => {
+    const tokenizer = new PromptTokenizer(JSON.parse(file), prompt);
     return texts.map((text) => {
       const { ids, count, dropped } = tokenizer.encode(text);
       return { ids: [...ids], count, dropped };
@@ -31,15 +31,17 @@ ENCODE = """async ({ web, jobs }) => {
 
 
 def encode_all(jobs):
-    """A list of {ids, count, dropped} for each job: {file, template, length, texts}."""
+    """A list of {ids, count, dropped} for each job: {file, prompt, texts}."""
     return call(ENCODE, {"web": WEB, "jobs": jobs})
 
 
 def job(folder, length, texts):
     """The texts, to be encoded with what a site has of a checkpoint's tokenizer/ folder."""
     read = read_tokenizer(folder)
-    return {"file": read.file.decode(), "template": read.manifest(), "length": length,
-            "texts": texts}  # fmt: skip
+    prompt = {"tokenizer": read.manifest(), "length": length, "mask": True,
+              "template": {"prefix": read.prefix, "suffix": read.suffix},
+              "padding": {"id": read.pad_token_id, "side": "right"}}  # fmt: skip
+    return {"file": read.file.decode(), "prompt": prompt, "texts": texts}
 
 
 @pytest.fixture(scope="module", params=["shallow-mlx", "klein-unpacked", "garden"])
@@ -70,8 +72,9 @@ def test_random_texts(model):
 
 def test_a_tokenizer_of_qwen_s_size(tmp_path):
     write_large_tokenizer(tmp_path)
-    bare = {"config": {}, "prefix": "", "suffix": "", "pad_token_id": 0}
-    (got,) = encode_all([job(tmp_path, 4096, TEXTS) | {"template": bare}])
+    bare = {"tokenizer": {}, "length": 4096, "template": {"prefix": "", "suffix": ""},
+            "padding": {"id": 0, "side": "right"}}  # fmt: skip
+    (got,) = encode_all([job(tmp_path, 4096, TEXTS) | {"prompt": bare}])
     want = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     for text, encoded in zip(TEXTS, got, strict=True):
         assert encoded["ids"][:encoded["count"]] == want.encode(text).ids, f"{text[:60]!r}"

@@ -11,6 +11,7 @@ from transformers.utils import logging
 
 from export.denoisers import flux2
 from export.errors import ExportError
+from export.layouts import home
 from export.opening import open_model
 from export.packing.spec import LOWBIT
 from train.ternarize.folder import rounded_text_encoder, write_folder
@@ -24,10 +25,11 @@ class Flux2:
     def __init__(self, source, steps=None, width=None, height=None):
         self.folder = source.folder
         self.model = open_model(source, text_encoder_bits=16)
-        layout = self.model.components["transformer"].layout
+        layout = self.model.denoiser.layout
         if layout.name != "unpacked":
-            raise ExportError(f"{self.folder}: holds {layout.folder}/, a packed model cannot teach")
-        pipeline, patch = self.model.pipeline, self.model.patch
+            folder = home(type(layout), self.model.denoiser.part.folder)
+            raise ExportError(f"{self.folder}: holds {folder}/, a packed model cannot teach")
+        pipeline, patch = self.model.call, self.model.latents.pixels
         self.size = width or pipeline.width, height or pipeline.height
         for side in self.size:
             if side % patch:
@@ -35,7 +37,8 @@ class Flux2:
                                   f"multiples of {patch}")  # fmt: skip
         self.lowbit = [name for name, spec in layout.specs.items() if spec.role == LOWBIT]
         columns, rows = (side // patch for side in self.size)
-        config = self.model.components["transformer"].config
+        config = self.model.denoiser.config
+        self.taps = self.model.components["text_encoder"].config.taps
         self.state_shape = (rows * columns, config.in_channels)
         self.context_shape = (pipeline.max_sequence_length, config.joint_attention_dim)
         self.image_ids = positions(1, rows, columns, 1)
@@ -44,7 +47,7 @@ class Flux2:
 
     def schedule(self, steps):
         """As the pipeline sets it: spaced evenly, then shifted by the number of tokens."""
-        scheduler = FlowMatchEulerDiscreteScheduler.from_config(self.model.scheduler)
+        scheduler = FlowMatchEulerDiscreteScheduler.from_config(self.model.sampler.config)
         mu = compute_empirical_mu(self.state_shape[0], steps)
         scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps), mu=mu)
         return scheduler.sigmas.float()
@@ -52,7 +55,7 @@ class Flux2:
     def fingerprint(self):
         """A digest of the weight files' sizes and ends, and of what is drawn with them."""
         digest = hashlib.sha256(repr((self.size, self.sigmas.tolist(), self.context_shape,
-                                      self.model.pipeline.text_encoder_out_layers)).encode())
+                                      self.taps)).encode())
         for component in ("transformer", "text_encoder"):
             for path in sorted((self.folder / component).glob("*.safetensors")):
                 with path.open("rb") as file:
@@ -72,13 +75,13 @@ class Flux2:
                 weights[name].copy_(weight)
         encoder.to(device)
         tokenizer = AutoTokenizer.from_pretrained(self.folder / "tokenizer")
-        pipeline = self.model.pipeline
+        length = self.model.call.max_sequence_length
 
         @torch.no_grad()
         def encode(prompts):
             return Flux2KleinPipeline._get_qwen3_prompt_embeds(
-                encoder, tokenizer, list(prompts), max_sequence_length=pipeline.max_sequence_length,
-                hidden_states_layers=list(pipeline.text_encoder_out_layers),
+                encoder, tokenizer, list(prompts), max_sequence_length=length,
+                hidden_states_layers=list(self.taps),
             )  # fmt: skip
 
         return encode

@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from export.layouts import Floats
-from export.layouts.mlx_affine import MlxAffine
+from export import layouts
+from export.families.flux2 import FLUX2
+from export.layouts import Floats, MlxAffine, MlxPacked
 from export.layouts.mlx_grid import sibling
-from export.layouts.mlx_packed import MlxPacked
 from export.packing.formats import pack_words, unpack_words, widen_bf16
-from export.packing.spec import LINEAR
 from export.source import files
 from export.source.configuration import Configuration, read_json
 from export.source.safetensors import Checkpoint
@@ -25,24 +24,21 @@ from export.text_encoders import qwen3
 from train.ternarize.files import save_tensors, write_json
 from train.ternarize.grid import BINARY, CODE_BITS
 
-COPIED = ("tokenizer", files.SCHEDULER, files.AUTOENCODER)
-KEPT = (files.MODEL_INDEX, files.CALL)
-
+ENCODER = "text_encoder"  # its folder
 
 def write_folder(out, teacher, bits, group, tensors, text_encoder_bits):
     """tensors: (name, values, scales or None) as the student yields them; teacher: its folder."""
     out, teacher = Path(out), Path(teacher)
-    write_transformer(out / MlxPacked.folder, teacher / "transformer", bits, group, tensors)
+    packed = out / layouts.home(MlxPacked, FLUX2.denoiser.folder)
+    write_transformer(packed, teacher / FLUX2.denoiser.folder, bits, group, tensors)
+    encoder = teacher / ENCODER
     if text_encoder_bits == 16:
-        shutil.copytree(teacher / Floats.folder, out / Floats.folder)
+        shutil.copytree(encoder, out / ENCODER)
     else:
-        write_text_encoder(out / MlxAffine.folder, teacher / Floats.folder, text_encoder_bits)
-    for name in COPIED:
-        if (teacher / name).is_dir():
-            shutil.copytree(teacher / name, out / name)
-    kept = [teacher / name for name in KEPT if (teacher / name).exists()]
-    for path in (*kept, *files.licences(teacher)):
-        shutil.copy(path, out / path.name)
+        write_text_encoder(out / layouts.home(MlxAffine, ENCODER), encoder, text_encoder_bits)
+    for path in files.copied(teacher, FLUX2):
+        copy = shutil.copytree if path.is_dir() else shutil.copy
+        copy(path, out / path.name)
 
 
 def write_transformer(folder, teacher, bits, group, tensors):
@@ -74,7 +70,7 @@ def text_encoder_layout(teacher, bits):
     """(configuration, Floats) of all layers of an encoder's folder, quantised to `bits`."""
     config = Configuration.read(teacher / "config.json")
     layers = config.integer("num_hidden_layers")
-    specs = qwen3.encoder_spec(qwen3.read_config(config, (layers,)))
+    specs = qwen3.spec(qwen3.read_config(config, (layers,)))
     checkpoint = Checkpoint(teacher)
     checkpoint.strip_prefix("model.")
     return config, Floats(checkpoint, specs, bits)
@@ -84,7 +80,7 @@ def rounded_text_encoder(teacher, bits):
     """(name, f32 weight) of each linear and the embedding, as write_text_encoder stores it."""
     _, layout = text_encoder_layout(teacher, bits)
     for name, spec in layout.specs.items():
-        if spec.role == LINEAR:
+        if spec.is_linear:
             packed = layout.pack(name)
             scales, biases = (widen_bf16(packed.parts[part]) for part in ("scales", "biases"))
             codes = unpack_words(packed.parts["codes"], bits).astype(np.float32)
@@ -100,7 +96,7 @@ def write_text_encoder(folder, teacher, bits):
     stored, group = {}, None
     for name, spec in specs.items():
         key = f"model.{name}"
-        if spec.role != LINEAR:
+        if not spec.is_linear:
             values = checkpoint.read_finite(name).float32()
             stored[key] = torch.from_numpy(values.copy()).bfloat16()
             continue

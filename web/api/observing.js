@@ -1,23 +1,23 @@
 /** Handing out what the stages of a picture computed. */
 
 /**
- * @param {import('../engine/ops.js').Ops} ops
+ * @param {(tensor: object) => Promise<ArrayBuffer>} read
  * @param {Function} [onTensor] receives (name, { shape, data }); several tensors are joined along
  *   their last dimension
  * @param {boolean} blocks whether the denoiser's blocks are asked for
  * @returns {(name: string, shape: number[], result: object) => Promise<void>}
  */
-export function observer(ops, onTensor, blocks) {
+export function observer(read, onTensor, blocks) {
   if (!onTensor) return async () => {};
-  const read = async (tensor) => new Float32Array(await ops.read(tensor));
+  const floats = async (tensor) => new Float32Array(await read(tensor));
   return async (name, shape, result) => {
     if (name.startsWith('block.') && !blocks) return undefined;
     if (ArrayBuffer.isView(result)) return onTensor(name, { shape, data: result.slice() });
-    if (!Array.isArray(result)) return onTensor(name, { shape, data: await read(result) });
+    if (!Array.isArray(result)) return onTensor(name, { shape, data: await floats(result) });
     const data = new Float32Array(shape[0] * shape[1]);
     const width = shape[1] / result.length;
     for (const [i, tensor] of result.entries()) {
-      const part = await read(tensor);
+      const part = await floats(tensor);
       for (let row = 0; row < shape[0]; row++) {
         data.set(part.subarray(row * width, (row + 1) * width), row * shape[1] + i * width);
       }

@@ -4,7 +4,7 @@
  */
 import { InputError } from '../engine/errors.js';
 
-const LEAST_SIDE = 64;
+export const LEAST_SIDE = 64;
 const MOST_ASPECT = 8;
 const MOST_PIXELS = 1024 ** 2; // larger ones are made smaller
 
@@ -59,11 +59,21 @@ function checkImage(image, name, pixels) {
 }
 
 /** The size of a picture whose request has none: its first image's, or the model's own. */
-export function defaultSize({ patch, pipeline: { width, height } }, [first]) {
-  return first ? fittedSize(first, patch) : { width, height };
+export function defaultSize({ latents, pipeline: { width, height } }, [first]) {
+  return first ? fittedSize(first, latents.pixels) : { width, height };
 }
 
-/** How much of an image is read: multiples of the model's patch. */
+/**
+ * An image as models/draw.js takes it: the size that is read, and its values when they are needed.
+ * @param {object} manifest
+ * @param {Image} image
+ * @returns {import('../models/families.js').ReferenceImage}
+ */
+export function readable({ latents: { pixels } }, image) {
+  return { ...fittedSize(image, pixels), read: () => prepareImage(image, pixels) };
+}
+
+/** How much of an image is read: multiples of `patch`, the edge in pixels of a token. */
 export function fittedSize(image, patch) {
   const [width, height] = shrunkSize(image).map((side) => Math.floor(side / patch) * patch);
   return { width, height };

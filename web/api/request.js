@@ -1,43 +1,91 @@
 /** What may be asked of a pipeline; everything else is an InputError that says what may. */
 import { InputError } from '../engine/errors.js';
+import { MAX_STEPS } from './limits.js';
+import { checkImages, defaultSize } from './reference_image.js';
 
 export const MEMORY = ['auto', 'small'];
 export const TEXT_TOKENS = ['padded', 'trimmed'];
-export const MAX_STEPS = 50;
+
+/**
+ * A request with what it leaves open.
+ * @param {object} manifest
+ * @param {object} request `generate`'s or `plan`'s
+ * @param {{ textTokens: string, memory: string }} defaults as loaded
+ * @param {{ pixels?: boolean }} [options] pixels: those of its images are needed
+ * @returns {object} guided: it has a negative prompt that matters
+ * @throws {InputError} its images or its guidance cannot be had
+ */
+export function complete(manifest, request, defaults, { pixels = false } = {}) {
+  const { prompt, images = [], seed = 0 } = request;
+  checkImages(manifest, images, { pixels });
+  const size = defaultSize(manifest, images);
+  const { width = size.width, height = size.height } = request;
+  const { steps = manifest.pipeline.num_inference_steps } = request;
+  const { textTokens = defaults.textTokens, memory = defaults.memory } = request;
+  return { prompt, images, seed, width, height, steps, textTokens, memory,
+    ...guidanceOf(manifest, request) };
+}
+
+/**
+ * How far the prompt leads, and away from what: as the manifest has guidance.
+ * @throws {InputError} the model takes none, or it is no number and no text
+ */
+function guidanceOf({ pipeline: { guidance } }, request) {
+  const { kind, scale: own, negative } = guidance;
+  const { guidanceScale = own, negativePrompt = '' } = request;
+  if (request.guidanceScale !== undefined && kind === 'none') {
+    throw new InputError(`guidanceScale is ${guidanceScale}, but this model takes none: it draws `
+      + 'without guidance. Leave guidanceScale out.');
+  }
+  if (request.negativePrompt !== undefined && !negative) {
+    throw new InputError(`negativePrompt is ${JSON.stringify(negativePrompt)}, but this model `
+      + 'takes none: it is not led away from a text. Leave negativePrompt out.');
+  }
+  if (!(Number.isFinite(guidanceScale) && guidanceScale >= 0)) {
+    throw new InputError(`guidanceScale is ${guidanceScale}, expected a number from 0 on`);
+  }
+  checkText('negativePrompt', negativePrompt);
+  return { guidanceScale, negativePrompt, guided: kind === 'cfg' && guidanceScale > 1 };
+}
 
 /**
  * @param {object} manifest
- * @param {object} request complete: defaults filled in
+ * @param {object} request complete
  * @throws {InputError}
  */
-export function checkRequest(manifest, { prompt, seed, width, height, steps, textTokens }) {
-  checkChoice('textTokens', textTokens, TEXT_TOKENS);
-  if (typeof prompt !== 'string') {
-    throw new InputError(`prompt is a ${typeof prompt}, expected a string`);
-  }
+export function checkPicture(manifest, { prompt, seed, ...request }) {
+  checkText('prompt', prompt);
   if (!(Number.isSafeInteger(seed) && seed >= 0)) {
     throw new InputError(`seed is ${seed}, `
       + `expected a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`);
   }
-  checkSteps(steps);
-  checkSize(manifest, width, height);
+  checkPlan(manifest, request);
 }
 
-/** @throws {InputError} */
-export function checkSize({ patch }, width, height) {
+/**
+ * What a picture's memory and files depend on.
+ * @param {object} manifest
+ * @param {object} request complete
+ * @throws {InputError}
+ */
+export function checkPlan({ latents: { pixels } }, { width, height, steps, ...request }) {
   for (const [name, value] of Object.entries({ width, height })) {
-    if (!(Number.isInteger(value) && value > 0 && value % patch === 0)) {
-      const below = Math.max(patch, Math.floor(value / patch) * patch) || patch;
-      throw new InputError(`${name} is ${value}, expected a multiple of ${patch}: `
-        + `${below} or ${below + patch}`);
+    if (!(Number.isInteger(value) && value > 0 && value % pixels === 0)) {
+      const below = Math.max(pixels, Math.floor(value / pixels) * pixels) || pixels;
+      throw new InputError(`${name} is ${value}, expected a multiple of ${pixels}: `
+        + `${below} or ${below + pixels}`);
     }
   }
-}
-
-/** @throws {InputError} */
-export function checkSteps(steps) {
   if (!(Number.isInteger(steps) && steps >= 1 && steps <= MAX_STEPS)) {
     throw new InputError(`steps is ${steps}, expected a whole number from 1 to ${MAX_STEPS}`);
+  }
+  checkChoice('memory', request.memory, MEMORY);
+  checkChoice('textTokens', request.textTokens, TEXT_TOKENS);
+}
+
+function checkText(name, text) {
+  if (typeof text !== 'string') {
+    throw new InputError(`${name} is a ${typeof text}, expected a string`);
   }
 }
 

@@ -7,11 +7,12 @@ import { Kernels } from '../engine/kernels.js';
 import { Allocator } from '../engine/memory.js';
 import { Ops } from '../engine/ops.js';
 import { KERNELS } from '../engine/selfcheck.js';
+import { fetchText } from '../loader/fetching.js';
 
 /** A device with all kernels. */
 export async function openEngine() {
   const { device, adapter } = await openDevice();
-  const kernels = new Kernels(device, new URL('../wgsl/', import.meta.url));
+  const kernels = new Kernels(device, new URL('../wgsl/', import.meta.url), fetchText);
   await kernels.load(KERNELS);
   return new Engine(device, adapter, kernels);
 }

@@ -6,6 +6,7 @@
 import { PRECISIONS, abilitiesOf } from '../engine/candidates.js';
 import { inspectDevice } from '../engine/device.js';
 import { fetchManifest } from '../loader/manifest.js';
+import { familyOf } from '../models/families.js';
 import { loadPipeline } from '../trefoil.js';
 import { openEngine } from './engine.js';
 import { watchMemory } from './memory.js';
@@ -147,8 +148,8 @@ function pictureJob(by, open) {
 }
 
 async function openOnnx(manifest, url, signal) {
-  const { OnnxPipeline } = await import('../onnxruntime/pipeline.js');
-  return OnnxPipeline.open(manifest, url, { signal, onProgress: () => {}, storage: 'memory',
+  const onnx = await import('../onnxruntime/engine.js');
+  return onnx.openOnnx(manifest, url, familyOf(manifest), { signal, onProgress: () => {}, storage: 'memory',
     memoryBudget: Infinity, textTokens: 'padded' });
 }
 

@@ -1,14 +1,9 @@
 /** The ops that the loaded model consists of, found by a rehearsal of one picture. */
+import { ownPicture, rehearsing } from '../api/rehearsals.js';
 import { Ops } from '../engine/ops.js';
-import { Stages } from '../engine/stages.js';
-import { TensorFiles } from '../loader/tensors.js';
-import * as flux2 from '../models/flux2_pipeline.js';
+import { draw } from '../models/draw.js';
+import { familyOf } from '../models/families.js';
 import { rowOf } from './shapes.js';
-
-const FAMILIES = { flux2 };
-
-/** Shards of zeros: no value matters. */
-const ZEROS = { read: async (shard, offset, bytes) => new Uint8Array(bytes) };
 
 /**
  * @param {import('./engine.js').Engine} engine
@@ -17,17 +12,14 @@ const ZEROS = { read: async (shard, offset, bytes) => new Uint8Array(bytes) };
  *   `calls`: how often a picture of the model's own size and steps makes it
  */
 export async function modelRows(engine, manifest) {
-  const { width, height, max_sequence_length: S, num_inference_steps: steps } = manifest.pipeline;
   const ops = engine.rehearsal(Noting);
-  const files = new TensorFiles(manifest, ZEROS);
-  const family = FAMILIES[manifest.family];
-  const stages = new Stages(ops, files, { components: manifest.components, budget: Infinity,
-    memory: 'auto', except: family.apartTensors(manifest) });
-  await family.draw({ g: ops, stages, files, manifest }, { ids: new Int32Array(S), count: S },
-    { seed: 0, width, height, steps }, {
-      onProgress: ({ stage }) => { ops.times = stage === 'denoise' ? steps : 1; },
-      observe: () => {},
-    });
+  const family = familyOf(manifest);
+  const drawing = ownPicture(manifest);
+  const executor = rehearsing(ops, manifest, family, { budget: Infinity, memory: 'auto' });
+  await draw(executor, family, manifest, drawing, {
+    onProgress: ({ stage }) => { ops.times = stage === 'denoise' ? drawing.steps : 1; },
+    observe: () => {},
+  });
   return [...ops.noted.values()];
 }
 

@@ -1,5 +1,4 @@
 /** Kernels as they are fetched, dispatched and compiled; assembly.js knows their text. */
-import { fetchText } from '../loader/fetching.js';
 import { assemble, checkText, partFile, partsOf, placeOf, readKernel } from './assembly.js';
 import { ModelError, ShapeError, UnsupportedError } from './errors.js';
 import { together } from './waiting.js';
@@ -53,6 +52,7 @@ export function packDims(kernel, dims) {
 export class Kernels {
   #device;
   #base;
+  #fetchText;
   #texts = new Map(); // by file: of kernels and parts
   #kernels = new Map();
   #compiling = new Map();
@@ -63,10 +63,13 @@ export class Kernels {
   /**
    * @param {GPUDevice} device
    * @param {URL | string} base folder of the .wgsl files, ending in '/'
+   * @param {(url: URL, job: object, read: (text: string) => object) => Promise<object>} fetchText
+   *   as loader/fetching.js has it: what `read` makes of a file's text
    */
-  constructor(device, base) {
+  constructor(device, base, fetchText) {
     this.#device = device;
     this.#base = base;
+    this.#fetchText = fetchText;
   }
 
   /**
@@ -90,7 +93,7 @@ export class Kernels {
     const missing = [...new Set(files)].filter((file) => !this.#texts.has(file));
     await together(missing, missing.length, signal, async (file, common) => {
       const url = new URL(`${file}.wgsl`, this.#base);
-      this.#texts.set(file, await fetchText(url, { signal: common, onWait }, (text) => {
+      this.#texts.set(file, await this.#fetchText(url, { signal: common, onWait }, (text) => {
         checkText(file, text);
         return text;
       }));

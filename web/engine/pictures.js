@@ -63,30 +63,30 @@ export class PictureOps extends Recorder {
   }
 
   /**
-   * Tokens [h * w, 4 C] -> pixels [2 h, 2 w, C],
-   * each channel scaled by std and moved by mean ([4 C]).
+   * Tokens [h * w, 4 C] -> pixels [2 h, 2 w, C], each channel of a token times its scale plus its
+   * shift ([4 C]).
    */
-  unpatchify(tokens, { height, width, mean, std }) {
+  unpatchify(tokens, { height, width, scale, shift }) {
     const C = tokens.width / 4;
     expectShape('unpatchify', tokens, [height * width, 4 * C]);
     const z = this.empty([2 * height, 2 * width, C], 'latent picture');
     this.dispatch('unpatchify', {
-      dims: { h: height, w: width, C }, tensors: [tokens, mean, std, z], cost: 2 * z.count,
+      dims: { h: height, w: width, C }, tensors: [tokens, shift, scale, z], cost: 2 * z.count,
     });
     return z;
   }
 
   /**
-   * Pixels z [2 h, 2 w, Cz] -> tokens [h * w, 4 C] of its first C channels, each less its mean and
-   * divided by its std ([4 C]).
+   * The way back: pixels z [2 h, 2 w, Cz] -> tokens [h * w, 4 C] of its first C channels, each less
+   * its shift and divided by its scale ([4 C]).
    */
-  patchify(z, { mean, std }) {
+  patchify(z, { scale, shift }) {
     const [H, W, Cz] = z.shape;
-    const [h, w, C] = [H / 2, W / 2, mean.count / 4];
-    expectShape('patchify', std, [4 * C]);
+    const [h, w, C] = [H / 2, W / 2, shift.count / 4];
+    expectShape('patchify', scale, [4 * C]);
     const tokens = this.empty([h * w, 4 * C], 'latents of a picture');
     this.dispatch('patchify', {
-      dims: { h, w, C, Cz }, tensors: [z, mean, std, tokens], cost: 2 * tokens.count,
+      dims: { h, w, C, Cz }, tensors: [z, shift, scale, tokens], cost: 2 * tokens.count,
     });
     return tokens;
   }

@@ -55,13 +55,14 @@ export class Weights {
   }
 
   /**
-   * Uploads every tensor of the component but those in `except`, and those whose name after the
-   * component's begins with one of `streamed`: `layers` brings them.
+   * Uploads every tensor of the component but those in `except`, those that `gather` reads, and
+   * those whose name after the component's begins with one of `streamed`: `layers` brings them.
    * After a failure nothing stays allocated.
    * @param {{ except?: string[], streamed?: string[], signal?: AbortSignal }} options
    */
   async load({ except = [], streamed = [], signal } = {}) {
-    const names = this.#files.names(this.#component).filter((name) => !except.includes(name));
+    const names = this.#files.names(this.#component)
+      .filter((name) => !except.includes(name) && this.#files.entry(name).use !== 'rows');
     const later = streamed.map((prefix) => `${this.#component}.${prefix}`);
     const isLater = (name) => later.some((prefix) => name.startsWith(prefix));
     this.#streamed = later.length ? names.filter(isLater) : null;
@@ -117,6 +118,16 @@ export class Weights {
     return this.get(name).data;
   }
 
+  /**
+   * Rows of a matrix that stays on the CPU, dequantised.
+   * @param {string} name in full, but for the component
+   * @param {ArrayLike<number>} rows
+   * @returns {Promise<Float32Array>} [rows.length, K]
+   */
+  gather(name, rows) {
+    return this.#files.gatherRows(`${this.#component}.${name}`, rows);
+  }
+
   has(name) {
     const full = `${this.#component}.${name}`;
     return this.#weights.has(`${full}.weight`) || this.#weights.has(full);
@@ -133,15 +144,15 @@ export class Weights {
   }
 
   /**
-   * The tensors' parts, read one after another; matrices in pieces.
+   * The tensors' parts, read one after another; vectors as f32, matrices in pieces.
    * @returns {AsyncGenerator<Piece>}
    */
   async* #pieces(names) {
     const { rehearsal } = this.#ops;
     for (const name of names) {
-      const { shape } = this.#files.entry(name);
-      if (shape.length === 1) {
-        const bytes = 4 * shape[0];
+      const { shape, use } = this.#files.entry(name);
+      if (use === 'vector') {
+        const bytes = 4 * shape.reduce((product, n) => product * n, 1);
         const data = rehearsal ? { byteLength: bytes } : await this.#files.floats(name);
         yield { name, part: 'data', start: 0, bytes, data };
         continue;

@@ -2,9 +2,9 @@
 import { ModelError } from '../engine/errors.js';
 import { fetchJson } from './fetching.js';
 
-const FORMAT = 'trefoil-1';
+const FORMAT = 'trefoil-2';
 const NEEDED = [
-  'name', 'family', 'pipeline', 'patch', 'tokenizer', 'scheduler',
+  'name', 'family', 'pipeline', 'prompts', 'latents', 'sampler',
   'components', 'shards', 'tensors',
 ];
 
@@ -22,9 +22,8 @@ export function resolve(manifestUrl) {
 export async function fetchManifest(url, job = {}) {
   const manifest = await fetchJson(url, job);
   if (manifest?.format !== FORMAT) {
-    throw new ModelError(`${url}: format is ${JSON.stringify(manifest?.format)}, `
-      + `expected "${FORMAT}". `
-      + 'Build the site again with the same version of build.py as this page.');
+    throw new ModelError(`${url}: was built by ${versionOf(manifest?.format)}, and this page reads `
+      + `${FORMAT}: build the site again.`);
   }
   const missing = NEEDED.filter((key) => !(key in manifest));
   if (missing.length) {
@@ -42,6 +41,14 @@ export async function fetchManifest(url, job = {}) {
 const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
 const isCount = (value) => Number.isSafeInteger(value) && value >= 0;
 const isShard = (shard) => isObject(shard) && typeof shard.file === 'string' && isCount(shard.bytes);
+
+/** "an earlier version of build.py (trefoil-1)" */
+function versionOf(format) {
+  const [number, own] = [format, FORMAT].map((name) => Number(/^trefoil-(\d+)$/.exec(name)?.[1]));
+  if (number < own) return `an earlier version of build.py (${format})`;
+  if (number > own) return `a later version of build.py (${format})`;
+  return `something else than build.py (format ${JSON.stringify(format)})`;
+}
 
 function checkExtents({ shards }, name, tensor) {
   for (const part of ['data', 'codes', 'scales', 'biases']) {

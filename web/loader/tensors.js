@@ -3,8 +3,14 @@ import { ModelError } from '../engine/errors.js';
 
 const PARTS = ['data', 'codes', 'scales', 'biases'];
 
+/**
+ * From a denoiser's latents to an autoencoder's: z = latent * scale + shift, by channel, [C] each.
+ * @typedef {{ scale: Float32Array, shift: Float32Array }} LatentNorm
+ */
+
 export class TensorFiles {
   #tensors;
+  #latents;
   #store;
 
   /**
@@ -13,6 +19,7 @@ export class TensorFiles {
    */
   constructor(manifest, store) {
     this.#tensors = manifest.tensors;
+    this.#latents = manifest.latents;
     this.#store = store;
   }
 
@@ -74,6 +81,20 @@ export class TensorFiles {
   /** A dense tensor's values. @returns {Promise<Float32Array>} */
   async floats(name) {
     return toFloats(await this.part(name, 'data'), this.entry(name).storage);
+  }
+
+  /**
+   * What the manifest says of latents; `statistics` are tensors with their mean and variance.
+   * @returns {Promise<LatentNorm>}
+   */
+  async latentNorm() {
+    const { channels, statistics, eps, scale = 1, shift = 0 } = this.#latents;
+    if (!statistics) {
+      return { scale: new Float32Array(channels).fill(scale),
+        shift: new Float32Array(channels).fill(shift) };
+    }
+    const [mean, variance] = await Promise.all(statistics.map((name) => this.floats(name)));
+    return { scale: variance.map((v) => Math.sqrt(v + eps)), shift: mean };
   }
 
   /**

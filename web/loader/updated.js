@@ -51,9 +51,10 @@ async function textOf(url, signal) {
   }
 }
 
-/** What tells models apart, as export/site/pages.py writes it into the page: SHA-256 of the files' hashes. */
-async function markOf({ shards, tokenizer }) {
-  const hashes = [...shards, tokenizer].map((file) => file?.sha256).join('');
+/** What tells models apart, as export/site/pages.py writes it: SHA-256 of the files' hashes. */
+async function markOf({ shards, prompts }) {
+  const files = [...shards, ...prompts.map(({ tokenizer }) => tokenizer)];
+  const hashes = files.map(({ sha256 }) => sha256).join('');
   const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(hashes));
   return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -4,34 +4,27 @@
  */
 
 /**
- * @param {object} parts
- * @param {Float32Array} parts.latents [h * w, 4 C], after a step
- * @param {Float32Array} parts.velocity likewise, of that step
- * @param {number} parts.sigma noise that is left in the latents; without it they are latents -
- *   sigma * velocity
+ * @param {Float64Array} clean latents without their noise, [h * w, cell * cell * C]
  * @param {{ height: number, width: number }} grid h and w
- * @param {{ mean: Float32Array, variance: Float32Array, eps: number }} norm of the latents, [4 C]
- * @param {{ matrix: number[][], bias: number[] }} fit [3][C] and [3]; colours from -1 to 1
- * @returns {{ width: number, height: number, rgba: Uint8ClampedArray }} two pixels a token
+ * @param {import('../loader/tensors.js').LatentNorm} norm
+ * @param {{ matrix: number[][], bias: number[], cell: number }} fit [3][C] and [3]; colours from -1
+ *   to 1; a token is cell x cell pixels of the preview
+ * @returns {{ width: number, height: number, rgba: Uint8ClampedArray }}
  */
-export function previewOf({ latents, velocity, sigma }, grid, { mean, variance, eps }, fit) {
-  const C4 = mean.length;
-  const [width, height] = [2 * grid.width, 2 * grid.height];
-  const deviation = variance.map((v) => Math.sqrt(v + eps));
+export function previewOf(clean, grid, { scale, shift }, { matrix, bias, cell }) {
+  const channels = scale.length;
+  const [width, height] = [cell * grid.width, cell * grid.height];
   const rgba = new Uint8ClampedArray(4 * width * height);
-  const z = new Float32Array(C4);
+  const z = new Float32Array(channels);
   for (let token = 0; token < grid.width * grid.height; token++) {
-    for (let c4 = 0; c4 < C4; c4++) {
-      const i = token * C4 + c4;
-      z[c4] = (latents[i] - sigma * velocity[i]) * deviation[c4] + mean[c4];
-    }
-    const row = 2 * Math.floor(token / grid.width);
-    const column = 2 * (token % grid.width);
-    for (let part = 0; part < 4; part++) { // 2 dy + dx
-      const at = 4 * ((row + (part >> 1)) * width + column + (part & 1));
-      fit.matrix.forEach((weights, colour) => {
-        const value = weights.reduce((sum, weight, c) => sum + weight * z[4 * c + part],
-          fit.bias[colour]);
+    for (let c = 0; c < channels; c++) z[c] = clean[token * channels + c] * scale[c] + shift[c];
+    const row = cell * Math.floor(token / grid.width);
+    const column = cell * (token % grid.width);
+    for (let part = 0; part < cell * cell; part++) { // cell * dy + dx
+      const at = 4 * ((row + Math.floor(part / cell)) * width + column + part % cell);
+      matrix.forEach((weights, colour) => {
+        const value = weights.reduce((sum, weight, c) => sum + weight * z[cell * cell * c + part],
+          bias[colour]);
         rgba[at + colour] = 127.5 * (value + 1);
       });
       rgba[at + 3] = 255;

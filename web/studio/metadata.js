@@ -5,9 +5,9 @@
  *   parameters   the infotext of infotext.js, which other studios write and read as well
  */
 
+import { MAX_STEPS } from '../api/limits.js';
 import { parseInfotext, writeInfotext } from './infotext.js';
 import { readTexts } from './png.js';
-import { MAX_STEPS } from './request.js';
 import { metadata as say } from './strings.js';
 
 const OWN = 'trefoil';

@@ -1,8 +1,7 @@
 /** From written fields to a request: numbers checked, or a sentence about the first wrong one. */
-
+import { MAX_STEPS } from '../api/limits.js';
 import { say } from './strings.js';
 
-export const MAX_STEPS = 50;
 const MAX_COUNT = 16;
 
 const wholeNumber = (text) => (/^\d+$/.test(text.trim()) ? Number(text) : NaN);

@@ -1,31 +1,29 @@
 /**
- * AutoencoderKLFlux2: batch-normalised latents to pixels and back, channels last.
+ * AutoencoderKLFlux2: a denoiser's latents, 2 x 2 of its own to a token, to pixels and back,
+ * channels last.
  * Reference: diffusers' autoencoder_kl_flux2.py and vae.py (Decoder, Encoder).
  */
+import { floats } from '../graph_values.js';
 import { KlBlocks } from './kl_blocks.js';
-
-/** How the names of tensors begin, after the component's, that only encoding needs. */
-export const ENCODER = ['encoder.', 'quant_conv.'];
 
 /**
  * @param {import('../../engine/ops.js').Ops} g
  * @param {import('../../engine/weights.js').Weights} weights
  * @param {object} config the manifest's autoencoder configuration
  * @param {import('../../engine/memory.js').Tensor} tokens final latents [height * width, 4 C]
- * @param {{ height: number, width: number, mean: Float32Array, variance: Float32Array,
- *   signal?: AbortSignal }} picture the grid of tokens, and the batch norm's running statistics,
- *   [4 C] each
+ * @param {{ height: number, width: number, norm: import('../../loader/tensors.js').LatentNorm,
+ *   signal?: AbortSignal }} picture height and width of the grid of tokens
  * @returns {Promise<import('../../engine/memory.js').Tensor>} [H, W, 3] about -1..1, its last ops
  *   recorded, not yet run
  */
 export async function decode(g, weights, config, tokens, picture) {
-  const { height, width, signal } = picture;
+  const { height, width, norm: latents, signal } = picture;
   const { block_out_channels: channels, layers_per_block: layers } = config;
   const blocks = new KlBlocks(g, weights, config);
   const conv = (name, options) => blocks.conv(name, options);
   const last = true;
 
-  let x = g.scope(() => g.unpatchify(tokens, { height, width, ...statistics(g, config, picture) }));
+  let x = g.scope(() => g.unpatchify(tokens, { height, width, ...onGpu(g, latents) }));
   if (config.use_post_quant_conv) x = g.conv2d(x, conv('post_quant_conv'), { last });
   x = g.conv2d(x, conv('decoder.conv_in'), { last });
   x = blocks.middle(x, 'decoder');
@@ -44,15 +42,14 @@ export async function decode(g, weights, config, tokens, picture) {
 }
 
 /**
- * The encoder half: the mean of the latents' distribution, normalised.
+ * The encoder half: the mean of the latents' distribution, as the denoiser takes it.
  * @param {import('../../engine/ops.js').Ops} g
  * @param {import('../../engine/weights.js').Weights} weights
  * @param {object} config the manifest's autoencoder configuration, with `encoder`
  * @param {import('../../engine/memory.js').Tensor} pixels [H, W, 3] in -1..1; released
- * @param {{ mean: Float32Array, variance: Float32Array, signal?: AbortSignal }} picture as `decode`
- *   takes it
- * @returns {Promise<import('../../engine/memory.js').Tensor>} tokens [height * width, 4 C], its last
- *   ops recorded, not yet run
+ * @param {{ norm: import('../../loader/tensors.js').LatentNorm, signal?: AbortSignal }} picture
+ * @returns {Promise<import('../../engine/memory.js').Tensor>} tokens [height * width, 4 C], its
+ *   last ops recorded, not yet run
  */
 export async function encode(g, weights, config, pixels, picture) {
   const { layers_per_block: layers, latent_channels: C } = config;
@@ -79,14 +76,23 @@ export async function encode(g, weights, config, pixels, picture) {
     g.conv2d(z, conv('quant_conv', { into }), { last });
     z = into;
   }
-  const tokens = g.scope(() => g.patchify(z, statistics(g, config, picture)));
+  const tokens = g.scope(() => g.patchify(z, onGpu(g, picture.norm)));
   g.release(z);
   return tokens;
 }
 
-/** The batch norm's mean and deviation, on the GPU: [4 C] each. */
-function statistics(g, { batch_norm_eps: eps }, { mean, variance }) {
-  const std = variance.map((v) => Math.sqrt(v + eps));
-  return { mean: g.upload(mean, [mean.length], 'latent mean'),
-    std: g.upload(std, [std.length], 'latent std') };
+/**
+ * What the decoder's ONNX graph is fed with.
+ * @param {Float32Array} latents [height * width, C]
+ * @param {{ height: number, width: number }} grid
+ */
+export function feed(latents, { height, width }) {
+  const [L, C] = [height * width, latents.length / (height * width)];
+  const planes = latents.map((_, i) => latents[i % L * C + Math.floor(i / L)]);
+  return { latent_sample: floats(planes, [1, C, height, width]) };
+}
+
+function onGpu(g, { scale, shift }) {
+  return { shift: g.upload(shift, [shift.length], 'latent shift'),
+    scale: g.upload(scale, [scale.length], 'latent scale') };
 }

@@ -4,6 +4,8 @@
  * x [S + I, D], text first; of the I image tokens the first L are the picture's, the others those
  * of reference images. D width, H heads of width Dh, F MLP width, C latent channels of a token.
  */
+import { feed } from './flux2_graph.js';
+import { modulate } from './flux2_tables.js';
 
 /**
  * Chunks of a six-part modulation vector [6 D]: attention's, then the MLP's.
@@ -12,41 +14,46 @@
 const ATTENTION = { shift: 0, scale: 1, gate: 2 };
 const MLP = { shift: 3, scale: 4, gate: 5 };
 
-/** How the names of tensors begin that come block by block where the weights are streamed. */
-export const LAYERS = ['transformer_blocks.', 'single_transformer_blocks.'];
-
 /** Between one image and the next, the picture being the first, along the axis t. */
 const REFERENCE_DISTANCE = 10;
 
 /** norm_out's linear gives scale before shift. */
 const FINAL = { scale: 0, shift: 1 };
 
+/** @implements {import('../families.js').Denoiser} */
 export class Flux2 {
+  static LAYERS = ['transformer_blocks.', 'single_transformer_blocks.'];
+  static schedule = modulate;
+  static feed = feed;
+
   #g;
   #weights;
   #config;
+  #modulations;
   #width;
 
   /**
    * @param {import('../../engine/ops.js').Ops} g
    * @param {import('../../engine/weights.js').Weights} weights
    * @param {object} config the manifest's transformer configuration
+   * @param {import('./flux2_tables.js').Modulations} modulations
    */
-  constructor(g, weights, config) {
+  constructor(g, weights, config, modulations) {
     this.#g = g;
     this.#weights = weights;
     this.#config = config;
+    this.#modulations = modulations;
     this.#width = config.num_attention_heads * config.attention_head_dim;
   }
 
   /**
-   * What stays the same over the steps of one picture.
-   * @param {import('../../engine/memory.js').Tensor[]} taps encoder rows, a [S, Dt] each
-   * @param {{ height: number, width: number }} grid of the picture's tokens
-   * @param {{ tokens: import('../../engine/memory.js').Tensor, height: number,
-   *   width: number }[]} references of reference images, [height * width, C] each
+   * What stays the same over the steps of one picture. The text encoder's rows are released.
+   * @param {{ rows: import('../../engine/memory.js').Tensor[] }[]} encoded of the one text encoder:
+   *   a [S, Dt] per tap
+   * @param {import('../families.js').Conditions} conditions references: tokens [height * width, C]
+   *   each
    */
-  prepare(taps, grid, references = []) {
+  prepare([{ rows: taps }], { grid, references }) {
     const g = this.#g;
     const embedder = this.#weights.get('context_embedder');                     // [D, taps * Dt]
     const [S, Dt] = taps[0].shape;
@@ -60,20 +67,20 @@ export class Flux2 {
     const Dh = this.#config.attention_head_dim;
     const positions = rotaryAngles(S, [grid, ...references], this.#config);
     const angles = g.upload(positions, [S + I, Dh / 2, 2], 'angles');
+    g.release(...taps);
     return { text, x, angles, references: references.map(({ tokens }) => tokens), S, L, I };
   }
 
   /**
    * @param {import('../../engine/memory.js').Tensor} latents [L, C]
-   * @param {import('../../engine/memory.js').Tensor[]} modulations of the step: image and text [6 D],
-   *   single [3 D], final [2 D]
+   * @param {number} step
    * @param {ReturnType<Flux2['prepare']>} state
    * @param {{ signal?: AbortSignal, observe: Function }} hooks observe(name, shape, tensor) sees
    *   the tokens after every block: 'double.0' .., 'single.0' ..
    * @returns {Promise<import('../../engine/memory.js').Tensor>} velocity [L, C], its last ops
    *   recorded, not yet run
    */
-  async velocity(latents, modulations, state, { signal, observe }) {
+  async velocity(latents, step, state, { signal, observe }) {
     const { text, x, angles, references, S, L, I } = state;
     const g = this.#g;
     const { num_layers: doubles, num_single_layers: singles, eps } = this.#config;
@@ -85,7 +92,7 @@ export class Flux2 {
       g.linear(tokens, w('x_embedder'), { into: x.rows(row, tokens.shape[0]) });
       row += tokens.shape[0];
     }
-    const [modImage, modText, modSingle, modFinal] = modulations;
+    const [modImage, modText, modSingle, modFinal] = this.#modulations.at(step);
     await this.#weights.layers(blocks('transformer_blocks', doubles), (i) => {
       this.#doubleBlock(i, { x, angles, S, I, modImage, modText });
       return observe(`double.${i}`, x.shape, x);
@@ -98,6 +105,14 @@ export class Flux2 {
     return g.scope(() => {
       return g.linear(g.layerNormModulate(image, modFinal, FINAL, eps), w('proj_out'));
     });
+  }
+
+  /** Lets go of what was prepared; the denoiser is of no use afterwards. */
+  release(...states) {
+    for (const { text, x, angles, references } of states) {
+      this.#g.release(text, x, angles, ...references);
+    }
+    this.#g.release(...this.#modulations.tensors);
   }
 
   /** In place on x: attention over both streams with weights of their own, then their MLPs. */

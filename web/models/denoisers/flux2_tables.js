@@ -3,11 +3,9 @@
  * A table that was computed at export where the schedule has one, else projections of the time
  * embedding, for all timesteps at once. D width, T timesteps, L image tokens.
  */
-const f32 = Math.fround;
+import { tableOf } from '../../loader/requested.js';
 
-/** First and number of a row's vectors [D]: double_stream img and txt, single_stream, norm_out. */
-const PARTS = [[0, 6], [6, 6], [12, 3], [15, 2]];
-const ROW = 17;
+const f32 = Math.fround;
 
 const EMBEDDER = 'time_guidance_embed.timestep_embedder';
 const PROJECTIONS = ['double_stream_modulation_img', 'double_stream_modulation_txt',
@@ -20,46 +18,40 @@ const PROJECTIONS = ['double_stream_modulation_img', 'double_stream_modulation_t
  *   single [3 D], final [2 D]
  */
 
-/** The name of the schedule's table, or undefined. */
-function tableOf({ tables }, L, steps) {
-  return tables.find((name) => name === `transformer.folded.${L}.${steps}`);
-}
-
 /**
- * Names of the tensors that `modulate` reads.
- * @param {{ tables: string[], projections: string[] }} folding the manifest's
- * @param {number} L
- * @param {number} steps
- */
-export function modulationTensors(folding, L, steps) {
-  const table = tableOf(folding, L, steps);
-  return table ? [table] : folding.projections;
-}
-
-/**
- * @param {object} parts g, stages and files, as `draw` has them
- * @param {object} config the manifest's transformer configuration
- * @param {object} folding the manifest's
- * @param {number} L
- * @param {number[]} timesteps [T], one a step, in float32
- * @param {AbortSignal} [signal]
+ * @param {import('../families.js').Parts} parts
+ * @param {import('../families.js').Conditions} conditions
+ * @param {{ signal?: AbortSignal }} hooks
  * @returns {Promise<Modulations>}
  */
-export async function modulate({ g, stages, files }, config, folding, L, timesteps, signal) {
-  const table = tableOf(folding, L, timesteps.length);
-  if (table) return look(g, files, table);
-  return project(g, stages, config, folding, timesteps, signal);
+export async function modulate(parts, { grid, times }, { signal }) {
+  const { schedules } = parts.manifest;
+  const table = tableOf(schedules, grid.height * grid.width, times.length);
+  if (table) return look(parts, table, schedules.parts);
+  return project(parts, times.map(timestepOf), signal);
 }
 
-async function look(g, files, table) {
+/**
+ * What the denoiser makes of a sampler's time: diffusers divides it by 1000 before it hands it
+ * over, and the denoiser multiplies it again, both in float32.
+ */
+export function timestepOf(time) {
+  return f32(f32(time / 1000) * 1000);
+}
+
+/** @param {number[]} counts vectors [D] of each part of a row: images', text's, single, final */
+async function look({ g, files }, table, counts) {
   const { shape: [T, columns] } = files.entry(table);
-  const rows = g.upload(await files.floats(table), [T * ROW, columns / ROW], 'modulations');
-  const at = (step) => PARTS.map(([first, count]) => rows.rows(ROW * step + first, count));
+  const row = counts.reduce((sum, count) => sum + count);
+  const rows = g.upload(await files.floats(table), [T * row, columns / row], 'modulations');
+  const firsts = counts.map((_, i) => counts.slice(0, i).reduce((sum, count) => sum + count, 0));
+  const at = (step) => counts.map((count, i) => rows.rows(row * step + firsts[i], count));
   return { tensors: [rows], at };
 }
 
 /** One projection is on the GPU at a time. */
-async function project(g, stages, config, { projections }, timesteps, signal) {
+async function project({ g, stages, manifest }, timesteps, signal) {
+  const { schedules: { projections }, components: { transformer: { config } } } = manifest;
   const groups = [EMBEDDER, ...PROJECTIONS];
   const tensors = await stages.pass('transformer', { names: projections, groups, signal },
     async (weights) => {

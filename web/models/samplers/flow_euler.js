@@ -1,23 +1,33 @@
 /**
- * Flow matching with FLUX.2's empirical shift, in the float32 steps of diffusers'
- * FlowMatchEulerDiscreteScheduler.
+ * Flow matching in Euler's steps, in the float32 arithmetic of diffusers'
+ * FlowMatchEulerDiscreteScheduler: from noise at sigma 1 along the velocity to the picture at 0.
  */
 import { ModelError } from '../../engine/errors.js';
 
 const f32 = Math.fround;
 
-/** Settings that would change the sigmas and that no model of this family uses. */
+/** Settings that would change the sigmas and that no model uses so far. */
 const UNUSED = [
   'use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas',
   'invert_sigmas', 'shift_terminal',
 ];
+
+/** How sigmas are shifted towards noise, by the manifest's name. */
+const SHIFTS = {
+  empirical: (sigma, { tokens, steps }) => {
+    const shift = f32(Math.exp(empiricalMu(tokens, steps)));
+    return shift / f32(shift + f32(f32(1 / sigma) - 1));
+  },
+  static: (sigma, { config: { shift } }) => (
+    f32(shift * sigma) / f32(1 + f32((shift - 1) * sigma))),
+};
 
 /**
  * The shift mu: a line in the number of image tokens, blended between its fits for 10 and 200
  * steps.
  * Source: compute_empirical_mu of diffusers' Flux2KleinPipeline.
  */
-export function empiricalMu(tokens, steps) {
+function empiricalMu(tokens, steps) {
   const at200 = 0.00016927 * tokens + 0.45666666;
   if (tokens > 4300) return at200;
   const at10 = 8.73809524e-05 * tokens + 1.89833333;
@@ -25,38 +35,62 @@ export function empiricalMu(tokens, steps) {
   return slope * steps + at200 - 200 * slope;
 }
 
-/**
- * @param {number} steps
- * @param {number} tokens image tokens, without reference images
- * @param {object} config scheduler_config.json
- * @returns {Float32Array} sigmas [steps + 1], falling to a final 0
- */
-export function schedule(steps, tokens, config) {
-  const used = UNUSED.filter((key) => config[key]);
-  if (used.length) {
-    throw new ModelError(`scheduler: ${used.join(', ')} is set; this engine draws without it`);
-  }
-  if (config.time_shift_type && config.time_shift_type !== 'exponential') {
-    throw new ModelError(`scheduler: time_shift_type is ${config.time_shift_type}, `
-      + 'expected exponential');
-  }
-  const sigmas = new Float32Array(steps + 1);
-  const shift = f32(Math.exp(empiricalMu(tokens, steps)));
-  for (let i = 0; i < steps; i++) {
-    const sigma = f32(1 + i * ((1 / steps - 1) / Math.max(steps - 1, 1)));
-    sigmas[i] = config.use_dynamic_shifting === false
-      ? f32(config.shift * sigma) / f32(1 + f32((config.shift - 1) * sigma))
-      : shift / f32(shift + f32(f32(1 / sigma) - 1));
-  }
-  return sigmas;
-}
+/** @implements {import('../families.js').Sampler} */
+export class FlowEuler {
+  #executor;
 
-/** What diffusers hands to its denoiser for a sigma: 1000 sigma / 1000, in float32. */
-export function handedOver(sigma) {
-  return f32(f32(1000 * sigma) / 1000);
-}
+  /**
+   * @param {{ shift: string, config: object }} sampler the manifest's; config:
+   *   scheduler_config.json
+   * @param {{ steps: number, tokens: number,
+   *   executor?: import('../families.js').Executor }} drawing tokens of the picture, without
+   *   reference images
+   * @throws {ModelError} the model asks for what is not computed here
+   */
+  constructor({ shift, config }, { steps, tokens, executor }) {
+    this.#executor = executor;
+    const used = UNUSED.filter((key) => config[key]);
+    if (used.length) {
+      throw new ModelError(`scheduler: ${used.join(', ')} is set; this engine draws without it`);
+    }
+    if (config.time_shift_type && config.time_shift_type !== 'exponential') {
+      throw new ModelError(`scheduler: time_shift_type is ${config.time_shift_type}, `
+        + 'expected exponential');
+    }
+    const shifted = SHIFTS[shift];
+    if (!shifted) {
+      throw new ModelError(`scheduler: sigmas are shifted by ${JSON.stringify(shift)}, `
+        + `expected one of ${Object.keys(SHIFTS).join(', ')}. Build the site again.`);
+    }
+    const given = { steps, tokens, config };
+    /** Float32Array [steps + 1], falling to a final 0: how much of the latents is noise. */
+    this.sigmas = Float32Array.from({ length: steps + 1 }, (_, i) => {
+      const sigma = f32(1 + i * ((1 / steps - 1) / Math.max(steps - 1, 1)));
+      return i === steps ? 0 : shifted(sigma, given);
+    });
+    /** When the denoiser is asked, from 1000 on falling, in float32: [steps]. */
+    this.times = Array.from(this.sigmas.subarray(0, steps), (sigma) => f32(1000 * sigma));
+  }
 
-/** The time that the denoiser makes of it. */
-export function timestepOf(sigma) {
-  return f32(handedOver(sigma) * 1000);
+  /** @param {Float32Array} noise @returns {Float32Array} the first latents */
+  start(noise) {
+    return noise;
+  }
+
+  /** In place: latents at time i become those at the next. */
+  step(i, latents, velocity) {
+    this.#executor.addScaled(latents, velocity, f32(this.sigmas[i + 1] - this.sigmas[i]));
+  }
+
+  /**
+   * What the latents after step i would be without their noise, if the velocity stayed as it is.
+   * @param {number} i
+   * @param {Float32Array} latents
+   * @param {Float32Array} velocity
+   * @returns {Float64Array}
+   */
+  clean(i, latents, velocity) {
+    const sigma = this.sigmas[i + 1];
+    return Float64Array.from(latents, (value, at) => value - sigma * velocity[at]);
+  }
 }

@@ -36,43 +36,46 @@ function mersenneTwister(seed) {
   };
 }
 
-/** torch keeps the low 32 bits of a seed for this generator. */
-function generator(seed) {
-  const next = mersenneTwister(Number(BigInt.asUintN(32, BigInt(seed))));
-  return () => (next() & 0xffffff) * 2 ** -24;
-}
-
 /**
- * torch.rand(count) of a fresh generator, bit for bit.
- * @param {number | bigint} seed
- * @returns {Float32Array}
+ * torch.Generator('cpu').manual_seed(seed), drawn on as often as one likes: what is drawn goes on
+ * where the last call ended.
  */
-export function uniforms(seed, count) {
-  const next = generator(seed);
-  return Float32Array.from({ length: count }, next);
-}
+export class TorchNoise {
+  #next;
 
-/**
- * torch.randn(count) of a fresh generator, to 1e-6 (torch's own vectorised log, sine and cosine
- * differ by machine).
- * @param {number | bigint} seed 0 .. 2^53 - 1
- * @param {number} count at least 16
- * @returns {Float32Array}
- */
-export function torchRandn(seed, count) {
-  if (count < 16) {
-    throw new InputError(`noise of ${count} values; torch's rule used here needs at least 16`);
+  /** @param {number | bigint} seed 0 .. 2^53 - 1; torch keeps the low 32 bits of it */
+  constructor(seed) {
+    this.#next = mersenneTwister(Number(BigInt.asUintN(32, BigInt(seed))));
   }
-  const next = generator(seed);
-  const values = Float32Array.from({ length: count }, next);
-  const whole = count - count % 16;
-  for (let at = 0; at < whole; at += 16) boxMuller(values.subarray(at, at + 16));
-  if (whole < count) { // the last 16 are drawn afresh, over the tail of the last whole block
-    const tail = values.subarray(count - 16);
-    tail.forEach((_, i) => { tail[i] = next(); });
-    boxMuller(tail);
+
+  /**
+   * torch.rand(count), bit for bit.
+   * @param {number} count
+   * @returns {Float32Array}
+   */
+  uniforms(count) {
+    return Float32Array.from({ length: count }, () => (this.#next() & 0xffffff) * 2 ** -24);
   }
-  return values;
+
+  /**
+   * torch.randn(count), to 1e-6 (torch's own vectorised log, sine and cosine differ by machine).
+   * @param {number} count at least 16
+   * @returns {Float32Array}
+   */
+  normals(count) {
+    if (count < 16) {
+      throw new InputError(`noise of ${count} values; torch's rule used here needs at least 16`);
+    }
+    const values = this.uniforms(count);
+    const whole = count - count % 16;
+    for (let at = 0; at < whole; at += 16) boxMuller(values.subarray(at, at + 16));
+    if (whole < count) { // the last 16 are drawn afresh, over the tail of the last whole block
+      const tail = values.subarray(count - 16);
+      tail.set(this.uniforms(16));
+      boxMuller(tail);
+    }
+    return values;
+  }
 }
 
 /** 16 uniforms in place: radii from the first 8, angles from the last 8. */
@@ -88,11 +91,13 @@ function boxMuller(block) {
 /**
  * The start of a drawing: noise of shape [C, height, width], as diffusers draws it, as tokens
  * [height * width, C].
+ * @param {TorchNoise} noise
+ * @param {{ channels: number, height: number, width: number }} shape
  * @returns {Float32Array}
  */
-export function noiseTokens(seed, { channels, height, width }) {
+export function noiseTokens(noise, { channels, height, width }) {
   const pixels = height * width;
-  const planes = torchRandn(seed, channels * pixels);
+  const planes = noise.normals(channels * pixels);
   const tokens = new Float32Array(planes.length);
   for (let c = 0; c < channels; c++) {
     for (let p = 0; p < pixels; p++) tokens[p * channels + c] = planes[c * pixels + p];

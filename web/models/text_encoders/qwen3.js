@@ -3,6 +3,7 @@
  * Reference: transformers' Qwen3Model. S tokens, D hidden size, H and Hkv heads of width Dh,
  * F intermediate size.
  */
+import { integers } from '../graph_values.js';
 
 /** How the names of tensors begin that come layer by layer where the weights are streamed. */
 export const LAYERS = ['layers.'];
@@ -10,15 +11,17 @@ export const LAYERS = ['layers.'];
 /**
  * @param {import('../../engine/ops.js').Ops} g
  * @param {import('../../engine/weights.js').Weights} weights
- * @param {object} config the manifest's text encoder configuration
- * @param {{ embeddings: Float32Array, valid: number, taps: number[], signal?: AbortSignal }} input
- *   embeddings [S, D]; keys from `valid` on are padding; a tap t is hidden_states[t]: the output of
- *   layer t - 1, and after the last layer of the whole model its final norm
- * @returns {Promise<import('../../engine/memory.js').Tensor[]>} a [S, D] per tap, in the taps' order
+ * @param {object} config the manifest's text encoder configuration; a tap t is hidden_states[t]:
+ *   the output of layer t - 1, and after the last layer of the whole model its final norm
+ * @param {import('../families.js').Tokens} tokens
+ * @param {{ signal?: AbortSignal }} [options]
+ * @returns {Promise<{ rows: import('../../engine/memory.js').Tensor[], shape: number[] }>} a [S, D]
+ *   per tap, in the taps' order; shape: that of all of them side by side
  */
-export async function encodeText(g, weights, config, { embeddings, valid, taps, signal }) {
-  const { hidden_size: D, rms_norm_eps: eps, total_hidden_layers: total } = config;
-  const S = embeddings.length / D;
+export async function encode(g, weights, config, { ids, valid }, { signal } = {}) {
+  const { hidden_size: D, rms_norm_eps: eps, total_hidden_layers: total, taps } = config;
+  const S = ids.length;
+  const embeddings = await weights.gather('embed_tokens.weight', ids);
   const x = g.upload(embeddings, [S, D], 'text embeddings');        // [S, D]
   const angles = g.upload(rotaryAngles(S, config), [S, config.head_dim / 2, 2], 'text angles');
   const tapped = new Map(taps.includes(0) ? [[0, g.clone(x)]] : []);
@@ -33,7 +36,14 @@ export async function encodeText(g, weights, config, { embeddings, valid, taps, 
   }, { signal });
   g.release(x, angles);
   await g.drain({ signal });
-  return taps.map((t) => tapped.get(t));
+  return { rows: taps.map((t) => tapped.get(t)), shape: [S, taps.length * D] };
+}
+
+/** @param {import('../families.js').Tokens} tokens @returns {object} what the graph is fed with */
+export function feed({ ids, valid }) {
+  const mask = ids.map((_, i) => (i < valid ? 1 : 0));
+  return { input_ids: integers(ids, [1, ids.length]),
+    attention_mask: integers(mask, [1, ids.length]) };
 }
 
 /** In place: one decoder layer on x [S, D]. */

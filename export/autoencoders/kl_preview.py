@@ -13,10 +13,11 @@ TOKENS = 8  # along a side of a random picture
 CELL = 2  # tokens along a side that have one value: what a decoder makes of large areas counts
 PICTURES = 3
 DIGITS = 4
+PREVIEW_CELL = 2  # pixels of a preview along a side of a token
 
 
 def fit_preview(component):
-    """{"matrix": [3][C], "bias": [3]}: colour = matrix @ latent + bias, -1 to 1.
+    """{"matrix": [3][C], "bias": [3], "cell"}: colour = matrix @ latent + bias, -1 to 1.
 
     `component` is the autoencoder; C its latent channels, batch norm undone.
     """
@@ -37,7 +38,8 @@ def fit_preview(component):
     inputs = np.concatenate([inputs, np.ones((len(inputs), 1), np.float32)], axis=1)
     fit = np.linalg.lstsq(inputs.astype(np.float64), np.concatenate(colours), rcond=None)[0]
     matrix = np.round(fit.T, DIGITS) + 0.0  # no negative zero
-    return {"matrix": matrix[:, :-1].tolist(), "bias": matrix[:, -1].tolist()}
+    return {"matrix": matrix[:, :-1].tolist(), "bias": matrix[:, -1].tolist(),
+            "cell": PREVIEW_CELL}
 
 
 def reader(layout):

@@ -1,0 +1,192 @@
+"""What a model family is made of, as values, and what its parts promise. No family is known here.
+
+A family is one value in a file of this folder and one line in its registry; a part is one file in
+denoisers/, text_encoders/ or autoencoders/ (PartModule).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from export.families.call import Call
+from export.layouts.layout import Layout
+from export.packing.spec import Spec
+from export.source.configuration import Configuration
+
+DENOISER, ENCODER, AUTOENCODER = "denoiser", "text encoder", "autoencoder"
+
+
+class PartConfig(Protocol):
+    """What a part reads of its config.json, checked."""
+
+    def manifest(self) -> dict: ...
+
+
+class PartModule(Protocol):
+    """One part in one file; `c` is its PartConfig, None where none is known yet."""
+
+    CLASS: str  # diffusers' or transformers', in the manifest
+    ANCHORS: tuple[str, ...]  # names that tell a prefix of all names
+    PREFIX: str  # of its names at the source, "" for none
+
+    def spec(self, c: Any) -> dict[str, Spec]:
+        """name -> Spec of what drawing needs, in the order of use."""
+
+    def image_spec(self, c: Any) -> dict[str, Spec]:
+        """Likewise of what only reference images need; {} where they were not asked for."""
+
+    def drop_reason(self, c: Any) -> Callable[[str], str | None]:
+        """A function: why a tensor is left out on purpose, or None."""
+
+    def activation_bytes(self, c: Any, picture: Any) -> int:
+        """About the most GPU memory beside the weights; picture: export.packing.memory.Picture."""
+
+    def image_activation_bytes(self, c: Any, images: Any) -> int:
+        """Likewise for reference images, [(width, height), ...]."""
+
+    def streamed_layers(self, c: Any) -> int:
+        """Layers of which one may be on the GPU at a time; 1 where all of them are."""
+
+
+class SamplerModule(Protocol):
+    """One sampler in one file; `config` is what read_config gives: scheduler_config.json."""
+
+    def read_config(self, config: Configuration | None, own: dict) -> dict:
+        """The values; `own`, the family's, where there is no file. Raises ExportError."""
+
+    def shift_of(self, config: dict) -> str:
+        """How the times are shifted: "empirical" or "static"."""
+
+    def times(self, steps: int, tokens: int, config: dict) -> Any:
+        """f32 [steps]: the times at which the denoiser is asked, `tokens` of the picture's."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a part's configuration is read with: trefoil.json's own values of the family, and
+
+    whether reference images are to be encoded.
+    """
+
+    own: dict[str, Any]
+    image_input: bool = False
+
+
+@dataclass(frozen=True)
+class OriginalNames:
+    """How a file with the names of the original code is known and renamed.
+
+    mark: a name that it has; rename(trefoil.json): a function (name, rows) -> {our name: [(first
+    row, rows), ...]}.
+    """
+
+    mark: str
+    rename: Callable[[Configuration], Callable[[str, int], dict[str, list[tuple[int, int]]]]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A component of a family, by its name in the manifest, where it prefixes its tensors' names.
+
+    read_config(config.json, Asked) -> PartConfig; layouts: in the order in which they are taken;
+    folder: diffusers' name for it. Only where its file may stand alone: original (names of another
+    code) and derive_config(path, tensors), the values of config.json that follow from the shapes.
+    """
+
+    name: str
+    kind: str
+    module: PartModule
+    read_config: Callable[[Configuration, Asked], PartConfig]
+    layouts: tuple[type[Layout], ...]
+    folder: str
+    original: OriginalNames | None = None
+    derive_config: Callable | None = None
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """How a prompt becomes the input of one encoder, a part's name; folder: of its tokenizer.
+
+    mask: whether padding is masked; keep: rows of the encoder's output that are kept, None for all.
+    """
+
+    encoder: str
+    folder: str = "tokenizer"
+    lower: bool = False
+    mask: bool = True
+    keep: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Latents:
+    """The denoiser's tokens: `channels` values, `pixels` along a side. norm: how the autoencoder's
+
+    latents follow, as the manifest has it: statistics and eps, or scale and shift.
+    """
+
+    channels: int
+    pixels: int
+    norm: dict[str, Any]
+
+    def manifest(self):
+        return {"channels": self.channels, "pixels": self.pixels} | self.norm
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A scheduler class of diffusers, the module that draws with it and its configuration."""
+
+    class_name: str
+    module: SamplerModule
+    config: dict[str, Any]
+
+    def times(self, steps, tokens):
+        return self.module.times(steps, tokens, self.config)
+
+    def manifest(self):
+        shift = self.module.shift_of(self.config)
+        return {"class": self.class_name, "shift": shift, "config": self.config}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A part's configuration as it stands in its file and as it was read."""
+
+    file: Configuration
+    config: Any  # the part's PartConfig
+
+
+@dataclass(frozen=True)
+class Family:
+    """A model family; parts in the order in which a picture uses them.
+
+    pipelines: class in model_index.json -> the call's defaults; samplers: class -> module;
+    scheduler: the values of scheduler_config.json where there is none. Functions:
+
+        read_own(index, call)        what model_index.json and trefoil.json say to it alone: values
+                                     that the call's manifest has too; raises ExportError
+        check(opened)                what the parts, name -> Opened, must agree on
+        latents(configs)             name -> PartConfig -> Latents
+        tables(configs, call, latents, sampler)   the denoiser's Tables, or None
+        preview(component)           the autoencoder -> what the manifest has, or None
+    """
+
+    name: str
+    pipelines: dict[str, Call]
+    parts: tuple[Part, ...]
+    prompts: tuple[Prompt, ...]
+    samplers: dict[str, SamplerModule]
+    scheduler: dict[str, Any]
+    read_own: Callable[[Configuration, Configuration], dict[str, Any]]
+    check: Callable[[dict[str, Opened]], None]
+    latents: Callable[[dict[str, Any]], Latents]
+    tables: Callable = field(default=lambda configs, call, latents, sampler: None)
+    preview: Callable = field(default=lambda component: None)
+
+    @property
+    def denoiser(self):
+        return next(part for part in self.parts if part.kind == DENOISER)
+
+    @property
+    def autoencoder(self):
+        return next(part for part in self.parts if part.kind == AUTOENCODER)

@@ -1,0 +1,46 @@
+"""About how much GPU memory a picture takes, for the dry run and the page's list of sizes.
+
+Counts the weights that stay and the buffers that web/models/ holds at once in its widest moment;
+the browser's own pipe.plan() counts exactly.
+"""
+
+from dataclasses import dataclass
+
+MEMORY_BUDGET = 1 << 30  # weights that stay between pictures, as in web/trefoil.js
+IMAGE_INPUT = "image_input"
+SIZES_BYTES = 256 * 256  # of what a submission's dispatches are told, as in web/engine/recorder.js
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is drawn: pixels, and the tokens that the denoiser has at once, images' included."""
+
+    width: int
+    height: int
+    text_tokens: int
+    image_tokens: int
+
+
+def peak_gpu_bytes(model, size, images=()):
+    """The most for a picture of `size` from reference images of `images`, (width, height) each."""
+    picture = picture_of(model, size, images)
+    resident, activations = {}, {}
+    for name, component in model.components.items():
+        resident[name] = component.gpu_bytes
+        activations[name] = component.module.activation_bytes(component.config, picture)
+        if images and component.image_input:
+            resident[IMAGE_INPUT] = component.image_input_bytes
+            activations[IMAGE_INPUT] = component.module.image_activation_bytes(
+                component.config, images)  # fmt: skip
+    together = sum(resident.values())
+    if together <= MEMORY_BUDGET:
+        return SIZES_BYTES + together + max(activations.values())
+    for name, component in model.components.items():
+        resident[name] //= component.module.streamed_layers(component.config)
+    return SIZES_BYTES + max(resident[name] + extra for name, extra in activations.items())
+
+
+def picture_of(model, size, images):
+    area = model.latents.pixels**2
+    tokens = sum(width * height // area for width, height in (size, *images))
+    return Picture(*size, model.call.max_sequence_length, tokens)

@@ -1,0 +1,149 @@
+"""Every layout whose groups are not its file format's own takes any multiple of 16, exactly."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.errors import ExportError
+from export.layouts import Floats, MlxAffine, MlxPacked, Unpacked
+from export.layouts.gemlite import METADATA, Gemlite
+from export.layouts.hqq import META, Hqq
+from export.layouts.mlx_grid import sibling
+from export.layouts.native import Native
+from export.packing.spec import LINEAR, LOWBIT, Spec, check_complete
+from export.source.safetensors import Entry, Tensor, Tensors
+from tests.export.tiny import bf16, pack_bits
+
+GROUPS = (16, 48, 96, 112, 160)
+ROWS, NAME = 6, "a.weight"
+
+
+class Held(Tensors):
+    """Tensors in memory: name -> (dtype, array)."""
+
+    def __init__(self, folder, tensors, values=()):
+        self.folder, self.tensors, self.values = Path(folder), tensors, dict(values)
+        self.entries = {name: Entry(self.folder, dtype, array.shape, 0, array.nbytes)
+                        for name, (dtype, array) in tensors.items()}  # fmt: skip
+
+    def read(self, name, first=0, last=None):
+        dtype, array = self.tensors[name]
+        return Tensor(name, dtype, array[first:last])
+
+
+def codes_of(packed):
+    """Integers [N, K] of a Packed, by arithmetic of this test's own."""
+    storage, data = packed.storage, packed.parts["codes"].reshape(-1).view(np.uint8)
+    rows, columns = storage.shape
+    if storage.kind == "ternary":
+        digits = np.stack([data // 3**i % 3 for i in range(5)], 1).reshape(-1)
+        return digits[: rows * columns].reshape(rows, columns).astype(int)
+    bits = {"binary": 1}.get(storage.kind) or int(storage.kind.removeprefix("affine"))
+    planes = np.unpackbits(data, bitorder="little").reshape(rows, columns, bits)
+    return (planes.astype(int) << np.arange(bits)).sum(axis=-1)
+
+
+def weights_of(packed):
+    """Weights, float64 [N, K]."""
+    def each(part):
+        stored, kind = packed.parts[part], packed.storage.scales_dtype
+        values = (stored.astype("<u4") << 16).view("<f4") if kind == "bf16" else stored
+        return np.repeat(values.astype(float), packed.storage.group, axis=1)
+
+    middle = {"ternary": 1, "binary": 0.5}.get(packed.storage.kind, 0)
+    biases = each("biases") if "biases" in packed.parts else 0
+    return each("scales") * (codes_of(packed) - middle) + biases
+
+
+def random_model(group, levels):
+    """codes [N, K] below `levels`, and scales [N, K/group] that f16 and bf16 hold."""
+    random = np.random.default_rng(group)
+    codes = random.integers(0, levels, (ROWS, 4 * group)).astype(np.uint8)
+    return codes, random.integers(1, 128, (ROWS, 4)) / 256.0
+
+
+def packed_by(layout_class, tensors, spec, tmp_path, values=()):
+    layout = layout_class(Held(tmp_path, tensors, values), {NAME: spec})
+    check_complete("a model", layout.expected(), layout.checkpoint.entries, lambda name: None)
+    packed = layout.pack(NAME)
+    assert layout.storage(NAME) == packed.storage
+    return packed
+
+
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("levels", [2, 3])
+@pytest.mark.parametrize("layout", [Unpacked, Native, MlxPacked, Gemlite])
+def test_lowbit(layout, levels, group, tmp_path):
+    codes, scales = random_model(group, levels)
+    step = scales if levels == 3 else 2 * scales
+    weights = np.repeat(step, group, axis=1) * (codes - (levels - 1) / 2)
+    bits = levels - 1
+    stored = {
+        Unpacked: lambda: {NAME: ("BF16", bf16(weights))},
+        Native: lambda: {NAME: ("F32", weights.astype("<f4"))},
+        MlxPacked: lambda: {
+            NAME: ("U32", pack_bits(codes, bits)), "a.scales": ("BF16", bf16(step)),
+            "a.biases": ("BF16", bf16(-scales)),
+        },
+        Gemlite: lambda: gemlite(codes, step, -scales, bits, group),
+    }[layout]()  # fmt: skip
+    packed = packed_by(layout, stored, Spec(codes.shape, LOWBIT), tmp_path)
+    assert packed.storage.kind == ("ternary" if levels == 3 else "binary")
+    assert packed.storage.group == group
+    assert (weights_of(packed) == weights).all()
+
+
+def gemlite(codes, scales, zeros, bits, group):
+    about = {"W_nbits": bits, "group_size": group, "elements_per_sample": 8 // bits,
+             "W_group_mode": 4, "channel_scale_mode": 0}  # fmt: skip
+    return {
+        "a.W_q": ("U8", pack_bits(codes, bits).view(np.uint8).T),
+        "a.scales": ("F32", scales.T.astype("<f4")), "a.zeros": ("F32", zeros.T.astype("<f4")),
+        "a.metadata": ("I32", np.array([about.get(key, 0) for key in METADATA], "<i4")),
+        "a.orig_shape": ("I32", np.array(codes.shape, "<i4")),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("layout", [MlxAffine, Hqq])
+def test_quantised_linears(layout, group, tmp_path):
+    codes, scales = random_model(group, 16)
+    zeros = np.random.default_rng(1).integers(1, 15, scales.shape)
+    weights = np.repeat(scales, group, axis=1) * (codes - np.repeat(zeros, group, axis=1))
+    values = {}
+    if layout is MlxAffine:
+        stored = {NAME: ("U32", pack_bits(codes, 4)), "a.scales": ("F32", scales.astype("<f4")),
+                  "a.biases": ("F32", (-zeros * scales).astype("<f4"))}  # fmt: skip
+    else:
+        runs = codes.reshape(-1, group)
+        half = len(runs) // 2
+        column = lambda array: ("F32", array.reshape(-1, 1).astype("<f4"))  # noqa: E731
+        stored = {"a.W_q": ("U8", runs[:half] << 4 | runs[half:]),
+                  "a.meta.scale": column(scales), "a.meta.zero": column(zeros)}  # fmt: skip
+        values = {f"a.meta.{key}": value for key, value in META.items()}
+        values |= {"a.meta.shape": codes.shape, "a.meta.group_size": group}
+    packed = packed_by(layout, stored, Spec(codes.shape, LINEAR), tmp_path, values)
+    assert (packed.storage.kind, packed.storage.group) == ("affine4", group)
+    assert (weights_of(packed) == weights).all()
+
+
+@pytest.mark.parametrize("group", [8, 24, 512])
+def test_groups_that_no_kernel_takes(group, tmp_path):
+    """Named with the group that the file has, in every layout that says its group."""
+    codes, scales = random_model(group, 3)
+    words = {NAME: ("U32", pack_bits(codes, 2)), "a.scales": ("BF16", bf16(scales)),
+             sibling(NAME, "biases"): ("BF16", bf16(-scales))}  # fmt: skip
+    state = gemlite(codes, scales, -scales, 2, group)
+    for layout, stored in ((MlxPacked, words), (Gemlite, state)):
+        with pytest.raises(ExportError) as error:
+            layout(Held(tmp_path, stored), {NAME: Spec(codes.shape, LOWBIT)})
+        said = str(error.value)
+        assert f"{group}, expected a multiple of 16 up to 256" in said and NAME in said
+
+
+def test_what_is_quantised_here_has_its_own_group(tmp_path):
+    values = np.random.default_rng(0).integers(-128, 128, (ROWS, 192)) / 256
+    held = Held(tmp_path, {NAME: ("BF16", bf16(values))})
+    layout = Floats(held, {NAME: Spec(values.shape, LINEAR)}, 4)
+    assert layout.pack(NAME).storage.group == 64

@@ -1,0 +1,56 @@
+"""A family that nothing but a test knows is built by the command line, once it is registered."""
+
+import pytest
+
+from build import main
+from export.families import FAMILIES
+from tests.export.packed import PackedSite
+from tests.toy.checkpoint import Toy
+from tests.toy.family import TOY
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    monkeypatch.setitem(FAMILIES, TOY.name, TOY)
+
+
+def test_the_toy_is_built(registered, tmp_path, capsys):
+    toy = Toy()
+    assert main(["--model", str(toy.write(tmp_path / "m")), "--out", str(tmp_path / "site")]) == 0
+    assert "m: toy, ternary, unpacked" in capsys.readouterr().out
+    site = PackedSite(tmp_path / "site")
+    site.check_shards()
+    manifest = site.manifest
+    assert manifest["family"] == "toy" and "schedules" not in manifest and "preview" not in manifest
+    assert manifest["sampler"]["shift"] == "static"
+    assert manifest["latents"]["channels"] == 16 and manifest["latents"]["pixels"] == 4
+    assert manifest["pipeline"]["guidance"] == {"kind": "none", "scale": 1, "negative": False}
+    assert manifest["components"]["transformer"]["class"] == "ToyTransformer2DModel"
+    assert manifest["tensors"]["transformer.text_proj.weight"]["storage"] == "ternary"
+    assert (site.weight("transformer.text_proj.weight") == toy.text_proj).all()
+    assert (site.weight("transformer.proj.weight") == toy.proj).all()
+    assert "text_encoder.layers.1.mlp.down_proj.weight" in manifest["tensors"]
+
+
+def test_guidance_of_the_pipeline_and_of_the_call(registered, tmp_path):
+    for call, scale in (({}, 3.0), ({"guidance_scale": 1.5}, 1.5)):
+        folder = Toy().write(tmp_path / f"{scale}", guided=True, **call)
+        assert main(["--model", str(folder), "--out", str(tmp_path / f"site{scale}")]) == 0
+        guidance = PackedSite(tmp_path / f"site{scale}").manifest["pipeline"]["guidance"]
+        assert guidance == {"kind": "cfg", "scale": scale, "negative": True}
+
+
+def test_what_it_lacks_is_said(registered, tmp_path, capsys):
+    folder = Toy().write(tmp_path / "m")
+    assert main(["--model", str(folder), "--out", str(tmp_path / "site"), "--onnx"]) == 1
+    assert "has no ONNX graph of ToyTransformer2DModel" in capsys.readouterr().err
+    assert not (tmp_path / "site").exists()
+    assert main(["--model", str(folder), "--out", str(tmp_path / "site"), "--dry-run"]) == 0
+    assert "GPU memory" in capsys.readouterr().out
+
+
+def test_a_family_that_is_not_registered(tmp_path, capsys):
+    folder = Toy().write(tmp_path / "m")
+    assert main(["--model", str(folder), "--out", str(tmp_path / "site")]) == 1
+    said = capsys.readouterr().err
+    assert "the pipeline is 'ToyPipeline', this version converts Flux2KleinPipeline" in said

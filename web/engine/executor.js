@@ -1,0 +1,105 @@
+/** Draws with the engine's kernels: what models/draw.js asks of WebGPU. */
+import { expectFinite } from './sound.js';
+
+/** The components that every family has besides its text encoders. */
+const DENOISER = 'transformer';
+const DECODER = 'autoencoder';
+
+/** @implements {import('../models/families.js').Executor} */
+export class GpuExecutor {
+  #parts;
+  #family;
+
+  /**
+   * @param {import('../models/families.js').Parts} parts
+   * @param {import('../models/families.js').Family} family
+   */
+  constructor(parts, family) {
+    this.#parts = parts;
+    this.#family = family;
+  }
+
+  get rehearsal() {
+    return this.#parts.g.rehearsal;
+  }
+
+  /** Each encoder is on the GPU once, for all texts. */
+  async encode(texts, { signal }) {
+    const { g, stages, manifest: { prompts, components } } = this.#parts;
+    const contexts = texts.map(() => []);
+    for (const [n, { encoder: component }] of prompts.entries()) {
+      const encoder = this.#family.encoders[component];
+      await stages.use(component, { signal, layers: encoder.LAYERS }, async (weights) => {
+        for (const [t, tokens] of texts.entries()) {
+          contexts[t].push(await encoder.encode(g, weights, components[component].config, tokens[n],
+            { signal }));
+        }
+      });
+    }
+    return contexts;
+  }
+
+  references(images, hooks) {
+    return this.#family.references(this.#parts, images, hooks);
+  }
+
+  upload(values, shape, label) {
+    return this.#parts.g.upload(values, shape, label);
+  }
+
+  async denoise(conditions, hooks, work) {
+    const { g, stages, manifest: { components } } = this.#parts;
+    const { Denoiser } = this.#family;
+    const { signal, observe } = hooks;
+    const schedule = await Denoiser.schedule?.(this.#parts, conditions, hooks);
+    const streaming = { signal, layers: Denoiser.LAYERS, repeated: true };
+    await stages.use(DENOISER, streaming, async (weights) => {
+      const denoiser = new Denoiser(g, weights, components[DENOISER].config, schedule);
+      const states = [];
+      for (const encoded of conditions.contexts) {
+        states.push(await denoiser.prepare(encoded, conditions));
+      }
+      await g.drain({ signal }); // every step finds the same, an empty pool
+      await work((latents, step, text) => denoiser.velocity(latents, step, states[text], { signal,
+        observe: (name, ...result) => !text && observe(`block.${name}.${step}`, ...result) }));
+      denoiser.release(...states);
+    });
+  }
+
+  addScaled(x, y, alpha) {
+    this.#parts.g.addScaled(x, y, alpha);
+  }
+
+  release(tensor) {
+    this.#parts.g.release(tensor);
+  }
+
+  async settle(tensor, { signal }) {
+    this.#parts.g.release(tensor);
+    await this.#parts.g.drain({ signal });
+  }
+
+  async read(name, tensor, { signal }) {
+    return expectFinite(name, new Float32Array(await this.#parts.g.read(tensor, { signal })));
+  }
+
+  latentNorm() {
+    return this.#parts.files.latentNorm();
+  }
+
+  async decode(latents, { width, height, grid }, { signal, observe }) {
+    const { g, stages, manifest: { components } } = this.#parts;
+    const norm = await this.latentNorm();
+    await g.drain({ signal });
+    return stages.use(DECODER, { signal }, async (weights) => {
+      const picture = await this.#family.autoencoder.decode(g, weights, components[DECODER].config,
+        latents, { ...grid, norm, signal });
+      await observe('decoded', [height, width, 3], picture);
+      return new Uint8ClampedArray(await g.read(g.toRgba(picture), { signal }));
+    });
+  }
+
+  takeStagePeak() {
+    return this.#parts.g.allocator.takeStagePeak();
+  }
+}

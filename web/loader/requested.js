@@ -1,0 +1,36 @@
+/** Tensors that not every picture needs, as the manifest names them. */
+
+/**
+ * The table of a schedule.
+ * @param {{ tables: { tokens?: number, steps: number, tensor: string }[] }} schedules the
+ *   manifest's; a table without `tokens` holds for any number
+ * @returns {string | undefined} the tensor's name
+ */
+export function tableOf({ tables }, tokens, steps) {
+  const isOf = (table) => table.steps === steps && (table.tokens ?? tokens) === tokens;
+  return tables.find(isOf)?.tensor;
+}
+
+/** Tensors that no stage loads: what one pass uses up, or what is read on the CPU. */
+export function apartTensors({ schedules, components }) {
+  const tables = schedules?.tables.map(({ tensor }) => tensor) ?? [];
+  return [...tables, ...schedules?.projections ?? [], ...imageTensors({ components })];
+}
+
+/**
+ * Tensors that this picture needs and others may not: they may not have been fetched.
+ * @param {object} manifest
+ * @param {{ width: number, height: number, steps: number, images?: object[] }} request
+ */
+export function requestTensors({ schedules, components, latents }, request) {
+  const { width, height, steps, images = [] } = request;
+  const tokens = width / latents.pixels * (height / latents.pixels);
+  const table = schedules && tableOf(schedules, tokens, steps);
+  return [...(table ? [table] : schedules?.projections ?? []),
+    ...(images.length ? imageTensors({ components }) : [])];
+}
+
+/** Tensors that encode images. A model without image input has none. */
+export function imageTensors({ components }) {
+  return components.autoencoder.image_input ?? [];
+}

@@ -1,0 +1,97 @@
+/**
+ * Draws with ONNX graphs on the processor: what models/draw.js asks of onnxruntime. A tensor is a
+ * Float32Array here. Graphs: export/onnx/.
+ */
+import { expectFinite } from '../engine/sound.js';
+import { throwIfAborted } from '../engine/errors.js';
+
+/** The graphs' folders that every family has besides its text encoders'. */
+const DENOISER = 'transformer';
+const DECODER = 'vae_decoder';
+
+/** @implements {import('../models/families.js').Executor} */
+export class OnnxExecutor {
+  #manifest;
+  #family;
+  #sessions;
+  rehearsal = false;
+
+  /**
+   * @param {object} manifest
+   * @param {import('../models/families.js').Family} family
+   * @param {import('./sessions.js').Sessions} sessions
+   */
+  constructor(manifest, family, sessions) {
+    this.#manifest = manifest;
+    this.#family = family;
+    this.#sessions = sessions;
+  }
+
+  /** A graph takes a text encoder's component for its folder. */
+  async encode(texts, { signal }) {
+    const contexts = texts.map(() => []);
+    for (const [n, { encoder: component }] of this.#manifest.prompts.entries()) {
+      for (const [t, tokens] of texts.entries()) {
+        const feed = this.#family.encoders[component].feed(tokens[n]);
+        const { data, dims } = await this.#run(component, feed, signal);
+        contexts[t].push({ rows: [data], shape: dims.slice(1) });
+      }
+    }
+    return contexts;
+  }
+
+  upload(values) {
+    return values.slice();
+  }
+
+  async denoise({ contexts, grid, times }, { signal }, work) {
+    await work(async (latents, step, text) => {
+      const asked = { latents, time: times[step], grid };
+      const feed = this.#family.Denoiser.feed(contexts[text], asked);
+      return (await this.#run(DENOISER, feed, signal)).data;
+    });
+  }
+
+  addScaled(x, y, alpha) {
+    for (let i = 0; i < x.length; i++) x[i] += alpha * y[i];
+  }
+
+  release() {}
+
+  async settle() {}
+
+  async read(name, tensor) {
+    return expectFinite(name, tensor);
+  }
+
+  async decode(latents, { width, height, grid }, { signal, observe }) {
+    const feed = this.#family.autoencoder.feed(latents, grid);
+    const { data } = await this.#run(DECODER, feed, signal);
+    const planes = expectFinite('colours', data);
+    const pixels = width * height;
+    await observe('decoded', [height, width, 3], Float32Array.from(planes,
+      (_, i) => planes[i % 3 * pixels + Math.floor(i / 3)]));
+    throwIfAborted(signal);
+    return toRgba(planes, pixels);
+  }
+
+  takeStagePeak() {
+    return 0;
+  }
+
+  /** Lets messages in first, a cancel among them: a graph runs without a pause. */
+  async #run(graph, feed, signal) {
+    await new Promise((resolve) => { setTimeout(resolve); });
+    throwIfAborted(signal);
+    return this.#sessions.run(graph, feed);
+  }
+}
+
+/** Planes [3, pixels] in -1..1 -> bytes r g b a, rounded as diffusers does. */
+function toRgba(planes, pixels) {
+  const rgba = new Uint8ClampedArray(4 * pixels).fill(255);
+  for (let i = 0; i < pixels; i++) {
+    for (let c = 0; c < 3; c++) rgba[4 * i + c] = 255 * (planes[c * pixels + i] / 2 + 0.5);
+  }
+  return rgba;
+}
