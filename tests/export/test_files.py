@@ -5,8 +5,8 @@ import json
 import pytest
 
 from export.errors import ExportError
+from export.families import choose as choosing
 from export.families.flux2 import FLUX2
-from export.source import files
 from export.source.files import list_checkpoint, told
 from export.source.safetensors import Checkpoint
 from tests.export.file_lists import DIFFUSERS, DIT, ROWS, TEXT, VAE, Row
@@ -27,7 +27,7 @@ for repository in sys.argv[1:]:
 
 
 def choose(listing, bits=None, only=None):
-    return files.choose(listing, FLUX2, bits, only)
+    return choosing.choose(listing, FLUX2, bits, only)
 
 
 @pytest.mark.parametrize("case", ROWS)
