@@ -18,7 +18,7 @@ from export.folder.places import Places, Workshop, weights_folder
 from export.folder.staging import Unwritable, locked, prepare, refuse_sources, staging, take
 from export.opening import open_model
 from export.packing.manifest import build_manifest
-from export.packing.model import pack_model, plan_model
+from export.packing.pack import pack_model, plan_model
 from export.packing.shards import ShardWriter
 from export.site import hosts, pages, publish, serve
 from export.source.files import licences

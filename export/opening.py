@@ -2,6 +2,7 @@
 
 from export import layouts
 from export.errors import ExportError
+from export.families import choose as choosing
 from export.families import recognise
 from export.families.call import read_call
 from export.families.family import ENCODER, Asked, Opened, Sampler
@@ -57,19 +58,19 @@ def open_model(source, text_encoder_bits=None, with_image_input=False):
 
 
 def choose(source, text_encoder_bits):
-    """(Family, pipeline class, files.Chosen) of a checkpoint."""
+    """(Family, pipeline class, choose.Chosen) of a checkpoint."""
     listing = files.list_checkpoint(source.folder)
-    family, pipeline = files.read_family(listing)
-    chosen = files.choose(listing, family, text_encoder_bits, source.file)
+    family, pipeline = choosing.read_family(listing)
+    chosen = choosing.choose(listing, family, text_encoder_bits, source.file)
     if pipeline is None:
         place = chosen.places[family.denoiser.name]
         names = place.layout.open(place).entries
         named = recognise.family_of_names(names)
         if named is not family:
             family = named
-            chosen = files.choose(listing, family, text_encoder_bits, source.file)
+            chosen = choosing.choose(listing, family, text_encoder_bits, source.file)
         pipeline = next(iter(family.pipelines))
-    files.check_contents(listing, chosen)
+    choosing.check_contents(listing, chosen)
     return family, pipeline, chosen
 
 

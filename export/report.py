@@ -8,7 +8,7 @@ LARGEST_IMAGE = (1024, 1024)  # a larger reference image is made this large
 
 
 class Progress:
-    """Called with (component, parameters) for each finished tensor.
+    """Called with its component for each finished tensor.
 
     A bar on a terminal; elsewhere one plain line a component.
     """
@@ -22,7 +22,7 @@ class Progress:
             file=self.stream, unit="tensor", leave=False, disable=not self.stream.isatty(),
         )  # fmt: skip
 
-    def __call__(self, component, parameters):
+    def __call__(self, component):
         if component is not self.component:
             self.component = component
             line = f"{self.verb} {component.name}"

@@ -35,7 +35,7 @@ MLP_CHUNK_BYTES = 16 << 20  # as in web/engine/ops.js
 
 
 @dataclass(frozen=True)
-class TransformerConfig:
+class Flux2Config:
     in_channels: int
     out_channels: int
     num_layers: int
@@ -62,11 +62,11 @@ class TransformerConfig:
 
 
 def read_config(config):
-    """Configuration -> TransformerConfig. Raises ExportError where the values do not fit."""
+    """Configuration -> Flux2Config. Raises ExportError where the values do not fit."""
     config.only("_class_name", (CLASS,), CLASS)
     config.only("patch_size", (1,), 1)
     in_channels = config.integer("in_channels", 128)
-    transformer = TransformerConfig(
+    transformer = Flux2Config(
         in_channels=in_channels,
         out_channels=config.integer("out_channels", in_channels),
         num_layers=config.integer("num_layers", 8, least=0, most=MOST_LAYERS),

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.packing.formats import STORAGE_OF, Storage
+from export.packing.formats import DTYPE_OF, Storage
 from export.samplers.flow_euler import times
 from export.source.safetensors import widen
 
-MOST_STEPS = 8  # that a table is made for
+TABLE_STEPS = 8  # the most that a table is made for
 EMBEDDERS = tuple(f"time_guidance_embed.timestep_embedder.linear_{n}.weight" for n in (1, 2))
 MODULATIONS = (  # in the order of a row
     "double_stream_modulation_img.linear.weight",
@@ -23,7 +23,6 @@ MODULATIONS = (  # in the order of a row
     "norm_out.linear.weight",
 )
 PARTS = (6, 6, 3, 2)  # vectors of D values that each of them makes
-DTYPE_OF = {storage: dtype for dtype, storage in STORAGE_OF.items()}
 CHUNK_VALUES = 1 << 22  # weights are widened to float64 this many at a time
 f32 = np.float32
 
@@ -68,7 +67,7 @@ def plan_folding(config, call, pixels, scheduler):
     tables = {}
     for width, height in ([call.width, call.height], *call.sizes):
         tokens = width * height // pixels**2
-        for steps in (default, *range(1, MOST_STEPS + 1)):
+        for steps in (default, *range(1, TABLE_STEPS + 1)):
             name = f"folded.{tokens}.{steps}"
             storage = Storage("f32", (steps, sum(PARTS) * config.width))
             tables[name] = Table(name, tokens, times(steps, tokens, scheduler), storage)

@@ -13,7 +13,7 @@ from export.onnx import configs
 from export.onnx.external import ExternalData
 from export.onnx.graph import OPSET, Graph
 from export.onnx.weights import Weights
-from export.packing.model import pack_tensor
+from export.packing.pack import pack_tensor
 from export.site import pages
 
 GRAPHS = {"model.onnx": False, "model_fp16.onnx": True}  # file -> in 16-bit floats
@@ -40,7 +40,7 @@ def graph_of(part):
 def write_bundle(folder, model, progress):
     """Fills the new folder `folder`; one tensor of the model is in memory at a time.
 
-    progress(component, parameters): called after each tensor. Raises ExportError.
+    progress(component): called after each tensor. Raises ExportError.
     """
     graphs = {name: graph_of(component.part) for name, component in model.components.items()}
     folder.mkdir()

@@ -29,7 +29,7 @@ def configuration(c):
 
 
 def build(g, c):
-    """c: TransformerConfig."""
+    """c: Flux2Config."""
     latents = g.input("hidden_states", F32, ["batch", IMAGE, c.in_channels])
     text = g.input("encoder_hidden_states", F32, ["batch", TEXT, c.joint_attention_dim])
     timestep = g.input("timestep", F32, ["batch"])

@@ -27,7 +27,7 @@ def configuration(c):
 
 
 def build(g, c):
-    """c: EncoderConfig."""
+    """c: Qwen3Config."""
     ids = g.input("input_ids", I64, MASK)
     attended = g.input("attention_mask", I64, MASK)
     x = gather_rows(g, TABLES[0], ids)                                # f32 [B, S, D]

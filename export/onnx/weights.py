@@ -17,9 +17,15 @@ from typing import NamedTuple
 import numpy as np
 from onnx import TensorProto, helper
 
-from export.denoisers.flux2_tables import DTYPE_OF
 from export.errors import ExportError
-from export.packing.formats import CODE_BITS, FLOAT_BYTES, pack_words, unpack_trits, unpack_words
+from export.packing.formats import (
+    CODE_BITS,
+    DTYPE_OF,
+    FLOAT_BYTES,
+    pack_words,
+    unpack_trits,
+    unpack_words,
+)
 from export.packing.spec import CONV
 from export.source.safetensors import widen
 

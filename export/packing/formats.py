@@ -18,6 +18,7 @@ from export.errors import ExportError
 
 FLOAT_BYTES = {"f32": 4, "f16": 2, "bf16": 2}
 STORAGE_OF = {"F32": "f32", "F16": "f16", "BF16": "bf16"}  # safetensors dtype -> storage
+DTYPE_OF = {storage: dtype for dtype, storage in STORAGE_OF.items()}
 CODE_BITS = {"ternary": 2, "binary": 1, "affine1": 1, "affine2": 2, "affine4": 4, "affine8": 8}
 TRITS_PER_BYTE = 5
 # Inputs that share a scale: what the kernels take, and what published models have as a rule.

@@ -1,4 +1,4 @@
-"""A model being packed: its components, what each of them stores, and how that gets into shards."""
+"""A model being packed: its components, and what each of them stores."""
 
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -6,13 +6,11 @@ from typing import Any, Protocol
 from export.families.call import Call
 from export.families.family import Family, Latents, Part, Prompt, Sampler
 from export.packing import memory
-from export.packing.formats import CODE_BITS, Packed, Storage
+from export.packing.formats import CODE_BITS, Storage
 from export.packing.shards import stream_bytes
-from export.packing.spec import ROWS, VECTOR, Spec
+from export.packing.spec import ROWS, Spec
 from export.prompts.tokenizer import Tokenizer
 from export.source.find import Source
-
-USES = (VECTOR, ROWS)  # roles that the page is told of; the others are matrices
 
 
 class Table(Protocol):
@@ -192,79 +190,3 @@ def shard_bytes(runs):
     """Bytes of lists of storages, each in shards of its own."""
     parts = ([n for storage in run for n in storage.part_bytes().values()] for run in runs)
     return sum(stream_bytes(run) for run in parts)
-
-
-def pack_model(model, writer, progress):
-    """Packs every tensor into `writer`, one at a time.
-
-    progress(component, parameters): called after each tensor. Returns the manifest's tensors.
-    """
-    tensors = {}
-    for component in model.components.values():
-        apart = component.apart
-        writer.begin(component.name)
-        names = (name for name in component.specs if name not in apart)
-        tensors |= pack_tensors(component, names, writer, progress)
-        if component.folding:
-            tensors |= pack_folding(component, writer, progress)
-        if component.image_input:
-            writer.begin(component.name, on_demand=True)
-            tensors |= pack_tensors(component, component.image_input, writer, progress)
-    writer.finish()
-    return tensors
-
-
-def pack_folding(component, writer, progress):
-    """Writes the projections of the folded schedule and, computed from them, its tables."""
-    tensors, folding = {}, component.folding
-    computer = folding.computer()
-    writer.begin(component.name, on_demand=True)
-    for name in folding.projections:
-        packed = pack_tensor(component, name, progress)
-        computer.take(name, packed)
-        tensors[f"{component.name}.{name}"] = write_tensor(packed, writer, component.specs[name])
-        del packed
-    for table in folding.tables:
-        writer.begin(component.name, on_demand=table is not folding.tables[0])
-        packed = Packed(table.storage, {"data": computer.table(table)})
-        tensors[f"{component.name}.{table.name}"] = write_tensor(packed, writer)
-    return tensors
-
-
-def pack_tensors(component, names, writer, progress):
-    """Writes tensors, one at a time; their manifest entries."""
-    tensors = {}
-    for name in names:
-        packed = pack_tensor(component, name, progress)
-        tensors[f"{component.name}.{name}"] = write_tensor(packed, writer, component.specs[name])
-        del packed
-    return tensors
-
-
-def pack_tensor(component, name, progress):
-    packed = component.layout.pack(name)
-    component.storages[name] = packed.storage
-    progress(component, packed.storage.parameters)
-    return packed
-
-
-def write_tensor(packed, writer, spec=None):
-    """Its manifest entry."""
-    parts = {part: writer.write(data) for part, data in packed.parts.items()}
-    use = {"use": spec.role} if spec and spec.role in USES else {}
-    return tensor_entry(packed.storage) | use | parts
-
-
-def plan_model(model, progress):
-    """As pack_model, but only finds out how each tensor would be stored."""
-    for component in model.components.values():
-        for name in component.specs:
-            component.storages[name] = component.layout.storage(name)
-            progress(component, component.storages[name].parameters)
-
-
-def tensor_entry(storage):
-    entry = {"storage": storage.kind, "shape": list(storage.shape)}
-    if storage.group:
-        entry |= {"group": storage.group, "scales_dtype": storage.scales_dtype}
-    return entry

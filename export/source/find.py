@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from export.errors import ExportError
+from export.families.choose import choose, read_family
 from export.source import files
 from export.source.addresses import find_snapshot, is_weights, read_address
 from export.source.files import readable
@@ -127,8 +128,8 @@ def download_card(repository):
 
 def needed_files(listing, text_encoder_bits=None, file=None):
     """Of a repository's files, the ones that a build reads or hands on. Raises ExportError."""
-    family, _ = files.read_family(listing)
-    chosen = files.choose(listing, family, text_encoder_bits, file)
+    family, _ = read_family(listing)
+    chosen = choose(listing, family, text_encoder_bits, file)
     return sorted({*chosen.names, *files.told(listing)})
 
 

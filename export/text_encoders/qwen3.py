@@ -19,7 +19,7 @@ MOST_HEAD_DIM = 512  # of the attention kernel
 
 
 @dataclass(frozen=True)
-class EncoderConfig:
+class Qwen3Config:
     hidden_size: int
     num_hidden_layers: int  # the packed ones
     total_hidden_layers: int
@@ -37,7 +37,7 @@ class EncoderConfig:
 
 
 def read_config(config, taps):
-    """Configuration and the hidden states that are read -> EncoderConfig."""
+    """Configuration and the hidden states that are read -> Qwen3Config."""
     config.only("model_type", ("qwen3",), "qwen3")
     config.only("architectures", [[name] for name in CLASSES], [CLASSES[0]])
     config.only("hidden_act", ("silu", "swish"), "silu")
@@ -64,7 +64,7 @@ def read_config(config, taps):
     if head_dim > MOST_HEAD_DIM:
         config.fail(f"head_dim is {head_dim}, expected at most {MOST_HEAD_DIM}")
     check_layer_types(config, total)
-    encoder = EncoderConfig(
+    encoder = Qwen3Config(
         hidden_size=hidden,
         num_hidden_layers=max(taps),
         total_hidden_layers=total,

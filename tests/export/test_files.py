@@ -5,6 +5,7 @@ import json
 import pytest
 
 from export.errors import ExportError
+from export.families import choose as choosing
 from export.families.flux2 import FLUX2
 from export.source import files
 from export.source.files import list_checkpoint, told
@@ -27,7 +28,7 @@ for repository in sys.argv[1:]:
 
 
 def choose(listing, bits=None, only=None):
-    return files.choose(listing, FLUX2, bits, only)
+    return choosing.choose(listing, FLUX2, bits, only)
 
 
 @pytest.mark.parametrize("case", ROWS)
@@ -119,3 +120,12 @@ def test_the_encoder_that_has_the_bits(tmp_path, bits, encoder):
     chosen = choose(list_checkpoint(Row(more=mlx).write(tmp_path)), bits)
     read = {name.split("/")[0] for name in chosen.names if name.startswith("text_encoder")}
     assert read == {encoder}
+
+
+def test_what_a_model_made_from_another_has_of_it(tmp_path):
+    """All but the weights that it makes itself, and what was not there."""
+    Row(more=("LICENSE", "notice.txt", "README.md", "tokenizer/vocab.json")).write(tmp_path)
+    there = {path.name for path in tmp_path.iterdir()}
+    copied = {path.relative_to(tmp_path).as_posix() for path in files.copied(tmp_path, FLUX2)}
+    sure = {VAE, "tokenizer", "model_index.json", "LICENSE", "notice.txt"}
+    assert copied == (sure | {"scheduler", "trefoil.json"}) & there and sure <= copied

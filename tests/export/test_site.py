@@ -12,7 +12,7 @@ from PIL import Image
 
 from export.errors import ExportError
 from export.opening import open_model
-from export.packing.model import plan_model
+from export.packing.pack import plan_model
 from export.site import headers, hosts
 from export.site.code import digest_of, find_code
 from export.source.find import find_model

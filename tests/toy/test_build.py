@@ -1,11 +1,15 @@
 """A family that nothing but a test knows is built by the command line, once it is registered."""
 
+import shutil
+from dataclasses import replace
+
 import pytest
 
 from build import main
 from export.families import FAMILIES
+from export.families.recognise import family_of_names
 from tests.export.packed import PackedSite
-from tests.toy.checkpoint import Toy
+from tests.toy.checkpoint import TRANSFORMER, Toy
 from tests.toy.family import TOY
 
 
@@ -54,3 +58,27 @@ def test_a_family_that_is_not_registered(tmp_path, capsys):
     assert main(["--model", str(folder), "--out", str(tmp_path / "site")]) == 1
     said = capsys.readouterr().err
     assert "the pipeline is 'ToyPipeline', this version converts Flux2KleinPipeline" in said
+
+
+def derive_config(path, tensors):
+    channels, width = tensors.entries["text_proj.weight"].shape
+    return {"in_channels": channels, "joint_attention_dim": width}
+
+
+def test_a_file_that_stands_alone_is_known_by_its_names(monkeypatch, tmp_path):
+    """Where no model_index.json tells the family, what the file holds does."""
+    parts = [replace(part, derive_config=derive_config) if part is TOY.denoiser else part
+             for part in TOY.parts]  # fmt: skip
+    monkeypatch.setitem(FAMILIES, TOY.name, replace(TOY, parts=tuple(parts)))
+    for names, family in ((["a.text_proj.weight"], "toy"), (["img_in.weight"], "flux2"),
+                          (["x_embedder.weight", "y"], "flux2"), (["others.weight"], "flux2")):
+        assert family_of_names(names).name == family
+    toy = Toy()
+    folder = toy.write(tmp_path / "m")
+    (folder / TRANSFORMER).rename(folder / "toy.safetensors")
+    shutil.rmtree(folder / "transformer")
+    (folder / "model_index.json").unlink()
+    assert main(["--model", str(folder), "--out", str(tmp_path / "site")]) == 0
+    site = PackedSite(tmp_path / "site")
+    assert site.manifest["family"] == "toy" and site.manifest["source"]["layout"] == "native"
+    assert (site.weight("transformer.text_proj.weight") == toy.text_proj).all()
