@@ -14,25 +14,33 @@ class Layout(Protocol):
 
     files: patterns relative to the model's folder, "{folder}" for diffusers' name of the part;
     stands_alone: whether its file may have any name, and no configuration beside it; quantises:
-    whether it takes a third argument, the bits to which linears are quantised here.
+    whether it takes a third argument, the bits to which linears are quantised here. A text
+    encoder's has stored_bits(folder) too: the bits it is stored in, None for full precision.
     """
 
-    name: str
-    files: tuple[str, ...]
-    stands_alone: bool
-    quantises: bool
-    checkpoint: Tensors
-    specs: dict[str, Spec]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def files(self) -> tuple[str, ...]: ...
+
+    @property
+    def stands_alone(self) -> bool: ...
+
+    @property
+    def quantises(self) -> bool: ...
+
+    @property
+    def checkpoint(self) -> Tensors: ...
+
+    @property
+    def specs(self) -> dict[str, Spec]: ...
 
     def __init__(self, checkpoint: Tensors, specs: dict[str, Spec]): ...
 
     @staticmethod
     def open(place: "Place") -> Tensors:
         """The source's tensors, by its own names."""
-
-    @staticmethod
-    def stored_bits(folder: Path) -> int | None:
-        """The bits that a text encoder is stored in; None for full precision."""
 
     def expected(self) -> dict[str, Expected]:
         """source name -> Expected, for the completeness check."""
