@@ -25,13 +25,17 @@ class PartConfig(Protocol):
 class PartModule(Protocol):
     """One part in one file; `c` is its PartConfig, None where none is known yet."""
 
-    CLASS: str  # diffusers' or transformers', in the manifest
+    @property
+    def CLASS(self) -> str:  # noqa: N802
+        """diffusers' or transformers', in the manifest."""
 
     @property
-    def ANCHORS(self) -> tuple[str, ...]:
+    def ANCHORS(self) -> tuple[str, ...]:  # noqa: N802
         """Names that tell a prefix of all names."""
 
-    PREFIX: str  # of its names at the source, "" for none
+    @property
+    def PREFIX(self) -> str:  # noqa: N802
+        """Of its names at the source, "" for none."""
 
     def spec(self, c: Any) -> dict[str, Spec]:
         """name -> Spec of what drawing needs, in the order of use."""

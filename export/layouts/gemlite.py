@@ -48,11 +48,14 @@ class Gemlite(MlxPacked):
         return bits
 
     def find_group(self, name):
-        if not self.has_metadata(name):
-            return USUAL_GROUP
-        group, spec = self.metadata(name)["group_size"], self.specs[name]
+        """The group that the scales' shape gives; `check` holds what is declared to it."""
+        scales, spec = self.checkpoint.entries.get(sibling(name, "scales")), self.specs[name]
+        runs = scales.shape[0] if scales and scales.shape else 0
+        if not runs or spec.shape[1] % runs:
+            return USUAL_GROUP  # the completeness check will name the tensors
+        group = spec.shape[1] // runs
         columns = spec.cut or spec.shape[1]
-        if group < 1 or group % GROUP_STEP or group > MOST_GROUP or columns % group:
+        if group % GROUP_STEP or group > MOST_GROUP or columns % group:
             self.fail(name, f"has group_size {group}, expected a multiple of {GROUP_STEP} up to "
                       f"{MOST_GROUP} that divides {columns} inputs")  # fmt: skip
         return group
@@ -88,8 +91,8 @@ class Gemlite(MlxPacked):
     def check(self, name):
         """The metadata, when it says nothing that this layout does not read."""
         metadata = self.metadata(name)
-        wanted = {"W_nbits": self.bits, "channel_scale_mode": 0,
-                  "elements_per_sample": 8 // self.bits}  # fmt: skip
+        wanted = {"W_nbits": self.bits, "group_size": self.grids[name].group,
+                  "channel_scale_mode": 0, "elements_per_sample": 8 // self.bits}  # fmt: skip
         for key, want in wanted.items():
             if metadata[key] != want:
                 self.fail(name, f"has {key} {metadata[key]}, expected {want}")

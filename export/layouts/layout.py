@@ -14,17 +14,27 @@ class Layout(Protocol):
 
     files: patterns relative to the model's folder, "{folder}" for diffusers' name of the part;
     stands_alone: whether its file may have any name, and no configuration beside it; quantises:
-    whether it takes a third argument, the bits to which linears are quantised here.
+    whether it takes a third argument, the bits to which linears are quantised here. A text
+    encoder's has stored_bits(folder) too: the bits it is stored in, None for full precision.
     """
 
-    name: str
-    stands_alone: bool
-    quantises: bool
-    checkpoint: Any  # Tensors, or a reader of the container with more to say
-    specs: dict[str, Spec]
+    @property
+    def name(self) -> str: ...
 
     @property
     def files(self) -> tuple[str, ...]: ...
+
+    @property
+    def stands_alone(self) -> bool: ...
+
+    @property
+    def quantises(self) -> bool: ...
+
+    @property
+    def checkpoint(self) -> Tensors: ...
+
+    @property
+    def specs(self) -> dict[str, Spec]: ...
 
     def __init__(self, checkpoint: Tensors, specs: dict[str, Spec]): ...
 
@@ -39,14 +49,6 @@ class Layout(Protocol):
         """How a tensor, by its spec's name, will be stored; reads only what that takes."""
 
     def pack(self, name: str) -> Packed: ...
-
-
-class EncoderLayout(Layout, Protocol):
-    """One that a text encoder may have."""
-
-    @staticmethod
-    def stored_bits(folder: Path) -> int | None:
-        """The bits that it is stored in; None for full precision."""
 
 
 @dataclass(frozen=True)

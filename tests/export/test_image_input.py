@@ -57,6 +57,7 @@ def test_everything_else_is_the_same_to_the_byte(sites):
     assert got["pipeline"].pop("image_input") and "image_input" not in want["pipeline"]
     autoencoder = got["components"]["autoencoder"]
     assert autoencoder["config"].pop("encoder")
+    assert set(autoencoder.pop("image_input")) == got["tensors"].keys() - want["tensors"].keys()
     for key in ("parameters", "source_bytes"):
         assert autoencoder.pop(key) > want["components"]["autoencoder"].pop(key)
     got["shards"] = [shard for shard in got["shards"] if f"model/{shard['file']}" not in added]

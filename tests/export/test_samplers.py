@@ -22,7 +22,7 @@ def test_sigmas_are_diffusers(tokens):
     digest = hashlib.sha256()
     for steps in range(1, 51):
         digest.update(flow_euler.sigmas(steps, int(tokens), config).astype("<f4"))
-        digest.update(flow_euler.timesteps(steps, int(tokens), config).astype("<f4"))
+        digest.update(flow_euler.times(steps, int(tokens), config).astype("<f4"))
     assert digest.hexdigest() == want["sha256"]
 
 
