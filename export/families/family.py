@@ -26,8 +26,11 @@ class PartModule(Protocol):
     """One part in one file; `c` is its PartConfig, None where none is known yet."""
 
     CLASS: str  # diffusers' or transformers', in the manifest
-    ANCHORS: tuple[str, ...]  # names that tell a prefix of all names
     PREFIX: str  # of its names at the source, "" for none
+
+    @property
+    def ANCHORS(self) -> tuple[str, ...]:
+        """Names that tell a prefix of all names."""
 
     def spec(self, c: Any) -> dict[str, Spec]:
         """name -> Spec of what drawing needs, in the order of use."""

@@ -18,7 +18,6 @@ class Layout(Protocol):
     """
 
     name: str
-    files: tuple[str, ...]
     stands_alone: bool
     quantises: bool
     checkpoint: Tensors
@@ -26,13 +25,12 @@ class Layout(Protocol):
 
     def __init__(self, checkpoint: Tensors, specs: dict[str, Spec]): ...
 
+    @property
+    def files(self) -> tuple[str, ...]: ...
+
     @staticmethod
     def open(place: "Place") -> Tensors:
         """The source's tensors, by its own names."""
-
-    @staticmethod
-    def stored_bits(folder: Path) -> int | None:
-        """The bits that a text encoder is stored in; None for full precision."""
 
     def expected(self) -> dict[str, Expected]:
         """source name -> Expected, for the completeness check."""
@@ -41,6 +39,14 @@ class Layout(Protocol):
         """How a tensor, by its spec's name, will be stored; reads only what that takes."""
 
     def pack(self, name: str) -> Packed: ...
+
+
+class EncoderLayout(Layout, Protocol):
+    """One that text encoders have."""
+
+    @staticmethod
+    def stored_bits(folder: Path) -> int | None:
+        """The bits that it is stored in; None for full precision."""
 
 
 @dataclass(frozen=True)
