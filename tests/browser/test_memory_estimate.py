@@ -27,7 +27,7 @@ def checkpoint(name, folder):
 
 def planned(folder):
     model = open_model(Source(folder, "model", {}))
-    plan_model(model, lambda component, parameters: None)
+    plan_model(model, lambda component: None)
     return model
 
 
