@@ -7,6 +7,10 @@ again is added to it. No formula comes near that for all sizes; a test holds thi
 
 from dataclasses import dataclass, field
 from math import ceil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from export.autoencoders.kl import AutoencoderConfig
 
 STRIP_BYTES = 32 << 20  # as in web/engine/pictures.js
 STATS_PIXELS = 1024  # likewise
@@ -150,8 +154,8 @@ class Buffers:
         return self.resnet(y, channels)
 
 
-def decoding_bytes(c, width: int, height: int) -> int:
-    """The most at once for a picture of so many pixels; c: an AutoencoderConfig."""
+def decoding_bytes(c: "AutoencoderConfig", width: int, height: int) -> int:
+    """The most at once for a picture of so many pixels."""
     buffers, channels = Buffers(c.norm_num_groups), c.block_out_channels[::-1]
     pool, (h, w) = buffers.pool, (side // c.scale_factor for side in (height, width))
     pool.take(h * w * c.latent_channels)  # the tokens, to the end
@@ -174,8 +178,9 @@ def decoding_bytes(c, width: int, height: int) -> int:
     return max(pool.peak, pool.live + 4 * height * width)
 
 
-def encoding_bytes(c, width: int, height: int) -> int:
+def encoding_bytes(c: "AutoencoderConfig", width: int, height: int) -> int:
     """The most at once for a reference image of so many pixels."""
+    assert c.encoder, "asked only where images can be encoded"
     buffers, channels = Buffers(c.norm_num_groups), c.encoder.block_out_channels
     x, = buffers.convolve(buffers.whole(height, width, 3), Convolution(channels[0]), last=True)
     for i, wide in enumerate(channels):

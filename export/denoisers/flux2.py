@@ -207,10 +207,14 @@ def drop_reason(c):
 
 
 def activation_bytes(c, picture):
-    """Six maps of all tokens, and an MLP in chunks of tokens."""
+    """Tokens, their modulated norms, q, k, v and attention; the angles; the text for every step;
+
+    and an MLP in chunks of tokens.
+    """
     tokens = picture.text_tokens + picture.image_tokens
-    mlp = 2 * 4 * c.mlp_hidden * min(tokens, MLP_CHUNK_BYTES // (4 * c.mlp_hidden))
-    return 4 * tokens * 6 * c.width + mlp
+    mlp = c.mlp_hidden * min(tokens, MLP_CHUNK_BYTES // (4 * c.mlp_hidden))
+    maps = tokens * (6 * c.width + c.attention_head_dim) + picture.text_tokens * c.width
+    return 4 * (maps + mlp)
 
 
 def image_activation_bytes(c, images):

@@ -26,15 +26,15 @@ class PartModule(Protocol):
     """One part in one file; `c` is its PartConfig, None where none is known yet."""
 
     @property
-    def CLASS(self) -> str:  # noqa: N802
+    def CLASS(self) -> str:
         """diffusers' or transformers', in the manifest."""
 
     @property
-    def ANCHORS(self) -> tuple[str, ...]:  # noqa: N802
+    def ANCHORS(self) -> tuple[str, ...]:
         """Names that tell a prefix of all names."""
 
     @property
-    def PREFIX(self) -> str:  # noqa: N802
+    def PREFIX(self) -> str:
         """Of its names at the source, "" for none."""
 
     def spec(self, c: Any) -> dict[str, Spec]:

@@ -16,7 +16,8 @@ from tests.checkpoints import SHAPES, make_checkpoint
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 MOST_APART = 0.1
-# Beside the offered ones: so small that not the decoder needs the most.
+# Beside the offered ones, where one component is there at a time: so small that the denoiser may
+# need more than the decoder.
 SMALL = [(64, 64), (128, 64)]
 
 
@@ -26,7 +27,7 @@ def checkpoint(name, folder):
 
 def planned(folder):
     model = open_model(Source(folder, "model", {}))
-    plan_model(model, lambda component, parameters: None)
+    plan_model(model, lambda component: None)
     return model
 
 
@@ -40,9 +41,9 @@ def test_the_estimate_is_what_the_page_plans(browser, site, server, tmp_path, mo
         for budget in (memory.MEMORY_BUDGET, 0):
             monkeypatch.setattr(memory, "MEMORY_BUDGET", budget)
             library.load(precision="f32", memoryBudget=budget)
-            for width, height in (*map(tuple, model.call.sizes), *SMALL):
+            for width, height in (*map(tuple, model.call.sizes), *([] if budget else SMALL)):
                 counted = library.plan(width=width, height=height)["peakBytes"]
                 expected = model.peak_gpu_bytes((width, height))
                 apart[budget > 0, width, height] = expected / counted - 1
-    assert len(apart) >= 6
+    assert len(apart) >= 4
     assert {case: part for case, part in apart.items() if abs(part) > MOST_APART} == {}
