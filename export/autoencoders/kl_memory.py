@@ -153,7 +153,7 @@ class Buffers:
 def decoding_bytes(c, width: int, height: int) -> int:
     """The most at once for a picture of so many pixels; c: an AutoencoderConfig."""
     buffers, channels = Buffers(c.norm_num_groups), c.block_out_channels[::-1]
-    pool, (h, w) = buffers.pool, (side // (c.patch // 2) for side in (height, width))
+    pool, (h, w) = buffers.pool, (side // c.scale_factor for side in (height, width))
     pool.take(h * w * c.latent_channels)  # the tokens, to the end
     statistics = [pool.take(4 * c.latent_channels) for _ in range(2)]
     x = buffers.whole(h, w, c.latent_channels)
