@@ -9,7 +9,7 @@ import pytest
 
 from export.opening import open_model
 from export.packing import memory
-from export.packing.model import plan_model
+from export.packing.pack import plan_model
 from export.source.find import Source
 from tests.browser.library import Library
 from tests.checkpoints import SHAPES, make_checkpoint

@@ -13,7 +13,7 @@ from export.families.family import Sampler
 from export.families.flux2 import FLUX2, TAPS
 from export.layouts.floats import channels_last
 from export.packing.formats import Storage
-from export.packing.model import USES
+from export.packing.pack import USES
 from export.packing.spec import LOWBIT, ROWS
 from export.samplers import flow_euler
 from export.source.configuration import Configuration
