@@ -6,8 +6,8 @@
 //   parts  packed, epilogue
 //   oracle tests/oracles.py::linear_packed
 //
-// A workgroup takes 64 rows of W and of q to workgroup memory, DEPTH inputs at a time. Masking a word
-// of codes leaves every STRIDE-th one in a byte, and quantize_rows has put the inputs in that
+// A workgroup takes 64 rows of W and of q to workgroup memory, DEPTH inputs at a time. Masking a
+// word of codes leaves every STRIDE-th one in a byte, and quantize_rows has put the inputs in that
 // order: dot4I8Packed multiplies four. Once a group, the inputs' sum makes good the codes' zero.
 
 override DEPTH: u32 = min(32u, GROUP & ~(GROUP - 1u));

@@ -45,8 +45,8 @@ const BONSAI = [
 ];
 
 /**
- * Sana 1.6B at 512 x 512, ternary in groups of 112: width 2240, 256 image tokens, and a feed-forward
- * of 1 x 1 convolutions, the first of which has a bias and an activation.
+ * Sana 1.6B at 512 x 512, ternary in groups of 112: width 2240, 256 image tokens, and a
+ * feed-forward of 1 x 1 convolutions, the first of which has a bias and an activation.
  */
 const SANA_TERNARY = { storage: 'ternary', group: 112, scales: 'bf16' };
 const SANA = [

@@ -92,7 +92,8 @@ function bindingsOf(name, wgsl) {
   if (slots.has(0) || slots.size < bindings.length) {
     throw new ModelError(`${name}.wgsl: two buffers are bound to one slot, or one to that of dims`);
   }
-  if (!bindings.length || bindings.some(({ writes }, i) => writes !== (i === bindings.length - 1))) {
+  const last = bindings.length - 1;
+  if (last < 0 || bindings.some(({ writes }, i) => writes !== (i === last))) {
     throw new ModelError(`${name}.wgsl: the last buffer, and it alone, must be read_write`);
   }
   return bindings;
@@ -120,9 +121,11 @@ function overridesOf(name, wgsl) {
 export function assemble({ name, pieces, overrides }, { F16: f16 = 0, ...constants }) {
   const unknown = Object.keys(constants).filter((constant) => !(constant in overrides));
   if (unknown.length) throw new ModelError(`${name}.wgsl has no override ${unknown.join(', ')}`);
+  const valueOf = (constant, type, value) => (constant in constants
+    ? literal(name, constant, type, Number(constants[constant])) : value);
   const code = pieces.map(({ text }) => text).join('')
-    .replace(OVERRIDE, (_, constant, type, value) => `const ${constant}: ${type} = ${
-      constant in constants ? literal(name, constant, type, Number(constants[constant])) : value};`);
+    .replace(OVERRIDE, (_, constant, type, value) => (
+      `const ${constant}: ${type} = ${valueOf(constant, type, value)};`));
   return prelude(code, f16) + code;
 }
 
@@ -135,8 +138,8 @@ function literal(name, constant, type, value) {
 
 /**
  * What stands before a kernel's own text, on its first line: WGSL wants directives first, and a
- * kernel that calls the type of its operands `act`, and its largest value ACT_MAX, leaves the choice
- * to its caller.
+ * kernel that calls the type of its operands `act`, and its largest value ACT_MAX, leaves the
+ * choice to its caller.
  */
 function prelude(code, f16) {
   const enable = [f16 && 'f16', code.includes('subgroup_invocation_id') && 'subgroups'];

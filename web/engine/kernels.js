@@ -73,8 +73,8 @@ export class Kernels {
   }
 
   /**
-   * Fetches kernels by name, then the parts that they are made of. Must be awaited before `interface`
-   * or `compile` knows them.
+   * Fetches kernels by name, then the parts that they are made of. Must be awaited before
+   * `interface` or `compile` knows them.
    * @param {string[]} names
    * @param {{ signal?: AbortSignal, onWait?: Function }} [job] as the loader's `receive` has it
    * @throws {DownloadError | DOMException}

@@ -61,7 +61,8 @@ export class Ops extends PictureOps {
         + `expected multiples of ${unit}`);
     }
     if (!(act in ACT)) {
-      throw new ShapeError(`${where}: act is ${act}, expected one of ${Object.keys(ACT).join(', ')}`);
+      throw new ShapeError(`${where}: act is ${act}, expected one of `
+        + Object.keys(ACT).join(', '));
     }
     const kernel = this.choice.pick(op, constants, { M, N, K });
     const made = (add && 'add') || (swiglu && 'swiglu') || (gate && 'gate') || 'write';

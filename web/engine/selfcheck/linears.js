@@ -14,8 +14,8 @@ const ACTIVATIONS = [
 const N_ALL = 8;
 
 /**
- * y[M, N] = EPILOGUE of ACT of x . W[n0 + n, k0 + k]^T + bias for any weight(n, k); `input` is how x
- * is stored.
+ * y[M, N] = EPILOGUE of ACT of x . W[n0 + n, k0 + k]^T + bias for any weight(n, k); `input` is how
+ * x is stored.
  */
 function linearCase(o, { K, K_all, k0 }, reads, weight, { x = wave(5 * K, 0), input = x } = {}) {
   const [M, N, n0, gate_at] = [5, 6, 1, 3];
