@@ -13,13 +13,14 @@
     const step = `${code} ${now}`;
     const tried = sessionStorage.getItem(TRIED)?.split(',') ?? [];
     if (!answer.ok || !now || now === code || tried.includes(step)) return;
-    sessionStorage.setItem(TRIED, [...tried, step]);
+    sessionStorage.setItem(TRIED, [...tried, step].join());
     location.reload();
   };
 
   let failed = false;
   addEventListener('error', ({ target }) => {
-    const address = target.src ?? target.href; // of a script or a style; an error has neither
+    const { src, href } = /** @type {Partial<HTMLScriptElement & HTMLLinkElement>} */ (target);
+    const address = src ?? href; // of a script or a style; an error has neither
     if (failed || !address?.includes(`/${code}/`)) return;
     failed = true;
     takeAnew().catch(() => {}); // without a network, or without storage, the page says what to do

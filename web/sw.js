@@ -10,8 +10,13 @@
  * that this one was just opening then never comes.)
  */
 
-const { version, code, files } = self.SHELL;
-const SCOPE = self.registration.scope;
+/**
+ * @typedef {ServiceWorkerGlobalScope & { SHELL: { version: string, code: string,
+ *   files: Record<string, string> } }} ShellWorker
+ */
+const worker = /** @type {ShellWorker} */ (/** @type {unknown} */ (self));
+const { version, code, files } = worker.SHELL;
+const SCOPE = worker.registration.scope;
 const OURS = `trefoil ${SCOPE} `; // other sites of the same origin have caches of their own
 const CACHE = OURS + version;
 const IN_CODE = /^code-[0-9a-f]{16}\//;
@@ -64,16 +69,17 @@ async function ask(request, name) {
 const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
 async function install() {
-  const earlier = self.registration.active && !await kept(START);
-  if (earlier) self.skipWaiting(); // that one puts blank pages before the visitor while this waits
+  const earlier = worker.registration.active && !await kept(START);
+  // That one puts blank pages before the visitor while this waits.
+  if (earlier) worker.skipWaiting();
   await caches.delete(CACHE); // a site may go back to a version: then that is the newest again
   const cache = await caches.open(CACHE);
   const waiting = Object.keys(files).filter((name) => name !== LAST);
-  const worker = async () => {
+  const keepWaiting = async () => {
     for (let name = waiting.shift(); name; name = waiting.shift()) await keep(cache, name);
   };
   try {
-    await Promise.all(Array.from({ length: 6 }, worker));
+    await Promise.all(Array.from({ length: 6 }, keepWaiting));
     await keep(cache, LAST);
   } catch (error) {
     await caches.delete(CACHE);
@@ -91,6 +97,7 @@ async function keep(cache, name) {
 
 async function fetchListed(name, inCode) {
   const address = addressOf(name === 'index.html' ? './' : name);
+  /** @type {RequestInit} */
   const options = { cache: inCode ? 'default' : 'no-cache', integrity: files[name] };
   const response = await fetch(address, options);
   if (!response.ok) throw new Error(`${address}: ${response.status}`);
@@ -115,9 +122,9 @@ async function removeOld() {
   await Promise.all((await versions()).slice(2).map((each) => caches.delete(each)));
 }
 
-self.addEventListener('install', (event) => event.waitUntil(install()));
-self.addEventListener('activate', (event) => event.waitUntil(removeOld()));
-self.addEventListener('fetch', (event) => {
+worker.addEventListener('install', (event) => event.waitUntil(install()));
+worker.addEventListener('activate', (event) => event.waitUntil(removeOld()));
+worker.addEventListener('fetch', (event) => {
   const name = nameOf(event.request);
   if (name === undefined || !KINDS.test(name)) return;
   const { request } = event;

@@ -23,6 +23,12 @@ export { inspectDevice };
 export { deleteModel, storedBytes } from './loader/stored.js';
 export * from './engine/errors.js';
 
+/**
+ * `loadPipeline`'s options, complete.
+ * @typedef {Omit<Required<Parameters<typeof loadPipeline>[1]>, 'engine' | 'model'> &
+ *   { onWait: import('./loader/fetching.js').OnWait }} Settings
+ */
+
 const ENGINES = ['auto', 'webgpu', 'onnxruntime'];
 const KERNEL_CHOICES = ['auto', 'safe'];
 

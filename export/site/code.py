@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 NAME = re.compile(r"code-[0-9a-f]{16}")
 PATTERN = "code-" + "[0-9a-f]" * 16  # the same for fnmatch
 TOP = ("start.js", "thumbnail.jpg")  # of web/, at addresses of their own
-APART = ("pages", "sw.js", *TOP)  # of web/; the worker is written with its list
+TYPES = "types/trefoil.d.ts"  # of web/, beside trefoil.js; python -m tests.types makes it
+APART = ("pages", "types", "sw.js", *TOP)  # of web/; the worker is written with its list
 RUNGS = ("lab",)  # of wgsl/: slower kernels, which no page loads
 HEADER = re.compile(r"/\*\*.*?\*/\n", re.DOTALL)
 
@@ -27,15 +28,16 @@ def write_code(folder: Path) -> str:
     written.rename(folder / name)
     for top in TOP:
         shutil.copyfile(ROOT / "web" / top, folder / top)
+    shutil.copyfile(ROOT / "web" / TYPES, folder / "trefoil.d.ts")
     (folder / "trefoil.js").write_text(entry(name), encoding="utf-8", newline="\n")
     return name
 
 
 def copy_files(source, target, pattern, apart=()):
-    """Byte for byte, whatever is not `apart`."""
+    """Byte for byte, whatever is not `apart`, nor types, which no browser reads."""
     for path in sorted(source.rglob(pattern)):
         relative = path.relative_to(source)
-        if path.is_file() and relative.parts[0] not in apart:
+        if path.is_file() and relative.parts[0] not in apart and not path.name.endswith(".d.ts"):
             (target / relative).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target / relative)
 

@@ -1,17 +1,15 @@
 """The oldest Chromium that draws, itself: an npm package holds it, packed by Brotli."""
 
-import base64
-import hashlib
 import shutil
 import subprocess
 import tarfile
-from pathlib import Path
+
+from export import npm
 
 MAJOR = 113
-PACKAGE = "@sparticuz/chromium@113.0.1"
+PACKAGE, VERSION = "@sparticuz/chromium", "113.0.1"
 INTEGRITY = (  # sha512, base64, as npm tells it
     "m64Nc58YObfCYkPbc8EBsnhWCFaw02dbXhWNOmx+OYoIPtIRar+reGYyAeGC0HD9RUZfPEwMHHSZ8MFxdSWXZQ==")
-CACHE = Path(__file__).resolve().parents[2] / ".npm"  # which git ignores
 FLAGS = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan",
          "--use-vulkan=swiftshader", "--use-angle=swiftshader", "--ignore-gpu-blocklist"]
 UNPACK = """
@@ -24,16 +22,9 @@ writeFileSync(to, brotliDecompressSync(readFileSync(from)));
 
 def fetch():
     """The program's path; fetched and unpacked once."""
-    folder = CACHE / f"chromium-{MAJOR}"
+    folder = npm.CACHE / f"chromium-{MAJOR}"
     if not folder.exists():
-        package = CACHE / "sparticuz-chromium-113.0.1.tgz"
-        if not package.exists():
-            CACHE.mkdir(parents=True, exist_ok=True)
-            subprocess.run(["npm", "pack", PACKAGE, "--pack-destination", str(CACHE)], check=True,
-                           capture_output=True)
-        digest = base64.b64encode(hashlib.sha512(package.read_bytes()).digest()).decode()
-        assert digest == INTEGRITY, f"{package}: its sha512 is {digest}, expected {INTEGRITY}"
-        unpack(package, folder)
+        unpack(npm.fetch(PACKAGE, VERSION, INTEGRITY), folder)
     return folder / "chromium"
 
 

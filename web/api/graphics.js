@@ -24,8 +24,9 @@ export class Graphics {
   #winners;
 
   /**
-   * @param {{ signal?: AbortSignal, patienceMs: number, precision: string,
-   *   kernels: 'auto' | 'safe' }} settings as `loadPipeline` takes them
+   * @param {{ signal?: AbortSignal, patienceMs: number, precision:
+   *   import('../engine/candidates.js').Precision, kernels: 'auto' | 'safe' }} settings as
+   *   `loadPipeline` takes them
    * @throws {UnsupportedError | DOMException}
    */
   static async open({ signal, patienceMs, precision, kernels }) {
@@ -59,7 +60,7 @@ export class Graphics {
   /**
    * Has the kernels ready that a model uses, and lets each compute a known answer.
    * @param {() => Promise<Map<string, [string, object]>>} rehearse all variants that it uses
-   * @param {object} job as `prepareKernels` takes it
+   * @param {Parameters<typeof prepareKernels>[1]} job
    */
   async prepare(rehearse, job) {
     const { vendor, architecture, description } = this.#adapter;

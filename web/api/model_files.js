@@ -13,9 +13,9 @@ export class ModelFiles {
 
   /**
    * What is kept of it begins to be hashed.
-   * @param {object} manifest
+   * @param {import('../loader/manifest.js').Manifest} manifest
    * @param {URL} url the manifest's
-   * @param {string} storage as `loadPipeline` takes it
+   * @param {import('../trefoil.js').Settings['storage']} storage
    */
   static async open(manifest, url, storage) {
     const base = new URL(manifest.weights_url ?? '.', url);

@@ -6,19 +6,24 @@ import { checkPicture, checkPlan, complete, fractionOf } from './request.js';
 import { blankTexts } from './tokenizer.js';
 
 /**
+ * @import { Drawn, DrawProgress, Info, OnTensor, PictureRequest, PlanRequest, Preview }
+ *   from './types.js'
+ */
+
+/**
  * What computes: webgpu.js, or onnxruntime/engine.js. Requests are complete and checked.
  * @typedef {object} Engine
- * @property {object} info its part of `Pipeline.info`
+ * @property {any} info its part of `Pipeline.info`
  * @property {(images: object[]) => void} [refuse] throws an InputError at images that it cannot use
- * @property {(drawing: object) => Promise<{ peakBytes: number }>} plan
- * @property {(request: object) => Promise<number>} missingBytes
- * @property {(drawing: object, hooks: object) => Promise<void>} prepare
- * @property {(drawing: object, hooks: object) => Promise<object>} draw
- * @property {(rgba: Uint8ClampedArray, drawing: object, hooks: object) => Promise<void>} check
+ * @property {(drawing: any) => Promise<{ peakBytes: number }>} plan
+ * @property {(request: any) => Promise<number>} missingBytes
+ * @property {(drawing: any, hooks: any) => Promise<void>} prepare
+ * @property {(drawing: any, hooks: any) => Promise<any>} draw
+ * @property {(rgba: Uint8ClampedArray, drawing: any, hooks: any) => Promise<void>} check
  * @property {(error: Error) => Promise<void>} failed
  * @property {() => void} rest after each picture
  * @property {() => void} close no more files
- * @property {(state?: { working: boolean }) => void} free
+ * @property {(state?: { working: boolean }) => unknown} free
  */
 
 /** Made by `loadPipeline`. */
@@ -31,8 +36,9 @@ export class Pipeline {
   #gone = new AbortController(); // aborted by destroy()
 
   /**
+   * @internal
    * @param {object} parts
-   * @param {object} parts.manifest
+   * @param {import('../loader/manifest.js').Manifest} parts.manifest
    * @param {Engine} parts.engine
    * @param {import('./tokenizer.js').PromptTokenizer[]} parts.tokenizers one for each encoder
    * @param {{ textTokens: 'padded' | 'trimmed', memory?: 'auto' | 'small' }} parts.defaults
@@ -44,7 +50,10 @@ export class Pipeline {
     this.#defaults = { textTokens, memory };
   }
 
-  /** What a page needs to know of the model and the device. */
+  /**
+   * What a page needs to know of the model and the device.
+   * @returns {Info}
+   */
   get info() {
     const { name, family, variant, pipeline, latents: { pixels: patch } } = this.#manifest;
     return { name, family, variant, pipeline, patch, ...this.#engine.info };
@@ -53,11 +62,9 @@ export class Pipeline {
   /**
    * GPU memory that a picture needs, without drawing it; previews, which read the latents back, may
    * take as much more as those have (2 MB at 1024 x 1024). None where the processor draws.
-   * @param {{ width?: number, height?: number, steps?: number, memory?: 'auto' | 'small',
-   *   textTokens?: 'padded' | 'trimmed', prompt?: string, guidanceScale?: number,
-   *   negativePrompt?: string, images?: { width: number, height: number }[] }} request defaults as
-   *   loaded, and as `generate` has them; trimmed without a prompt: the most that any prompt needs;
-   *   with reference images, if weights stay, what every picture but the first needs
+   * @param {PlanRequest} request defaults as loaded, and as `generate` has them; trimmed without a
+   *   prompt: the most that any prompt needs; with reference images, if weights stay, what every
+   *   picture but the first needs
    * @returns {Promise<{ peakBytes: number }>}
    * @throws {InputError} it cannot be drawn
    */
@@ -72,8 +79,8 @@ export class Pipeline {
    * otherwise what the schedule needs besides, unless it is here already; little for the offered
    * sizes in 1 to 8 steps. Reference images need the encoder of the autoencoder. What was deleted
    * since the model was loaded counts, too.
-   * @param {{ width?: number, height?: number, steps?: number,
-   *   images?: { width: number, height: number }[] }} request defaults as `generate` has them
+   * @param {PlanRequest} request defaults as `generate` has them
+   * @returns {Promise<number>}
    * @throws {InputError} the request cannot be drawn
    */
   async extraBytes(request) {
@@ -85,23 +92,12 @@ export class Pipeline {
   /**
    * Draws one picture. What it needs and is not here yet, or not any more, is downloaded first;
    * what is deleted while it draws, then.
-   * @param {{ prompt: string, negativePrompt?: string, guidanceScale?: number, seed?: number,
-   *   width?: number, height?: number, steps?: number, textTokens?: 'padded' | 'trimmed',
-   *   images?: import('./reference_image.js').Image[] }} request seed 0 .. 2^53 - 1, default
-   *   0; size and steps default to the model's own, size to that of the first of reference images
-   *   if there are any, textTokens to what was loaded; negativePrompt and guidanceScale only where
-   *   `info.pipeline.guidance` has them
-   * @param {{ signal?: AbortSignal, onProgress?: Function, onPreview?: Function,
-   *   onTensor?: Function, blocks?: boolean }} hooks onProgress receives
-   *   { stage, step, steps, fraction }, and while stage is 'download', which may be in the middle,
-   *   { loadedBytes, totalBytes } too, with otherTab while another tab downloads, and with what
-   *   `loadPipeline` tells of files; onPreview after every step { step, steps, width, height, rgba
-   *   }, what the picture is going to be, an eighth as wide and high, not where the processor
-   *   draws; onTensor(name, { shape, data }) receives every stage's result, and with `blocks` the
-   *   tokens after every block of the denoiser; it slows drawing
-   * @returns {Promise<object>} { width, height, rgba, seed, timings, peakBytes,
-   *   stageBytes: { encode, reference, denoise, decode }, tokens: { count, limit, dropped } };
-   *   bytes of GPU memory, at most
+   * @param {PictureRequest} request
+   * @param {{ signal?: AbortSignal, onProgress?: (progress: DrawProgress) => void,
+   *   onPreview?: (preview: Preview) => void, onTensor?: OnTensor, blocks?: boolean }} [hooks]
+   *   onPreview: after every step, not where the processor draws; onTensor receives every stage's
+   *   result, and with `blocks` the tokens after every block of the denoiser; it slows drawing
+   * @returns {Promise<Drawn>}
    * @throws {InputError | DownloadError | DeviceError | WrongResultError | DOMException} the last
    *   one named AbortError, of `signal` or of `destroy`, within one submission to the GPU or one
    *   run of a graph
@@ -165,7 +161,10 @@ export class Pipeline {
     return complete(this.#manifest, request, this.#defaults, options);
   }
 
-  /** A request as models/draw.js takes it. */
+  /**
+   * A request as models/draw.js takes it.
+   * @param {Record<string, any>} request complete
+   */
   #drawing({ prompt, negativePrompt, images, ...wanted }) {
     const asked = [prompt, ...(wanted.guided ? [negativePrompt] : [])];
     const texts = prompt === undefined

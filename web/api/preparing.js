@@ -13,7 +13,8 @@ import { openWinners } from '../engine/winners.js';
  * @param {string[]} parts.names of the device and the precision: what is remembered holds for them
  * @param {() => Promise<Map<string, [string, object]>>} parts.rehearse anew, with the kernels that
  *   are chosen by now: all variants that any picture needs
- * @param {{ signal?: AbortSignal, tell: (progress: object) => void, onWait?: Function }} job tell:
+ * @param {{ signal?: AbortSignal, tell: (progress: object) => void,
+ *   onWait?: import('../loader/fetching.js').OnWait }} job tell:
  *   how far it is; onWait: what fetching the kernels waits for, see loader/fetching.js
  * @returns {Promise<object>} what is remembered of the kernels here, see winners.js
  * @throws {UnsupportedError | DeviceError | DOMException} the last one named AbortError
@@ -35,7 +36,8 @@ export async function prepareKernels({ kernels, choice, ops, names, rehearse }, 
   return winners;
 }
 
-async function chooseAndCheck({ kernels, choice, ops, winners, rehearse }, { signal, tell }) {
+async function chooseAndCheck({ kernels, choice, ops, winners, rehearse }, job) {
+  const { signal, tell } = job;
   const { size: likely } = await rehearse();
   kernels.onCompile = ({ done, asked }) => (
     tell({ phase: 'prepare', kernel: done, kernels: Math.max(likely, asked) }));

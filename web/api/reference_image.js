@@ -18,7 +18,7 @@ const LOBES = 3;
  */
 
 /**
- * @param {object} manifest
+ * @param {import('../loader/manifest.js').Manifest} manifest
  * @param {Image[]} images
  * @param {{ pixels?: boolean }} options pixels: they are needed, not only sizes
  * @throws {InputError}
@@ -65,7 +65,7 @@ export function defaultSize({ latents, pipeline: { width, height } }, [first]) {
 
 /**
  * An image as models/draw.js takes it: the size that is read, and its values when they are needed.
- * @param {object} manifest
+ * @param {import('../loader/manifest.js').Manifest} manifest
  * @param {Image} image
  * @returns {import('../models/families.js').ReferenceImage}
  */
@@ -111,9 +111,10 @@ export function prepareImage(image, patch) {
  * Lanczos along one side, then the other, rounded to bytes between. Pillow 13 begins with the
  * height where that loses more than twice as many pixels as the width; Pillow 12 never does.
  * @param {Image} image
- * @returns {Uint8ClampedArray} [down, across, 3]
+ * @returns {Image['rgba']} [down, across, 3]
  */
 function shrink({ width, height, rgba }, across, down) {
+  /** @type {{ pixels: Image['rgba'], width: number, height: number, channels: number }} */
   const source = { pixels: rgba, width, height, channels: 4 };
   const order = height - down > 2 * (width - across) ? [shrinkHeight, shrinkWidth]
     : [shrinkWidth, shrinkHeight];

@@ -15,7 +15,7 @@ const ZEROS = { read: async (shard, offset, bytes) => new Uint8Array(bytes) };
 /**
  * What draws with ops that compute nothing.
  * @param {import('../engine/ops.js').Ops} ops
- * @param {object} manifest
+ * @param {import('../loader/manifest.js').Manifest} manifest
  * @param {import('../models/families.js').Family} family
  * @param {{ budget: number, memory: 'auto' | 'small' }} plan as `Stages` takes it
  * @returns {GpuExecutor}
@@ -49,7 +49,7 @@ export class Rehearsals {
   #known = new Map();
 
   /**
-   * @param {object} manifest
+   * @param {import('../loader/manifest.js').Manifest} manifest
    * @param {import('../models/families.js').Family} family
    * @param {import('./graphics.js').Graphics} graphics
    * @param {{ memoryBudget: number, memory: 'auto' | 'small' }} settings `loadPipeline`'s

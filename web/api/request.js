@@ -8,11 +8,11 @@ export const TEXT_TOKENS = ['padded', 'trimmed'];
 
 /**
  * A request with what it leaves open.
- * @param {object} manifest
- * @param {object} request `generate`'s or `plan`'s
+ * @param {import('../loader/manifest.js').Manifest} manifest
+ * @param {Record<string, any>} request `generate`'s or `plan`'s
  * @param {{ textTokens: string, memory: string }} defaults as loaded
  * @param {{ pixels?: boolean }} [options] pixels: those of its images are needed
- * @returns {object} guided: it has a negative prompt that matters
+ * @returns {Record<string, any>} guided: it has a negative prompt that matters
  * @throws {InputError} its images or its guidance cannot be had
  */
 export function complete(manifest, request, defaults, { pixels = false } = {}) {
@@ -49,8 +49,8 @@ function guidanceOf({ pipeline: { guidance } }, request) {
 }
 
 /**
- * @param {object} manifest
- * @param {object} request complete
+ * @param {import('../loader/manifest.js').Manifest} manifest
+ * @param {Record<string, any>} request complete
  * @throws {InputError}
  */
 export function checkPicture(manifest, { prompt, seed, ...request }) {
@@ -64,8 +64,8 @@ export function checkPicture(manifest, { prompt, seed, ...request }) {
 
 /**
  * What a picture's memory and files depend on.
- * @param {object} manifest
- * @param {object} request complete
+ * @param {import('../loader/manifest.js').Manifest} manifest
+ * @param {Record<string, any>} request complete
  * @throws {InputError}
  */
 export function checkPlan({ latents: { pixels } }, { width, height, steps, ...request }) {

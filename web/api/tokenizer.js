@@ -11,9 +11,9 @@ const LONE_SURROGATES = /\p{Surrogate}/gu;
 
 /**
  * The tokenizers of all encoders, in the order of the manifest's prompts.
- * @param {object} manifest
+ * @param {import('../loader/manifest.js').Manifest} manifest
  * @param {URL} base the manifest's folder
- * @param {{ signal?: AbortSignal, onWait?: Function }} [job] as the loader's `receive` has it
+ * @param {import('../loader/fetching.js').Job} [job]
  * @returns {Promise<PromptTokenizer[]>}
  */
 export function loadTokenizers({ prompts }, base, job) {

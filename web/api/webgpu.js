@@ -9,13 +9,14 @@ import { ModelFiles } from './model_files.js';
 import { observer } from './observing.js';
 import { Pipeline } from './pipeline.js';
 import { Rehearsals, openStages } from './rehearsals.js';
+/** @import { Engine } from './pipeline.js' */
 
 /**
  * Checks the device, then downloads the model.
- * @param {object} manifest
+ * @param {import('../loader/manifest.js').Manifest} manifest
  * @param {URL} url the manifest's
  * @param {import('../models/families.js').Family} family
- * @param {object} settings `loadPipeline`'s options, complete
+ * @param {import('../trefoil.js').Settings} settings `loadPipeline`'s options, complete
  * @returns {Promise<Pipeline>}
  */
 export async function openWebGpu(manifest, url, family, settings) {
@@ -41,7 +42,7 @@ export async function openWebGpu(manifest, url, family, settings) {
   }
 }
 
-/** @implements {import('./pipeline.js').Engine} */
+/** @implements {Engine} */
 class WebGpuEngine {
   #manifest;
   #family;
@@ -79,6 +80,7 @@ class WebGpuEngine {
     await this.#files.ensure(drawing, hooks);
   }
 
+  /** @type {Engine['draw']} */
   async draw(drawing, { onTensor, blocks = false, ...hooks }) {
     const { ops } = this.#graphics;
     const parts = { g: ops, stages: this.#stages, files: this.#files.tensors,

@@ -17,9 +17,11 @@ export async function openEngine() {
   return new Engine(device, adapter, kernels);
 }
 
-class Engine {
+export class Engine {
   constructor(device, adapter, kernels) {
-    Object.assign(this, { device, adapter, kernels });
+    this.device = device;
+    this.adapter = adapter;
+    this.kernels = kernels;
     this.abilities = abilitiesOf(device, adapter);
     this.ops = this.#open(device, Ops);
   }

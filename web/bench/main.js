@@ -25,6 +25,7 @@ const named = query.get('rows')?.split(',');
 const sampling = {
   samples: Number(query.get('samples') ?? 10), sampleMs: Number(query.get('sampleMs') ?? 20),
 };
+/** @returns {any} */
 const byId = (id) => document.getElementById(id);
 const boxes = Object.fromEntries(SECTIONS.map((section) => [section, byId(section)]));
 
@@ -126,6 +127,7 @@ function rowJob(row) {
 async function pictureJobs({ abilities: { f16, dot } }, theirs) {
   if (!boxes.pipeline.checked) return [];
   const able = { f32: true, f16, int8: dot };
+  /** @type {any[]} what a query says is checked when the model is loaded */
   const precisions = query.get('precisions')?.split(',') ?? PRECISIONS.filter((one) => able[one]);
   const url = new URL(MANIFEST, location.href);
   const ours = precisions.map((precision) => (

@@ -28,7 +28,7 @@ const MOST_RUNS = 2000;
  * @param {Runner[]} runners
  * @param {{ samples: number, sampleMs: number, signal?: AbortSignal }} options sampleMs: how long a
  *   sample takes at least
- * @returns {Promise<({ timing: Timing } | { failed: string })[]>} in the runners' order
+ * @returns {Promise<{ timing?: Timing, failed?: string }[]>} in the runners' order
  */
 export async function measure(runners, { samples, sampleMs, signal }) {
   const states = [];

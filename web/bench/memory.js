@@ -8,8 +8,8 @@ let peak = 0;
 export function watchMemory() {
   const { Memory } = WebAssembly;
   WebAssembly.Memory = class extends Memory {
-    constructor(...descriptor) {
-      super(...descriptor);
+    constructor(descriptor) {
+      super(descriptor);
       wasm.push(this);
     }
   };

@@ -7,9 +7,9 @@ import { rowOf } from './shapes.js';
 
 /**
  * @param {import('./engine.js').Engine} engine
- * @param {object} manifest
- * @returns {Promise<object[]>} a row for each op and shape, in the order of their first use, with
- *   `calls`: how often a picture of the model's own size and steps makes it
+ * @param {import('../loader/manifest.js').Manifest} manifest
+ * @returns {Promise<import('./shapes.js').Row[]>} a row for each op and shape, in the order of
+ *   their first use, with `calls`: how often a picture of the model's own size and steps makes it
  */
 export async function modelRows(engine, manifest) {
   const ops = engine.rehearsal(Noting);
@@ -25,7 +25,7 @@ export async function modelRows(engine, manifest) {
 
 /** Ops that note what they are asked for. */
 class Noting extends Ops {
-  /** @type {Map<string, object>} row by id */
+  /** @type {Map<string, import('./shapes.js').Row>} by id */
   noted = new Map();
   /** How often what follows is done in a picture; a rehearsal does one step of all. */
   times = 1;

@@ -52,6 +52,8 @@ export function keep(values, storage) {
 
 /**
  * A matrix of random codes whose products keep a signal's size.
+ * @param {Record<string, any>} weight its letters, as a row has them
+ * @param {() => number} random
  * @returns {{ codes: Uint8Array, zero: number, scales: Float32Array, words: Uint32Array,
  *   scaleWords: Uint32Array, biasWords?: Uint32Array }} codes [N, K], scales [N, K / group]; words
  *   as the GPU has them
@@ -74,7 +76,10 @@ export function packedMatrix({ N, K, storage, group, scales: scalesDtype }, rand
     ...(affine && { biasWords: keep(biases, scalesDtype).words }) };
 }
 
-/** Bytes of a weight in GPU memory. */
+/**
+ * Bytes of a weight in GPU memory.
+ * @param {Record<string, any>} weight its letters, as a row has them
+ */
 export function weightBytes({ N, K, storage, group, scales }) {
   if (!(storage in BITS)) return N * K * bytesOf(storage);
   const parts = storage.startsWith('affine') ? 2 : 1;

@@ -9,11 +9,17 @@ const SLOW_SAMPLES = 3;
 const PROMPT = 'a red maple bonsai in a round blue pot';
 
 /**
- * @param {() => Promise<object>} open gives the pipeline
+ * peakBytes: of GPU memory, counted by the pipeline or, if it does not, by what the page allocated;
+ * wasmBytes: of WebAssembly's, if it uses that; failed: why there is nothing but `by`.
+ * @typedef {{ by: string, failed?: string, kernels?: object[], model?: string, width?: number,
+ *   height?: number, steps?: number, peakBytes?: number, wasmBytes?: number, loadMs?: number,
+ *   lines?: { name: string, timing: import('./measure.js').Timing }[] }} TimedPicture
+ */
+
+/**
+ * @param {() => Promise<import('../api/pipeline.js').Pipeline>} open
  * @param {{ by: string, samples: number, signal?: AbortSignal }} options by: what draws
- * @returns {Promise<object>} { by, kernels, model, width, height, steps, peakBytes, wasmBytes,
- *   loadMs, lines }, a line being { name, timing }; peakBytes of GPU memory, counted by the pipeline
- *   or, if it does not, by what the page allocated; wasmBytes of WebAssembly's, if it uses that
+ * @returns {Promise<TimedPicture>}
  */
 export async function timePipeline(open, { by, samples, signal }) {
   const started = performance.now();

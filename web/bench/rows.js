@@ -9,11 +9,14 @@ const WRONG = 0.1;
 /** Elements of a result that are compared with float64. */
 const COMPARED = 256;
 
+/** @import { Row } from './shapes.js' */
+
 /**
  * @typedef {object} Line one way of computing a row
  * @property {'ours' | 'theirs'} kind
  * @property {string} name
  * @property {string} precision
+ * @property {string} [provider] of onnxruntime's: 'webgpu' or 'wasm'
  * @property {import('./measure.js').Timing} [timing]
  * @property {number} [gflops] 10^9 operations a second
  * @property {number} [error] largest difference from float64 over the result's root mean square
@@ -22,11 +25,16 @@ const COMPARED = 256;
  */
 
 /**
+ * bytes: what a run must read and write at least.
+ * @typedef {Row & { flop: number, bytes: number, lines: Line[] }} TimedRow
+ */
+
+/**
  * @param {import('./engine.js').Engine} engine
- * @param {object} row as rowOf makes it
+ * @param {Row} row
  * @param {{ samples: number, sampleMs: number, signal?: AbortSignal,
- *   theirs?: { open: (row: object, numbers: object) => Promise<object[]> } }} options
- * @returns {Promise<object>} the row with `flop`, `bytes` and `lines`
+ *   theirs?: { open: (row: Row, numbers: object) => Promise<any[]> } }} options
+ * @returns {Promise<TimedRow>}
  */
 export async function timeRow(engine, row, { samples, sampleMs, signal, theirs }) {
   const subject = SUBJECTS[row.op];
@@ -42,6 +50,7 @@ export async function timeRow(engine, row, { samples, sampleMs, signal, theirs }
     for (const pass of [runners.filter(onGpu), runners.filter((one) => !onGpu(one))]) {
       const timings = await measure(pass, { samples, sampleMs, signal });
       for (const [i, { kind, name, precision, provider, read }] of pass.entries()) {
+        /** @type {Line} */
         const line = { kind, name, precision, provider, ...timings[i] };
         if (line.timing) {
           line.error = await errorOf(subject, row, numbers, read);

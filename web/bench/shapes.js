@@ -3,6 +3,17 @@
  * are found by model_rows.js.
  */
 
+/**
+ * An op's shapes by their letters, and what else its weight needs to be known by.
+ * @typedef {{ op: string, id?: string, name?: string, [letter: string]: any }} Shape
+ */
+
+/**
+ * calls: how often a picture of the model makes it; failed: why it was not timed.
+ * @typedef {Shape & { id: string, section: string, label: string, calls?: number,
+ *   failed?: string }} Row
+ */
+
 const TERNARY = { storage: 'ternary', group: 128, scales: 'bf16' };
 const TEXT = { storage: 'affine4', group: 64, scales: 'bf16' };
 
@@ -75,8 +86,9 @@ export const LARGE = ['bonsai', 'sana', 'flux1'];
 
 /**
  * A row: an op's shapes, its id, and how a table calls it.
- * @param {object} shape
+ * @param {Shape} shape
  * @param {string} section one of SECTIONS
+ * @returns {Row}
  */
 export function rowOf(shape, section) {
   const label = describe(shape);
@@ -90,6 +102,7 @@ export function fixedRows() {
     .map(([section, shapes]) => [section, shapes.map((shape) => rowOf(shape, section))]));
 }
 
+/** @param {Shape} shape */
 function describe(shape) {
   const { M, K, N, H, W, KS, D: width } = shape;
   switch (shape.op) {

@@ -26,8 +26,10 @@ export const say = {
   calls: (count) => `${count}x a picture`,
   wrong: (size) => `wrong: ${size}`,
   few: (samples) => `${samples} samples only`,
+  /** @param {import('./pipeline.js').TimedPicture} picture */
   peak: ({ peakBytes, wasmBytes }) => `at most ${bytes(peakBytes)} of GPU memory${
     wasmBytes ? `, ${bytes(wasmBytes)} of WebAssembly's` : ''}`,
+  /** @param {import('./pipeline.js').TimedPicture} picture */
   pictures: ({ model, width, height, steps, by }) => (
     `${model}, ${width}x${height}, ${steps} steps, ${by}`),
 };

@@ -6,16 +6,19 @@ import { keep, packedMatrix, uniform, weightBytes, ZERO } from './numbers.js';
 
 const EPS = 1e-6;
 
+/** @typedef {import('./shapes.js').Row} Row */
+/** @typedef {Record<string, any>} Numbers an op's own, by name */
+
 /**
  * @typedef {object} Subject
- * @property {(row: object) => number} flop operations of a run
- * @property {(row: object) => number} bytes that a run must read and write at least
- * @property {(row: object, random: () => number) => object} numbers of a run, on the CPU
- * @property {(ops: import('../engine/ops.js').Ops, row: object, numbers: object) =>
+ * @property {(row: Row) => number} flop operations of a run
+ * @property {(row: Row) => number} bytes that a run must read and write at least
+ * @property {(row: Row, random: () => number) => Numbers} numbers of a run, on the CPU
+ * @property {(ops: import('../engine/ops.js').Ops, row: Row, numbers: Numbers) =>
  *   (g: import('../engine/ops.js').Ops) => object} upload puts them on the GPU; what it returns
  *   records one run and returns the result
- * @property {(row: object) => number} count elements of the result
- * @property {(row: object, numbers: object, i: number) => number} element of the result, float64
+ * @property {(row: Row) => number} count elements of the result
+ * @property {(row: Row, numbers: Numbers, i: number) => number} element of the result, float64
  */
 
 const sigmoid = (v) => 1 / (1 + Math.exp(-v));
@@ -68,11 +71,11 @@ export const SUBJECTS = {
       ...(bias && { bias: uniform(Hq * (Tq + Tk - 1), random) }),
     }),
     upload(ops, { Tq, Tk, Hq, Hkv, Dh, causal, softcap }, { q, k, v, bias }) {
-      const inputs = [ops.upload(q, [Tq, Hq * Dh], 'q'), ops.upload(k, [Tk, Hkv * Dh], 'k'),
-        ops.upload(v, [Tk, Hkv * Dh], 'v')];
+      const [query, key, value] = [ops.upload(q, [Tq, Hq * Dh], 'q'),
+        ops.upload(k, [Tk, Hkv * Dh], 'k'), ops.upload(v, [Tk, Hkv * Dh], 'v')];
       const options = { headWidth: Dh, causal, softcap,
         ...(bias && { bias: ops.upload(bias, [Hq, Tq + Tk - 1], 'bias') }) };
-      return (g) => g.attention(...inputs, options);
+      return (g) => g.attention(query, key, value, options);
     },
     count: ({ Tq, Hq, Dh }) => Tq * Hq * Dh,
     element({ Tq, Tk, Hq, Hkv, Dh, causal, softcap }, { q, k, v, bias }, i) {
@@ -145,9 +148,10 @@ export const SUBJECTS = {
     numbers: ({ M, D, bias }, random) => ({ x: uniform(M * D, random), weight: uniform(D, random),
       ...(bias && { bias: uniform(D, random) }) }),
     upload(ops, { M, D }, { x, weight, bias }) {
-      const inputs = [ops.upload(x, [M, D], 'input'), ops.upload(weight, [D], 'weight')];
+      const input = ops.upload(x, [M, D], 'input');
+      const scale = ops.upload(weight, [D], 'weight');
       const options = bias && { bias: ops.upload(bias, [D], 'bias') };
-      return (g) => g.rmsNorm(...inputs, EPS, options);
+      return (g) => g.rmsNorm(input, scale, EPS, options);
     },
     count: ({ M, D }) => M * D,
     element({ D }, { x, weight, bias }, i) {
@@ -224,7 +228,11 @@ function rowMoments(x, D, i) {
   return { mean, variance: sum(D, (e) => (x[from + e] - mean) ** 2) / D };
 }
 
-/** Mean and deviation of each group of channels. */
+/**
+ * Mean and deviation of each group of channels.
+ * @param {Row} row
+ * @param {Float32Array} x
+ */
 function momentsOf({ H, W, C, groups }, x) {
   const width = C / groups;
   const count = H * W * width;

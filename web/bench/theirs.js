@@ -6,10 +6,16 @@ import { fetchJson } from '../loader/fetching.js';
 import { fromHalves, toHalves } from './halves.js';
 import { SUBJECTS } from './subjects.js';
 
+/** @typedef {import('./shapes.js').Row} Row */
+/** @typedef {import('./subjects.js').Numbers} Numbers */
+/**
+ * @typedef {(row: Row, numbers: Numbers, file: Record<string, any>) => ArrayBufferView} Layout
+ */
+
 /**
  * What an op's tensors are in onnxruntime's layouts: inputs by name, [dims, values] each.
  * @type {Record<string,
- *   (row: object, numbers: object) => Record<string, [number[], Float32Array]>>}
+ *   (row: Row, numbers: Numbers) => Record<string, [number[], Float32Array]>>}
  */
 const INPUTS = {
   linear: ({ M, K }, { x }) => ({ x: [[M, K], x] }),
@@ -27,7 +33,7 @@ const RESULT = {
 
 /**
  * The weights that a model names: `layout` of its file says which.
- * @type {Record<string, (row: object, numbers: object, file: object) => ArrayBufferView>}
+ * @type {Record<string, Layout>}
  */
 const LAYOUTS = {
   codes: blockCodes,
@@ -67,7 +73,7 @@ export async function openTheirs(base) {
       throw new Error(`${cause.message} Expected what python -m tests.bench puts there; open the `
         + 'page without ?ort=.', { cause });
     });
-  const ort = await import(new URL(runtime, base));
+  const ort = await import(new URL(runtime, base).href);
   ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? navigator.hardwareConcurrency : 1;
   return {
     version,
@@ -160,7 +166,10 @@ function turned(values, rows, columns) {
   return result;
 }
 
-/** [N, K / block, block * bits / 8], codes being steps of the scale above `zero`. */
+/**
+ * [N, K / block, block * bits / 8], codes being steps of the scale above `zero`.
+ * @type {Layout}
+ */
 function blockCodes({ N, K }, { codes, zero }, { bits, zero: theirZero }) {
   const bytes = new Uint8Array(N * K * bits / 8);
   const perByte = 8 / bits;
@@ -171,7 +180,7 @@ function blockCodes({ N, K }, { codes, zero }, { bits, zero: theirZero }) {
   return bytes;
 }
 
-/** [N, K / block] */
+/** [N, K / block] @type {Layout} */
 function blockScales({ N, K, group }, { scales, zero }, { block }) {
   return Float32Array.from({ length: N * K / block },
     (_, i) => scales[Math.floor(i * block / group)] / steps(zero));

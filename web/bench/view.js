@@ -3,7 +3,7 @@ import { SECTION_NAMES, bytes, error, milliseconds, rate, say, share, spread } f
 
 /**
  * @param {HTMLTableElement} table of ops
- * @param {object[]} rows as timeRow returns them, those that failed with `failed` instead of lines
+ * @param {import('./rows.js').TimedRow[]} rows those that failed have no lines
  */
 export function drawRows(table, rows) {
   const best = bestRate(rows);
@@ -26,7 +26,7 @@ export function drawRows(table, rows) {
 
 /**
  * @param {HTMLTableElement} table of pictures
- * @param {object[]} pictures as timePipeline returns them
+ * @param {import('./pipeline.js').TimedPicture[]} pictures
  */
 export function drawPictures(table, pictures) {
   replaceBodies(table, pictures.map((picture) => {
@@ -65,6 +65,7 @@ function headingOf(section) {
     element('th', { scope: 'rowgroup', colspan: 9 }, SECTION_NAMES[section]));
 }
 
+/** @param {import('./shapes.js').Row} row @param {number} rowspan */
 function nameOf({ label, calls }, rowspan) {
   const cell = element('th', { scope: 'row', rowspan }, label);
   if (calls) cell.append(element('small', {}, say.calls(calls)));

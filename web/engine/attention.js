@@ -15,8 +15,8 @@ export function attentionSite({ headWidth, causal, window, softcap, bias }, Tk) 
  * Records o = softmax(q k^T) v for queries that one dispatch may take.
  * @param {import('./recorder.js').Recorder} g
  * @param {import('./candidates.js').Candidate} kernel
- * @param {{ constants: object, dims: object, q: import('./memory.js').Tensor,
- *   k: import('./memory.js').Tensor, v: import('./memory.js').Tensor,
+ * @param {{ constants: Record<string, number>, dims: Record<string, number>, q:
+ *   import('./memory.js').Tensor, k: import('./memory.js').Tensor, v: import('./memory.js').Tensor,
  *   bias?: import('./memory.js').Tensor, o: import('./memory.js').Tensor }} call constants: the
  *   reference kernel's; dims: without `distances`
  */

@@ -6,7 +6,10 @@
 /** Few rows: each weight is used so rarely that reading it is the work. */
 export const FEW_ROWS = 8;
 
-/** Precisions, the exactest first; a caller that allows one allows those before it. */
+/**
+ * Precisions, the exactest first; a caller that allows one allows those before it.
+ * @type {Precision[]}
+ */
 export const PRECISIONS = ['f32', 'f16', 'int8'];
 
 /**
@@ -25,22 +28,33 @@ const TILES = [{ ROWS: 64, COLUMNS: 64 }, { ROWS: 32, COLUMNS: 64 }, { ROWS: 64,
  * @property {boolean} software its adapter is a CPU
  */
 
+/** @typedef {'f32' | 'f16' | 'int8'} Precision of a kernel's operands */
+
+/** @typedef {Record<string, number>} Constants */
+
 /**
- * constants are those beside the op's own, or made from them; F16 makes a kernel's operands f16.
- * @typedef {{ name: string, constants: object | ((own: object) => object), precision: string,
- *   fits?: (constants: object, device: Device) => boolean }} Candidate
+ * A way to compute an op, and a row of the table. constants are those beside the op's own, or made
+ * from them; F16 makes a kernel's operands f16.
+ * @typedef {{ name: string, constants: Constants, precision: Precision }} Candidate
+ *
+ * @typedef {{ name: string, constants: Constants | ((own: Constants) => Constants),
+ *   precision: Precision, fits?: (constants: Constants, device: Device) => boolean }} Row
  */
 
+/** @returns {Row} */
 const f32 = (name, constants = {}, fits = undefined) => (
   { name, constants, precision: 'f32', fits });
 
 const SUBGROUP = f32('linear_packed_subgroup', {},
   ({ BITS }, { subgroup }) => subgroup >= 8 && BITS <= 4);
 const few = (LANES) => f32('linear_packed_few', { LANES }, ({ BITS }) => BITS <= 4);
+/** @type {Row[]} */
 const HALF = TILES.map((tile) => ({ name: 'linear_packed_tiled', constants: { ...tile, F16: 1 },
   precision: 'f16', fits: (_, { f16 }) => f16 }));
+/** @type {Row} */
 const HALF_CONVOLUTION = { name: 'conv2d_tiled', constants: { F16: 1 }, precision: 'f16',
   fits: (_, { f16 }) => f16 };
+/** @type {Row} */
 const INT8 = { name: 'linear_packed_int8', constants: {}, precision: 'int8',
   fits: ({ BITS, GROUP }, { dot }) => dot && BITS <= 4 && GROUP <= 256 };
 
@@ -51,7 +65,7 @@ const TILED_QUERIES = ({ DH }) => (
 /**
  * Candidates by op, those for a GPU and those for a CPU, best guess first. The reference kernel,
  * which everything is checked against, stands in each list.
- * @type {Record<string, { reference: Candidate, gpu: Candidate[], cpu: Candidate[] }>}
+ * @type {Record<string, { reference: Row, gpu: Row[], cpu: Row[] }>}
  */
 const CANDIDATES = {
   linear_packed: {
@@ -87,9 +101,9 @@ const CANDIDATES = {
 /**
  * The candidates for an op that this device has, best guess first.
  * @param {string} op key of the table
- * @param {object} constants the reference kernel's
+ * @param {Constants} constants the reference kernel's
  * @param {Device} device
- * @param {string} precision the least exact that is allowed; those of it come first
+ * @param {Precision} precision the least exact that is allowed; those of it come first
  * @returns {Candidate[]}
  */
 export function candidatesFor(op, constants, device, precision) {
@@ -106,6 +120,11 @@ export function referenceOf(op, constants) {
   return resolve(CANDIDATES[op].reference, constants);
 }
 
+/**
+ * @param {Row} row
+ * @param {Constants} constants the reference kernel's
+ * @returns {Candidate}
+ */
 function resolve({ constants: own, ...rest }, constants) {
   return { ...rest, constants: typeof own === 'function' ? own(constants) : own };
 }
@@ -116,7 +135,7 @@ export const REFERENCES = { pick: referenceOf };
 /**
  * What candidates ask of a device.
  * @param {{ features: Iterable<string> }} device a GPUDevice
- * @param {object} adapter what `inspectDevice` says of it
+ * @param {import('./device.js').AdapterInfo} adapter what `inspectDevice` says of it
  * @returns {Device}
  */
 export function abilitiesOf(device, adapter) {

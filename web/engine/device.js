@@ -3,7 +3,7 @@ import { DeviceError, UnsupportedError } from './errors.js';
 import { remedyFor, warningFor } from './remedies.js';
 import { unlessAborted, within } from './waiting.js';
 
-/** Features that some kernels are faster with; none is needed. */
+/** Features that some kernels are faster with; none is needed. @type {GPUFeatureName[]} */
 const FEATURES = ['shader-f16', 'subgroups'];
 
 /** Limits that large pictures profit from; the engine needs no more than WebGPU's defaults. */
@@ -25,19 +25,40 @@ const REASONS = {
 };
 
 /**
- * What this browser offers, without fetching anything.
+ * An adapter, as the browser describes it: '' and 0 where it does not. software: it computes on the
+ * processor.
+ * @typedef {{ vendor: string, architecture: string, description: string, fallback: boolean,
+ *   software: boolean, subgroupMinSize: number }} AdapterInfo
+ */
+
+/**
+ * What this browser offers.
+ * @typedef {object} DeviceReport
+ * @property {boolean} ok
+ * @property {string} reason a sentence, '' when ok
+ * @property {string} remedy likewise
+ * @property {string} warning a sentence about a device that may draw wrongly, or ''
+ * @property {boolean} silent it did not answer in time and may yet
+ * @property {'webgpu' | 'onnxruntime'} prefer what draws faster here, on a site that has both
+ * @property {AdapterInfo | null} adapter
+ * @property {string[]} features
+ * @property {Record<string, number>} limits
+ */
+
+/**
+ * Looks at what this browser offers, without fetching anything.
  * @param {{ patienceMs?: number }} [options] how long it may take to answer; Infinity: for ever
- * @returns {Promise<{ok: boolean, reason: string, remedy: string, warning: string,
- *   silent: boolean, prefer: 'webgpu' | 'onnxruntime', adapter: object | null,
- *   features: string[], limits: Record<string, number>}>} `reason` and `remedy` are sentences, ''
- *   when ok; warning: a sentence about a device that may draw wrongly, or ''; silent: it did not
- *   answer in time and may yet; prefer: what draws faster here, on a site that has both
+ * @returns {Promise<DeviceReport>}
  */
 export async function inspectDevice({ patienceMs = PATIENCE_MS } = {}) {
   return (await findAdapter(patienceMs)).found;
 }
 
-/** What `inspectDevice` says, and the adapter that it says it of, if there is one. */
+/**
+ * What `inspectDevice` says, and the adapter that it says it of, if there is one.
+ * @param {number} patienceMs
+ * @returns {Promise<{ found: DeviceReport, adapter?: GPUAdapter }>}
+ */
 async function findAdapter(patienceMs) {
   if (globalThis.isSecureContext === false) return absent('insecure');
   if (!globalThis.navigator?.gpu) return absent('webgpu');
@@ -53,6 +74,7 @@ async function findAdapter(patienceMs) {
   }
 }
 
+/** @returns {{ found: DeviceReport }} */
 function absent(cause, detail = '') {
   return { found: { ok: false, reason: REASONS[cause] + detail,
     remedy: remedyFor(cause, navigator.userAgent), warning: '', silent: cause === 'silent',
@@ -62,7 +84,10 @@ function absent(cause, detail = '') {
 const tooLate = () => new UnsupportedError(`${REASONS.silent} `
   + `${remedyFor('silent', navigator.userAgent)}`);
 
-/** GPUAdapter.info is Chrome 127's; before, it had to be asked for. */
+/**
+ * GPUAdapter.info is Chrome 127's; before, it had to be asked for.
+ * @returns {Promise<AdapterInfo>}
+ */
 async function infoOf(adapter) {
   const info = adapter.info ?? await adapter.requestAdapterInfo?.() ?? {};
   const { vendor = '', architecture = '', description = '', subgroupMinSize = 0 } = info;
@@ -71,6 +96,7 @@ async function infoOf(adapter) {
   return { vendor, architecture, description, fallback, software, subgroupMinSize };
 }
 
+/** @returns {DeviceReport} */
 function describe(adapter, info) {
   const limits = {};
   for (const name in adapter.limits) limits[name] = adapter.limits[name];
@@ -82,8 +108,8 @@ function describe(adapter, info) {
 /**
  * Opens the GPU with the raised limits where the adapter has them.
  * @param {{ signal?: AbortSignal, patienceMs?: number }} [options]
- * @returns {Promise<{ device: GPUDevice, adapter: object }>} adapter: what `inspectDevice` says of
- *   it. (Deno 2.9 panics when `device.adapterInfo` is read after the adapter was collected.)
+ * @returns {Promise<{ device: GPUDevice, adapter: AdapterInfo }>} (Deno 2.9 panics when
+ *   `device.adapterInfo` is read after the adapter was collected.)
  * @throws {UnsupportedError} no WebGPU, no adapter, or one that refuses or does not answer
  */
 export async function openDevice({ signal, patienceMs = PATIENCE_MS } = {}) {

@@ -4,6 +4,7 @@
  * as everywhere.
  */
 class NamedError extends Error {
+  /** @param {string} message @param {{ cause?: unknown }} [options] */
   constructor(message, options) {
     super(message, options);
     this.name = new.target.name;

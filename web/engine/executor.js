@@ -1,11 +1,12 @@
 /** Draws with the engine's kernels: what models/draw.js asks of WebGPU. */
 import { expectFinite } from './sound.js';
+/** @import { Executor } from '../models/families.js' */
 
 /** The components that every family has besides its text encoders. */
 const DENOISER = 'transformer';
 const DECODER = 'autoencoder';
 
-/** @implements {import('../models/families.js').Executor} */
+/** @implements {Executor} */
 export class GpuExecutor {
   #parts;
   #family;
@@ -23,7 +24,7 @@ export class GpuExecutor {
     return this.#parts.g.rehearsal;
   }
 
-  /** Each encoder is on the GPU once, for all texts. */
+  /** Each encoder is on the GPU once, for all texts. @type {Executor['encode']} */
   async encode(texts, { signal }) {
     const { g, stages, manifest: { prompts, components } } = this.#parts;
     const contexts = texts.map(() => []);
@@ -39,14 +40,17 @@ export class GpuExecutor {
     return contexts;
   }
 
+  /** @type {Executor['references']} */
   references(images, hooks) {
     return this.#family.references(this.#parts, images, hooks);
   }
 
+  /** @type {Executor['upload']} */
   upload(values, shape, label) {
     return this.#parts.g.upload(values, shape, label);
   }
 
+  /** @type {Executor['denoise']} */
   async denoise(conditions, hooks, work) {
     const { g, stages, manifest: { components } } = this.#parts;
     const { Denoiser } = this.#family;
@@ -61,24 +65,29 @@ export class GpuExecutor {
       }
       await g.drain({ signal }); // every step finds the same, an empty pool
       await work((latents, step, text) => denoiser.velocity(latents, step, states[text], { signal,
-        observe: (name, ...result) => !text && observe(`block.${name}.${step}`, ...result) }));
+        observe: (name, shape, tensor) => (
+          !text && observe(`block.${name}.${step}`, shape, tensor)) }));
       denoiser.release(...states);
     });
   }
 
+  /** @type {Executor['addScaled']} */
   addScaled(x, y, alpha) {
     this.#parts.g.addScaled(x, y, alpha);
   }
 
+  /** @type {Executor['release']} */
   release(tensor) {
     this.#parts.g.release(tensor);
   }
 
+  /** @type {Executor['settle']} */
   async settle(tensor, { signal }) {
     this.#parts.g.release(tensor);
     await this.#parts.g.drain({ signal });
   }
 
+  /** @type {Executor['read']} */
   async read(name, tensor, { signal }) {
     return expectFinite(name, new Float32Array(await this.#parts.g.read(tensor, { signal })));
   }
@@ -87,6 +96,7 @@ export class GpuExecutor {
     return this.#parts.files.latentNorm();
   }
 
+  /** @type {Executor['decode']} */
   async decode(latents, { width, height, grid }, { signal, observe }) {
     const { g, stages, manifest: { components } } = this.#parts;
     const norm = await this.latentNorm();

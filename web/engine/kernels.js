@@ -57,7 +57,10 @@ export class Kernels {
   #kernels = new Map();
   #compiling = new Map();
   #pipelines = new Map();
-  /** Called when a pipeline is begun or done, with how many are. */
+  /**
+   * Called when a pipeline is begun or done, with how many are.
+   * @type {(counts: { done: number, asked: number }) => void}
+   */
   onCompile = () => {};
 
   /**
@@ -76,7 +79,7 @@ export class Kernels {
    * Fetches kernels by name, then the parts that they are made of. Must be awaited before
    * `interface` or `compile` knows them.
    * @param {string[]} names
-   * @param {{ signal?: AbortSignal, onWait?: Function }} [job] as the loader's `receive` has it
+   * @param {import('../loader/fetching.js').Job} [job]
    * @throws {DownloadError | DOMException}
    */
   async load(names, job = {}) {
@@ -88,7 +91,11 @@ export class Kernels {
     }
   }
 
-  /** Texts that are not here yet. */
+  /**
+   * Texts that are not here yet.
+   * @param {string[]} files
+   * @param {import('../loader/fetching.js').Job} job
+   */
   async #fetch(files, { signal, onWait }) {
     const missing = [...new Set(files)].filter((file) => !this.#texts.has(file));
     await together(missing, missing.length, signal, async (file, common) => {

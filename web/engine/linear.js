@@ -32,8 +32,9 @@ export function inputUnit({ BITS: bits, GROUP: group }) {
  * The op and the reference kernel's constants for a weight's storage kind, and its buffers.
  * @param {import('./weights.js').Weight} weight
  * @param {number} M rows of x
- * @returns {{ op: string, constants: object, buffers: import('./memory.js').Tensor[] }} op as
- *   candidates.js names it; buffers in binding order, those that are not read being filled in
+ * @returns {{ op: string, constants: Record<string, number>,
+ *   buffers: import('./memory.js').Tensor[] }} op as candidates.js names it; buffers in binding
+ *   order, those that are not read being filled in
  */
 export function linearSite({ label, storage, group, scalesDtype, codes, scales, biases, data }, M) {
   if (storage in FORMAT) {
@@ -56,7 +57,8 @@ export function linearSite({ label, storage, group, scalesDtype, codes, scales, 
  * Records y = epilogue(x . W^T) for rows that one dispatch may take.
  * @param {import('./recorder.js').Recorder} g
  * @param {import('./candidates.js').Candidate} kernel
- * @param {{ constants: object, buffers: import('./memory.js').Tensor[], dims: object,
+ * @param {{ constants: Record<string, number>, buffers: import('./memory.js').Tensor[],
+ *   dims: Record<string, number>,
  *   x: import('./memory.js').Tensor, y: import('./memory.js').Tensor,
  *   bias?: import('./memory.js').Tensor, gate?: import('./memory.js').Tensor, act?: number,
  *   epilogue?: number }} call constants: the reference kernel's; bias f32 [N_all]
@@ -79,12 +81,18 @@ export function recordLinear(g, { name, constants: own },
 /**
  * Inputs between those that share a word of bytes: linear_packed_int8 finds the codes of every
  * STRIDE-th in one word, or in half of one.
+ * @param {Record<string, number>} constants
  */
 export function byteStride({ BITS, GROUP }) {
   return Math.min(8 / BITS, GROUP % WORD ? 4 : 8);
 }
 
-/** x [M, K] as bytes, in the order in which linear_packed_int8 unpacks codes of this width. */
+/**
+ * x [M, K] as bytes, in the order in which linear_packed_int8 unpacks codes of this width.
+ * @param {import('./recorder.js').Recorder} g
+ * @param {import('./memory.js').Tensor} x
+ * @param {Record<string, number>} constants
+ */
 function quantized(g, x, { BITS, GROUP }) {
   const [M, K] = x.shape;
   const q = g.empty([M, K / 4 + 2 * K / GROUP], `${x.label} as bytes`);

@@ -12,10 +12,13 @@ export class Tensor {
    * @param {Allocation} allocation
    * @param {number[]} shape
    * @param {string} label used in error messages
-   * @param {number} offset bytes from the start of the allocation
+   * @param {number} [offset] bytes from the start of the allocation
    */
   constructor(allocation, shape, label, offset = 0) {
-    Object.assign(this, { allocation, shape, label, offset });
+    this.allocation = allocation;
+    this.shape = shape;
+    this.label = label;
+    this.offset = offset;
   }
 
   get count() {
@@ -53,7 +56,12 @@ export class Tensor {
   }
 }
 
-/** Throws a ShapeError unless `tensor` has exactly this shape. */
+/**
+ * Throws a ShapeError unless `tensor` has exactly this shape.
+ * @param {string} op
+ * @param {{ shape: number[], label?: string }} tensor
+ * @param {number[]} want
+ */
 export function expectShape(op, tensor, want) {
   const same = tensor.shape.length === want.length && want.every((n, i) => n === tensor.shape[i]);
   if (!same) {

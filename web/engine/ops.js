@@ -12,6 +12,9 @@ import { ACT, EPILOGUE, inputUnit, linearSite, recordLinear } from './linear.js'
 import { expectShape } from './memory.js';
 import { PictureOps } from './pictures.js';
 
+/** @import { Tensor } from './memory.js' */
+/** @import { Weight } from './weights.js' */
+
 /** Row counts of chunks are multiples of this, so that every chunk starts 256-byte aligned. */
 const ROW_STEP = 64;
 
@@ -36,10 +39,11 @@ export class Ops extends PictureOps {
   /**
    * y[M, N] = r, the product x[M, K] . W[n0 .. n0 + N, k0 .. k0 + K]^T, or what is made of it:
    * with `bias` r + bias[n0 .. n0 + N], then `act` of that, then `add`, `swiglu` or `gate`.
-   * @param {import('./weights.js').Weight} weight [N_all, K_all]
-   * @param {{ rows?: [number, number], columns?: [number, number],
-   *   bias?: import('./memory.js').Tensor, act?: keyof typeof ACT, into?, add?: boolean,
-   *   swiglu?: boolean, gate?: [import('./memory.js').Tensor, number] }} options
+   * @param {Tensor} x
+   * @param {Weight} weight [N_all, K_all]
+   * @param {{ rows?: [number, number], columns?: [number, number], bias?: Tensor,
+   *   act?: keyof typeof ACT, into?: Tensor, add?: boolean, swiglu?: boolean,
+   *   gate?: [Tensor, number] }} [options]
    *   rows = [n0, N], columns = [k0, K]: the part of W that is used; default all of it. bias: f32
    *   [N_all]. With `into` y: add: y += r; swiglu: y = silu(y) * r; gate [modulation, chunk]:
    *   y += chunk of N of the modulation vector * r
@@ -81,9 +85,10 @@ export class Ops extends PictureOps {
   /**
    * Linear, gated: y (+)= (silu(x . Wg^T) * (x . Wu^T)) . Wo^T, by row chunks so that the middle
    * stays small.
-   * @param {{ gate: [weight, rows?], up: [weight, rows?], down: [weight, columns?] }} parts each
-   *   weight with the part of it that is meant, as `linear` takes it
-   * @param {object} options what becomes of the result: as `linear` takes it
+   * @param {Tensor} x
+   * @param {Record<'gate' | 'up' | 'down', [Weight, [number, number]?]>} parts each weight with the
+   *   rows of it that are meant, of down the columns, as `linear` takes them
+   * @param {Parameters<Ops['linear']>[2]} [options] what becomes of the result
    */
   swigluMlp(x, { gate, up, down }, options = {}) {
     const F = gate[1]?.[1] ?? gate[0].shape[0];
@@ -128,6 +133,10 @@ export class Ops extends PictureOps {
   /**
    * x / rms(x) * w, or x / rms(x) * w + bias, over the last `w.count` elements. x is [M, D], holds
    * heads: [T, H * Dh], or is a picture [H, W, C]; bias is [D].
+   * @param {Tensor} x
+   * @param {Tensor} weight
+   * @param {number} eps
+   * @param {{ bias?: Tensor, into?: Tensor }} [options]
    */
   rmsNorm(x, weight, eps, { bias, into } = {}) {
     const D = weight.count;
@@ -147,6 +156,11 @@ export class Ops extends PictureOps {
   /**
    * Heads of x [T, H * Dh], each normalised as rmsNorm does, then rotated by angles [*, Dh / 2, 2]
    * (cos, sin) from row t0 on, pairs interleaved or half-split.
+   * @param {Tensor} x
+   * @param {Tensor} weight
+   * @param {Tensor} angles
+   * @param {number} eps
+   * @param {{ t0?: number, halfSplit?: boolean, into?: Tensor }} [options]
    */
   rmsNormRope(x, weight, angles, eps, { t0 = 0, halfSplit = false, into } = {}) {
     const T = x.shape[0];
@@ -178,8 +192,11 @@ export class Ops extends PictureOps {
   /**
    * softmax(scale * q k^T) v with grouped queries: q [Tq, Hq * Dh], k and v [Tk, Hkv * Dh] ->
    * [Tq, Hq * Dh].
+   * @param {Tensor} q
+   * @param {Tensor} k
+   * @param {Tensor} v
    * @param {{ headWidth: number, scale?: number, causal?: boolean, valid?: number,
-   *   window?: number, softcap?: number, bias?: import('./memory.js').Tensor }} options
+   *   window?: number, softcap?: number, bias?: Tensor }} options
    *   scale: Dh ** -0.5 unless it is given. Which keys count: those before `valid`; causal: those
    *   up to the query's own place; window: and no more than so many of them. What becomes of a
    *   score: softcap * tanh(score / softcap), then bias [Hq, Tq + Tk - 1] is added, which has for

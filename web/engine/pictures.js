@@ -124,6 +124,7 @@ export class PictureOps extends Recorder {
       throw new ShapeError(`conv2d ${weight.label}: [${weight.shape}] does not fit `
         + `an input of [${x.shape}]`);
     }
+    /** @type {[number, number, number]} */
     const shape = [up * H / down, up * W / down, Cout];
     const y = into ? Strips.of(into) : new Strips(shape, this.#stripHeight(shape));
     expectShape(`conv2d ${weight.label}`, y, shape);
@@ -184,7 +185,13 @@ export class PictureOps extends Recorder {
     return { tensor, row: first };
   }
 
-  /** As #joined, normalised. */
+  /**
+   * As #joined, normalised.
+   * @param {Strips} x
+   * @param {number} first
+   * @param {number} past
+   * @param {Omit<GroupNorm, 'eps'> & { stats: Tensor }} norm
+   */
   #normalised(x, first, past, { stats, weight, bias, groups: G, silu = false }) {
     const [, W, C] = x.shape;
     const tensor = this.empty([past - first, W, C], weight.label);
@@ -198,7 +205,11 @@ export class PictureOps extends Recorder {
     return { tensor, row: first };
   }
 
-  /** Mean and 1 / deviation of each group over all strips: [G, 2]. */
+  /**
+   * Mean and 1 / deviation of each group over all strips: [G, 2].
+   * @param {Strips} x
+   * @param {GroupNorm} norm
+   */
   #statistics({ shape: [H, W, C], height, tensors }, { groups: G, eps }) {
     const P = H * W;
     const chunk = height < H ? largestDivisor(height * W, STATS_PIXELS) : STATS_PIXELS;

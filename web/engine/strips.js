@@ -9,14 +9,19 @@ export class Strips {
   /**
    * @param {number[]} shape [H, W, C]
    * @param {number} height rows of a strip
-   * @param {Tensor[]} tensors [height, W, C] each; a gap where a strip was not made yet, or is
+   * @param {Tensor[]} [tensors] [height, W, C] each; a gap where a strip was not made yet, or is
    *   released
    */
   constructor(shape, height, tensors = []) {
-    Object.assign(this, { shape, height, tensors });
+    this.shape = shape;
+    this.height = height;
+    this.tensors = tensors;
   }
 
-  /** The picture itself; a tensor [H, W, C] is one strip. */
+  /**
+   * The picture itself; a tensor [H, W, C] is one strip.
+   * @param {Strips | Tensor} picture
+   */
   static of(picture) {
     if (picture instanceof Strips) return picture;
     return new Strips(picture.shape, picture.shape[0], [picture]);
@@ -38,7 +43,12 @@ export class Strips {
   }
 }
 
-/** A view of rows for copying: unlike one that is bound it may start anywhere. */
+/**
+ * A view of rows for copying: unlike one that is bound it may start anywhere.
+ * @param {Tensor} tensor [H, W, C]
+ * @param {number} first
+ * @param {number} count
+ */
 export function rowsOf({ allocation, shape: [, W, C], label, offset }, first, count) {
   return new Tensor(allocation, [count, W, C], label, offset + 4 * first * W * C);
 }

@@ -3,9 +3,19 @@ import { kindOfStatus, retryAfterMs } from './patience.js';
 
 /** Why an attempt brought a file no further: `kind` and what patience.js wants to know besides. */
 export class Failure extends Error {
+  /** @type {number | undefined} */
+  status;
+  /** @type {number | undefined} */
+  retryAfterMs;
+
+  /**
+   * @param {string} kind
+   * @param {Partial<import('./patience.js').Facts> & { status?: number, cause?: unknown }} [facts]
+   */
   constructor(kind, facts = {}) {
     super(kind);
-    Object.assign(this, { kind, ...facts });
+    this.kind = kind;
+    Object.assign(this, facts);
   }
 }
 
@@ -100,8 +110,8 @@ export function sentenceOf(url, failure, { stop, tries, received, bytes, now = D
       + 'again, or try again later.';
     case 'range': return `${url} could not be fetched from byte ${received} on: the server sent `
       + `something else. ${tried} Try again later.`;
-    case 'spoilt': return `${url} ${failure.cause.message}. It was fetched ${tries} times. Upload `
-      + 'the file again, or build the site again.';
+    case 'spoilt': return `${url} ${/** @type {Error} */ (failure.cause).message}. It was `
+      + `fetched ${tries} times. Upload the file again, or build the site again.`;
     case 'broken': return `${url} broke off, again and again. ${tried} Check the connection and `
       + 'try again.';
     default: return `${failed}no answer came. ${tried} Check the connection and try again; a host `

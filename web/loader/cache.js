@@ -10,7 +10,7 @@ const CLAIMS = 'trefoil-claims';
 const keyOf = (name) => `https://trefoil.invalid/${name}`;
 
 export class CacheKeeper {
-  kind = 'cache';
+  kind = /** @type {const} */ ('cache');
   #cache;
   #claims;
   #last = {}; // { file, stamp, blob } of the last read
@@ -49,8 +49,8 @@ export class CacheKeeper {
   }
 
   async save(name, bytes) {
-    const headers = { 'Content-Length': bytes.length, 'Content-Type': 'application/octet-stream',
-      'Last-Modified': new Date().toISOString() };
+    const headers = { 'Content-Length': String(bytes.length),
+      'Content-Type': 'application/octet-stream', 'Last-Modified': new Date().toISOString() };
     await this.#cache.put(keyOf(name), new Response(bytes, { headers }));
   }
 

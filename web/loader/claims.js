@@ -11,20 +11,26 @@ import { partOf } from './draft.js';
 import { sha256 } from './hash.js';
 import { isInUse } from './lock.js';
 
+/** @typedef {{ id: string, manifest: string, files: string[] }} Claim */
+
 /** A model's address as claims have it: a query asks for the same file. */
 export function addressOf(manifestUrl) {
   const { origin, pathname } = new URL(manifestUrl);
   return origin + pathname;
 }
 
-/** The names of a manifest's shards, those of its ONNX graphs too. */
+/**
+ * The names of a manifest's shards, those of its ONNX graphs too.
+ * @param {Pick<import('./manifest.js').Manifest, 'shards' | 'onnx'>} manifest
+ */
 export function filesOf({ shards, onnx }) {
   return [...shards, ...(onnx?.shards ?? [])].map(({ file }) => file);
 }
 
 /**
  * @param {string | URL} manifestUrl
- * @param {object} manifest
+ * @param {import('./manifest.js').Manifest} manifest
+ * @returns {Promise<Claim>}
  */
 export async function makeClaim(manifestUrl, manifest) {
   const address = addressOf(manifestUrl);
@@ -55,7 +61,8 @@ export async function removeReplaced(keeper, claim) {
 
 /**
  * Removes claims, and the files that only they claim.
- * @param {object[]} claims
+ * @param {import('./draft.js').Keeper} keeper
+ * @param {Claim[]} claims
  * @param {string[]} [more] other files that go, unless they are claimed
  * @returns {Promise<Set<string>>} files of theirs that stay, because others claim them
  */

@@ -10,12 +10,51 @@
  *   drop()                 in place of close: nothing is left of it
  */
 
+/** @typedef {import('./manifest.js').Shard} Shard */
+
+/** @typedef {(count: number) => Uint8Array<ArrayBuffer>} Room gives bytes to write to */
+
+/**
+ * @typedef {object} Draft
+ * @property {number} received
+ * @property {(bytes: Uint8Array<ArrayBuffer>) => void} write
+ * @property {() => void} restart
+ * @property {(room: Room) => Uint8Array<ArrayBuffer>} contents
+ * @property {() => Promise<void>} keep
+ * @property {() => Promise<void>} close
+ * @property {() => Promise<void>} drop
+ */
+
+/**
+ * A storage: opfs.js, cache.js, memory.js. `leave` is memory's alone; what keeps claims outlasts
+ * the page.
+ * @typedef {object} Keeper
+ * @property {'opfs' | 'cache' | 'memory'} kind
+ * @property {() => Promise<{ name: string, bytes: number, stamp: string }[]>} list
+ * @property {(shard: Shard) => Promise<Draft>} open
+ * @property {(name: string) => Promise<string | null>} stamp null: the file is gone
+ * @property {(name: string) => Promise<void>} remove
+ * @property {(file: string, offset: number, count: number, stamp?: string) =>
+ *   Promise<Uint8Array<ArrayBuffer>>} read
+ * @property {(name: string, room?: Room) =>
+ *   Promise<Uint8Array<ArrayBuffer>>} [contents]
+ * @property {() => Promise<import('./claims.js').Claim[]>} [claims]
+ * @property {(claim: import('./claims.js').Claim) => Promise<void>} [saveClaim]
+ * @property {(id: string) => Promise<void>} [removeClaim]
+ * @property {() => void} [leave]
+ */
+
 /**
  * A storage that failed, full or refused: another one may take the shard. `full`: the disk is, or
  * what the browser allows this site of it.
  */
 export class StorageError extends Error {
-  full = Boolean(this.cause?.full) || this.cause?.name === 'QuotaExceededError';
+  /** @param {string} message @param {{ cause?: any }} [options] */
+  constructor(message, options) {
+    super(message, options);
+    const { cause } = options ?? {};
+    this.full = Boolean(cause?.full) || cause?.name === 'QuotaExceededError';
+  }
 }
 
 /** Whatever fails in `work` is the storage's fault. */
@@ -44,8 +83,9 @@ export class BufferedDraft {
   received;
 
   /**
-   * @param {object} keeper save(name, bytes) and remove(name) are its own
-   * @param {object} shard the manifest's
+   * @param {{ save: (name: string, bytes: Uint8Array<ArrayBuffer>) => Promise<void>,
+   *   remove: (name: string) => Promise<void> }} keeper
+   * @param {Shard} shard
    * @param {Uint8Array} part its first bytes, from another time
    */
   constructor(keeper, shard, part = NOTHING) {

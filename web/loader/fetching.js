@@ -16,22 +16,42 @@ import { isForeign, whyUnreachable } from './reach.js';
 import { throwIfUpdated } from './updated.js';
 import { Watch, sleep } from './waiting.js';
 
+/**
+ * @typedef {object} Sink
+ * @property {number} received
+ * @property {number} [bytes]
+ * @property {(bytes: Uint8Array<ArrayBuffer>) => void | Promise<void>} write
+ * @property {() => void} [restart] needed where `bytes` is not known, and so is `finish`
+ * @property {() => void} [finish]
+ * @property {boolean} [longer]
+ * @property {boolean} [noMarkup]
+ */
+
+/**
+ * What comes with a fetch.
+ * @typedef {object} Job
+ * @property {AbortSignal} [signal]
+ * @property {RequestCache} [cache] of the first attempt; later ones go past the caches
+ * @property {boolean} [whole] no Range, whatever the sink has
+ * @property {boolean} [untilOnline] wait for the network where it is away; otherwise give up
+ * @property {OnWait} [onWait]
+ */
+
+/**
+ * Told before a wait, and, with null, after it; offline: it ends when the network is back; asked:
+ * the server asks for it.
+ * @typedef {(wait: { retryInMs: number, offline?: true, asked?: true } | null) => void} OnWait
+ */
+
 /** These may mean that the site is another one by now. */
 const ASKS_FOR_UPDATE = ['missing', 'page', 'spoilt'];
 
 /**
  * Completes a sink, in as many attempts as it takes. Each asks the address itself anew, never where
  * it redirected to before: signed addresses expire.
- * @param {URL} url
- * @param {object} sink
- * @param {object} [job]
- * @param {AbortSignal} [job.signal]
- * @param {RequestCache} [job.cache] of the first attempt; later ones go past the caches
- * @param {boolean} [job.whole] no Range, whatever the sink has
- * @param {boolean} [job.untilOnline] wait for the network where it is away; otherwise give up
- * @param {(wait: { retryInMs: number, offline?: true, asked?: true } | null) => void} [job.onWait]
- *   told before a wait, and, with null, after it; offline: it ends when the network is back; asked:
- *   the server asks for it
+ * @param {URL | string} url
+ * @param {Sink} sink
+ * @param {Job} [job]
  * @returns {Promise<boolean>} the bytes came in more than one piece
  * @throws {DownloadError | DOMException} `cause` is the last failure
  */
@@ -64,6 +84,14 @@ export async function receive(url, sink, job = {}) {
   return pieces > 1;
 }
 
+/**
+ * @param {URL | string} url
+ * @param {Sink} sink
+ * @param {Failure} failure the last one
+ * @param {ReturnType<typeof afterFailure>} step
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<never>}
+ */
 async function giveUp(url, sink, failure, { stop, history }, signal) {
   if (ASKS_FOR_UPDATE.includes(failure.kind)) await lookForUpdate(signal);
   const { received, bytes } = sink;
@@ -182,25 +210,37 @@ class WholeSink {
 
 /**
  * @template T
- * @param {URL} url of a file that is no markup
- * @param {object} [job] as `receive` has it
- * @param {(bytes: Uint8Array) => T} [read] what it throws, "is no such thing: ...", is put behind
- *   the file's name once it has been fetched a few times
+ * @param {URL | string} url of a file that is no markup
+ * @param {Job} [job]
+ * @param {(bytes: Uint8Array<ArrayBuffer>) => T} [read] what it throws, "is no such thing: ...",
+ *   is put behind the file's name once it has been fetched a few times
  * @returns {Promise<T>}
  * @throws {DownloadError | DOMException}
  */
-export async function fetchBytes(url, job, read = (bytes) => bytes) {
+export async function fetchBytes(url, job, read = /** @type {any} */ ((bytes) => bytes)) {
   const sink = new WholeSink(read);
   await receive(url, sink, job);
   return sink.value;
 }
 
-/** The same of text. @template T @param {(text: string) => T} [read] */
-export function fetchText(url, job, read = (text) => text) {
+/**
+ * The same of text.
+ * @template T
+ * @param {URL | string} url
+ * @param {Job} [job]
+ * @param {(text: string) => T} [read]
+ * @returns {Promise<T>}
+ */
+export function fetchText(url, job, read = /** @type {any} */ ((text) => text)) {
   return fetchBytes(url, job, (bytes) => read(new TextDecoder().decode(bytes)));
 }
 
-/** JSON, whose name does not change when its content does: caches are to ask whether it is new. */
+/**
+ * JSON, whose name does not change when its content does: caches are to ask whether it is new.
+ * @param {URL | string} url
+ * @param {Job} [job]
+ * @returns {Promise<any>}
+ */
 export function fetchJson(url, job) {
   return fetchText(url, { cache: 'no-cache', ...job }, (text) => {
     try {

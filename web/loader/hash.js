@@ -3,7 +3,7 @@ import { storing } from './draft.js';
 
 /**
  * Computed by the browser beside this thread.
- * @param {Uint8Array} bytes
+ * @param {Uint8Array<ArrayBuffer>} bytes
  * @returns {Promise<string>} lower-case hex
  */
 export async function sha256(bytes) {
@@ -15,7 +15,7 @@ export async function sha256(bytes) {
 export class Room {
   #buffer = new Uint8Array(0);
 
-  /** @returns {Uint8Array} of `count` bytes, until the next call */
+  /** @returns {Uint8Array<ArrayBuffer>} of `count` bytes, until the next call */
   of(count) {
     if (count > this.#buffer.length) this.#buffer = new Uint8Array(count);
     return this.#buffer.subarray(0, count);
@@ -24,6 +24,7 @@ export class Room {
 
 /** One draft after another, through one buffer: memory is that of a single shard and its copy. */
 export class Hasher {
+  /** @type {Promise<unknown>} */
   #queue = Promise.resolve();
   #room = new Room();
 

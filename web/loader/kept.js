@@ -5,7 +5,9 @@ import { isRight, noteVerdict, verify } from './verified.js';
 
 const WEAKEST_FIRST = ['memory', 'cache', 'opfs'];
 
-/** @typedef {{ keeper: object, stamp: string }} Home where a file is, and its stamp there */
+/** @import { Keeper } from './draft.js' */
+
+/** @typedef {{ keeper: Keeper, stamp: string }} Home where a file is, and its stamp there */
 
 export class KeptShards {
   #shards;
@@ -16,15 +18,18 @@ export class KeptShards {
   #checks = new Map(); // file -> the hashing of it that is going on
 
   /**
-   * @param {object[]} shards the manifest's
-   * @param {object[]} keepers the storages, best first
+   * @param {import('./manifest.js').Shard[]} shards
+   * @param {Keeper[]} keepers the storages, best first
    */
   constructor(shards, keepers) {
     this.#shards = shards;
     this.#keepers = keepers;
   }
 
-  /** Looks again: another tab may have downloaded or deleted. @param {object} taker of what comes */
+  /**
+   * Looks again: another tab may have downloaded or deleted.
+   * @param {Keeper} taker of what comes
+   */
   async survey(taker) {
     const homes = new Map();
     const parts = new Map();

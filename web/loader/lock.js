@@ -51,16 +51,20 @@ export async function isInUse(id) {
 }
 
 /** Settles once the lock is there, or cannot be had. */
+/**
+ * @param {LockOptions} options
+ * @returns {Promise<(() => Promise<void>) | null>} what gives it back
+ */
 function request(options, name = NAME) {
   return new Promise((resolve, reject) => {
     const done = navigator.locks.request(name, options, (lock) => {
       if (!lock) return resolve(null);
-      return new Promise((finish) => {
+      return /** @type {Promise<void>} */ (new Promise((finish) => {
         resolve(() => {
           finish();
           return done;
         });
-      });
+      }));
     });
     done.catch(reject);
   });

@@ -8,6 +8,54 @@ const NEEDED = [
   'components', 'shards', 'tensors',
 ];
 
+/**
+ * A file of the model; path: where it is fetched from, if that is not its name.
+ * @typedef {{ file: string, bytes: number, sha256: string, onDemand?: boolean,
+ *   path?: string }} Shard
+ */
+
+/**
+ * A prompt's way to one text encoder. keep: the rows that are kept, null for all.
+ * @typedef {{ encoder: string, tokenizer: { file: string, bytes: number, sha256: string,
+ *   config?: object }, template: { prefix: string, suffix: string, lower?: boolean },
+ *   length: number, padding: { id: number, side: string }, mask: boolean,
+ *   keep?: number[] | null }} Prompt
+ */
+
+/**
+ * Diffusers' call arguments, as the page offers them. negative: there may be a negative prompt.
+ * @typedef {{ width: number, height: number, num_inference_steps: number, sizes: number[][],
+ *   prompts?: string[], image_input?: { most: number }, guidance: { kind: 'none' | 'embedded' |
+ *   'cfg', scale: number, negative: boolean } }} Call
+ */
+
+/**
+ * A component: its configuration as diffusers or transformers write it, and the names of the
+ * tensors that encode images, if it has some.
+ * @typedef {{ config: Record<string, any>, image_input?: string[], [more: string]: any }} Component
+ */
+
+/**
+ * What build.py wrote of a model; export/packing/manifest.py tells more of it.
+ * @typedef {object} Manifest
+ * @property {string} format
+ * @property {string} name
+ * @property {string} family
+ * @property {string} variant
+ * @property {Call} pipeline
+ * @property {Prompt[]} prompts
+ * @property {{ channels: number, pixels: number, [more: string]: any }} latents
+ * @property {{ class: string, shift: string, config: Record<string, any> }} sampler
+ * @property {{ tables: { tokens?: number, steps: number, tensor: string }[], projections: string[],
+ *   parts: number[] }} [schedules]
+ * @property {{ matrix: number[][], bias: number[], cell: number }} [preview]
+ * @property {Record<string, Component>} components
+ * @property {Record<string, any>} tensors by name: shape, storage, use, and extents in the shards
+ * @property {Shard[]} shards
+ * @property {{ shards: Shard[], [more: string]: any }} [onnx]
+ * @property {string} [weights_url]
+ */
+
 /** A manifest's address, relative to the page; where there is none, to the site's trefoil.js. */
 export function resolve(manifestUrl) {
   return new URL(manifestUrl, globalThis.location?.href ?? new URL('../..', import.meta.url));
@@ -15,7 +63,8 @@ export function resolve(manifestUrl) {
 
 /**
  * @param {string | URL} url
- * @param {{ signal?: AbortSignal, onWait?: Function }} [job] as `receive` has it
+ * @param {import('./fetching.js').Job} [job]
+ * @returns {Promise<Manifest>}
  * @throws {DownloadError} it cannot be fetched or is no JSON
  * @throws {ModelError} it is not a manifest that this engine reads
  */
@@ -66,11 +115,15 @@ function checkExtents({ shards }, name, tensor) {
   }
 }
 
-/** Bytes of all shards that a first picture needs. */
+/**
+ * Bytes of all shards that a first picture needs.
+ * @param {Pick<Manifest, 'shards'>} manifest
+ */
 export function firstBytes({ shards }) {
   return sumBytes(shards.filter(({ onDemand }) => !onDemand));
 }
 
+/** @param {{ bytes: number }[]} shards */
 export function sumBytes(shards) {
   return shards.reduce((sum, { bytes }) => sum + bytes, 0);
 }

@@ -2,13 +2,14 @@
 import { BufferedDraft, partOf } from './draft.js';
 
 /** What a load that was aborted or failed had in memory already; the next one takes it over. */
+/** @type {MemoryKeeper | null} */
 let left = null;
 
 export class MemoryKeeper {
-  kind = 'memory';
+  kind = /** @type {const} */ ('memory');
   #files = new Map();
 
-  /** @param {object[]} shards the manifest's: nothing else stays */
+  /** @param {import('./manifest.js').Shard[]} [shards] nothing else stays */
   static open(shards) {
     const keeper = left ?? new MemoryKeeper();
     left = null;

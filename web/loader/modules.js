@@ -13,7 +13,7 @@ const COMMENTS = /\/\*[\s\S]*?\*\//g;
 /**
  * Fetches a module and all that it imports, in search of one that does not come.
  * @param {URL} url
- * @param {{ signal?: AbortSignal, onWait?: Function }} [job]
+ * @param {import('./fetching.js').Job} [job]
  * @throws {DownloadError} which of them, and why
  */
 export async function checkModules(url, job = {}) {
@@ -31,13 +31,13 @@ export async function checkModules(url, job = {}) {
 /**
  * import(), with the patience of all other files.
  * @param {URL} url
- * @param {{ signal?: AbortSignal, onWait?: Function }} [job]
+ * @param {import('./fetching.js').Job} [job]
  * @throws {DownloadError} it, or what it imports, does not come
  */
 export async function importModule(url, job = {}) {
   const { signal } = job;
   try {
-    return await soon(import(url), signal);
+    return await soon(import(url.href), signal);
   } catch {
     throwIfAborted(signal);
     await checkModules(url, job);
@@ -45,7 +45,7 @@ export async function importModule(url, job = {}) {
   try {
     // By another name: browsers remember under the first one that it failed.
     const again = Object.assign(new URL(url), { search: '?again' });
-    return await unlessAborted(import(again), signal);
+    return await unlessAborted(import(again.href), signal);
   } catch (cause) {
     throwIfAborted(signal);
     await lookForUpdate(signal);

@@ -14,7 +14,7 @@ const HELD_TRIES = 20;
 const HELD_MS = 100;
 
 export class OpfsKeeper {
-  kind = 'opfs';
+  kind = /** @type {const} */ ('opfs');
   #folder;
 
   /** @throws {Error} the browser has none, or refuses it */

@@ -44,7 +44,23 @@ const RANGE_TRIES = 2;
 const PIECE = 1 << 16;
 
 /** Before the first attempt, and when the file has got further. failures: by kind. */
+/** @type {History} */
 export const FRESH = { failures: {}, offline: 0, ranges: 0, whole: false, useless: false };
+
+/** @typedef {{ failures: Record<string, number>, offline: number, ranges: number, whole: boolean,
+ *   useless: boolean }} History */
+
+/**
+ * What is to be known of a failure.
+ * @typedef {object} Facts
+ * @property {string} kind one of KINDS, or 'offline'
+ * @property {boolean} [ranged] it was asked for by Range
+ * @property {number} [came] bytes that the attempt brought
+ * @property {boolean} [fulfilled] all that the answer said it would bring
+ * @property {boolean} [useless] Ranges of this file are of no use
+ * @property {boolean} [foreign] the address is on another origin
+ * @property {number} [retryAfterMs] what the server asked for
+ */
 
 /** @returns {number} how often the file was tried since it has got further */
 export function triesSo({ failures }) {
@@ -52,10 +68,10 @@ export function triesSo({ failures }) {
 }
 
 /**
- * @param {typeof FRESH} history what the last call returned as such
- * @param {object} failure
+ * @param {History} history what the last call returned as such
+ * @param {Facts} failure
  * @param {() => number} [random] 0 to 1: visitors whom one failure hit do not come back at once
- * @returns {{ history: object, waitMs: number, asked: boolean, stop?: 'tried' | 'asked' }} asked:
+ * @returns {{ history: History, waitMs: number, asked: boolean, stop?: 'tried' | 'asked' }} asked:
  *   the wait is the server's wish; stop: the file is given up, as it was tried often enough or as
  *   the server asks for a wait that is too long
  */
@@ -86,7 +102,11 @@ function untilOnline(history) {
   return again({ ...history, offline }, waitMs);
 }
 
-/** The history with which the whole file is asked for; null where a Range may still do. */
+/**
+ * The history with which the whole file is asked for; null where a Range may still do.
+ * @param {History} history
+ * @param {Facts} failure
+ */
 function withoutRange(history, { ranged, came, kind, useless, retryAfterMs }) {
   if (!ranged) return null;
   if (useless) return { ...FRESH, useless: true };
@@ -94,7 +114,10 @@ function withoutRange(history, { ranged, came, kind, useless, retryAfterMs }) {
   return blamed && history.ranges + 1 >= RANGE_TRIES ? { ...FRESH, whole: true } : null;
 }
 
-/** A redirect on the page's own origin that leads nowhere is a mistake of the host's. */
+/**
+ * A redirect on the page's own origin that leads nowhere is a mistake of the host's.
+ * @param {Facts} failure
+ */
 function triesOf({ kind, foreign }) {
   return kind === 'redirected' && !foreign ? 1 : KINDS[kind].tries;
 }
@@ -107,7 +130,7 @@ function backoff({ first, grows }, failures, random) {
 /** @returns {number | undefined} milliseconds that a Retry-After of seconds or a date asks for */
 export function retryAfterMs(value, now = Date.now()) {
   if (!value) return undefined;
-  const ms = /^\s*\d+\s*$/.test(value) ? 1000 * value : Date.parse(value) - now;
+  const ms = /^\s*\d+\s*$/.test(value) ? 1000 * Number(value) : Date.parse(value) - now;
   return Number.isNaN(ms) ? undefined : Math.max(ms, 0);
 }
 

@@ -2,6 +2,12 @@
 
 const TELL_MS = 50;
 
+/**
+ * @typedef {(progress: { phase: 'wait' | 'download', loadedBytes: number, totalBytes: number,
+ *   cachedBytes: number, file?: string, retryInMs?: number, offline?: true, asked?: true,
+ *   changed?: { files: number, of: number }, notKept?: 'full' | 'refused' }) => void} OnProgress
+ */
+
 export class Progress {
   #onProgress;
   #bytes; // { loadedBytes, totalBytes, cachedBytes }
@@ -11,9 +17,8 @@ export class Progress {
   #timer = null;
 
   /**
-   * @param {(progress: { phase: 'wait' | 'download', loadedBytes: number, totalBytes: number,
-   *   cachedBytes: number, file?: string, retryInMs?: number, offline?: true, asked?: true,
-   *   changed?: object, notKept?: string }) => void} onProgress
+   * @param {OnProgress} onProgress
+   * @param {number} totalBytes
    */
   constructor(onProgress, totalBytes) {
     this.#onProgress = onProgress;

@@ -19,7 +19,7 @@ export function apartTensors({ schedules, components }) {
 
 /**
  * Tensors that this picture needs and others may not: they may not have been fetched.
- * @param {object} manifest
+ * @param {import('./manifest.js').Manifest} manifest
  * @param {{ width: number, height: number, steps: number, images?: object[] }} request
  */
 export function requestTensors({ schedules, components, latents }, request) {

@@ -17,6 +17,8 @@ import { MemoryKeeper } from './memory.js';
 import { OpfsKeeper } from './opfs.js';
 import { Progress } from './progress.js';
 
+/** @typedef {{ signal?: AbortSignal, onProgress?: import('./progress.js').OnProgress }} Hooks */
+
 const PARALLEL = 3;
 
 /**
@@ -36,11 +38,10 @@ export const STORAGES = Object.keys(CHOICES);
 
 /**
  * Looks up what is kept; downloads nothing.
- * @param {object[]} shards all of the manifest's: { file, bytes, sha256, onDemand?, path? }; where
- *   there is a path, it is fetched from there
+ * @param {import('./manifest.js').Shard[]} shards all of the manifest's
  * @param {URL} base folder of the files
  * @param {'auto' | 'opfs' | 'cache' | 'memory'} [storage]
- * @param {object} [claim] whose files they are (claims.js); without one they are nobody's
+ * @param {import('./claims.js').Claim} [claim] whose files they are; without one they are nobody's
  * @returns {Promise<ShardStore>}
  * @throws {DownloadError} the storage that was asked for is refused
  */
@@ -68,10 +69,17 @@ export class ShardStore {
   #kept;
   #closed = new AbortController();
   #hashing = null; // what goes on beside
+  /** @type {Hooks} */
   #hooks = {}; // of the last `ensure`
   #recovering = Promise.resolve();
   #notKept = null;
 
+  /**
+   * @param {import('./manifest.js').Shard[]} shards
+   * @param {URL} base
+   * @param {import('./draft.js').Keeper[]} keepers best first
+   * @param {import('./claims.js').Claim | null} claim
+   */
   constructor(shards, base, keepers, claim) {
     this.#shards = shards;
     this.#base = base;
@@ -129,8 +137,7 @@ export class ShardStore {
   /**
    * Verifies the shards and downloads those that are not kept, while no other tab does.
    * @param {number[]} indices
-   * @param {{ signal?: AbortSignal, onProgress?: (progress: object) => void }} options what
-   *   Progress tells
+   * @param {Hooks} [hooks]
    * @throws {DownloadError | DOMException} what has arrived stays; all files are closed
    */
   async fetch(indices, { signal = new AbortController().signal, onProgress = () => {} } = {}) {
@@ -169,7 +176,7 @@ export class ShardStore {
    * Before a picture: fetches what it needs and is not here any more, or has changed; tells nothing
    * where nothing lacks.
    * @param {number[]} indices
-   * @param {object} [hooks] as `fetch` takes them; `read` has them, too, until the next call
+   * @param {Hooks} [hooks] `read` has them, too, until the next call
    */
   async ensure(indices, hooks = {}) {
     this.#hooks = hooks;

@@ -72,7 +72,8 @@ function busy(cause) {
 
 /**
  * What of a storage is one model's, or with undefined all.
- * @returns {Promise<{ entries: { name: string, bytes: number }[], claims: object[] }>}
+ * @returns {Promise<{ entries: { name: string, bytes: number }[],
+ *   claims: import('./claims.js').Claim[] }>}
  */
 async function belongings(keeper, manifestUrl) {
   const [all, claims] = [await keeper.list(), await keeper.claims()];
@@ -93,8 +94,11 @@ async function belongings(keeper, manifestUrl) {
   return { entries: all.filter(({ name }) => files.has(fileOf(name))), claims: own };
 }
 
-/** The storages that outlast the page, as far as this page may use them. */
+/**
+ * The storages that outlast the page, as far as this page may use them.
+ * @returns {Promise<import('./draft.js').Keeper[]>}
+ */
 async function openAll() {
   const opened = await Promise.allSettled([OpfsKeeper.open(), CacheKeeper.open()]);
-  return opened.filter(({ value }) => value).map(({ value }) => value);
+  return opened.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
 }

@@ -14,8 +14,9 @@ export class TensorFiles {
   #store;
 
   /**
-   * @param {object} manifest
-   * @param {import('./shards.js').ShardStore} store
+   * @param {import('./manifest.js').Manifest} manifest
+   * @param {Pick<import('./shards.js').ShardStore, 'read'> &
+   *   Partial<import('./shards.js').ShardStore>} store in a rehearsal it only reads
    */
   constructor(manifest, store) {
     this.#tensors = manifest.tensors;

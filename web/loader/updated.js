@@ -10,7 +10,7 @@ const models = new Map(); // address of a manifest -> mark of what it said when 
 /**
  * Notes what a manifest says, for the time when one of its files is gone.
  * @param {URL} url where the manifest is from
- * @param {object} manifest
+ * @param {import('./manifest.js').Manifest} manifest
  * @param {string} [expected] the mark of the model that the page was written for
  * @param {AbortSignal} [signal]
  * @throws {UpdatedError} the site's page is written for the manifest's model by now

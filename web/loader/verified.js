@@ -12,7 +12,8 @@ const verdicts = new Map();
 const keyOf = ({ kind }, file) => `${kind} ${file}`;
 
 /**
- * @param {{ keeper: object, stamp: string }} home
+ * @param {import('./kept.js').Home} home
+ * @param {string} file
  * @returns {boolean | undefined} undefined: these bytes were not hashed yet
  */
 export function isRight({ keeper, stamp }, file) {
@@ -28,8 +29,8 @@ export function noteVerdict({ keeper, stamp }, file, right) {
 
 /**
  * Hashes a file, in a buffer that the caller lends.
- * @param {{ keeper: object, stamp: string }} home
- * @param {object} shard the manifest's
+ * @param {import('./kept.js').Home} home
+ * @param {import('./manifest.js').Shard} shard
  * @param {import('./hash.js').Room} room
  */
 export async function verify(home, { file, sha256: expected }, room) {

@@ -1,9 +1,15 @@
 /** Waits of the fetch: for a while, and for the next sign of life. */
 import { anySignal, unlessAborted } from '../engine/waiting.js';
 
-/** @param {{ untilOnline?: boolean }} [options] untilOnline: also ends when the network is back */
+/**
+ * @param {number} ms
+ * @param {AbortSignal} [signal]
+ * @param {{ untilOnline?: boolean }} [options] untilOnline: also ends when the network is back
+ * @returns {Promise<void>}
+ */
 export async function sleep(ms, signal, { untilOnline = false } = {}) {
   let timer, wake;
+  /** @type {Promise<void>} */
   const over = new Promise((resolve) => {
     wake = resolve;
     timer = setTimeout(resolve, ms);

@@ -11,7 +11,7 @@ import { TorchNoise, noiseTokens } from './samplers/noise.js';
  * Draws one picture.
  * @param {import('./families.js').Executor} executor
  * @param {import('./families.js').Family} family
- * @param {object} manifest
+ * @param {import('../loader/manifest.js').Manifest} manifest
  * @param {import('./families.js').Drawing} drawing
  * @param {import('./families.js').Hooks} hooks
  * @returns {Promise<{ rgba: Uint8ClampedArray, timings: object, stageBytes: object }>} stageBytes:

@@ -22,7 +22,7 @@ export const FAMILIES = {
 
 /**
  * The family of a model, which has all parts that the manifest names.
- * @param {object} manifest
+ * @param {import('../loader/manifest.js').Manifest} manifest
  * @returns {Family}
  * @throws {ModelError}
  */
@@ -49,16 +49,17 @@ export function familyOf({ name, family: named, prompts, sampler }) {
  * @property {Record<string, Encoder>} encoders by component
  * @property {DenoiserClass} Denoiser of the component `transformer`
  * @property {Autoencoder} autoencoder of the component `autoencoder`
- * @property {Record<string, new (sampler: object, drawing: object) => Sampler>} samplers by the
+ * @property {Record<string, new (sampler: any, drawing: any) => Sampler>} samplers by the
  *   class of diffusers' scheduler
- * @property {(parts: Parts, images: ReferenceImage[], hooks: Hooks) => Promise<object[]>}
+ * @property {(parts: Parts, images: ReferenceImage[], hooks: Hooks) => Promise<any[]>}
  *   [references] reference images as its denoiser takes them
  */
 
 /**
  * What a family's parts work with on WebGPU.
  * @typedef {{ g: import('../engine/ops.js').Ops, stages: import('../engine/stages.js').Stages,
- *   files: import('../loader/tensors.js').TensorFiles, manifest: object }} Parts
+ *   files: import('../loader/tensors.js').TensorFiles,
+ *   manifest: import('../loader/manifest.js').Manifest }} Parts
  */
 
 /**
@@ -69,7 +70,7 @@ export function familyOf({ name, family: named, prompts, sampler }) {
 /**
  * What an encoder made of a text: tensors that lie side by side, [S, width] together. A family's
  * own encoder may add to it what its own denoiser takes.
- * @typedef {{ rows: object[], shape: number[] }} Encoded
+ * @typedef {{ rows: any[], shape: number[] }} Encoded
  */
 
 /**
@@ -77,7 +78,7 @@ export function familyOf({ name, family: named, prompts, sampler }) {
  * @property {string[]} LAYERS how the names of tensors begin that come layer by layer where the
  *   weights are streamed
  * @property {(g: import('../engine/ops.js').Ops, weights: import('../engine/weights.js').Weights,
- *   config: object, tokens: Tokens, options: { signal?: AbortSignal }) => Promise<Encoded>} encode
+ *   config: any, tokens: Tokens, options: { signal?: AbortSignal }) => Promise<Encoded>} encode
  * @property {(tokens: Tokens) => Record<string, import('./graph_values.js').GraphValue>} [feed]
  *   what its ONNX graph is fed with
  */
@@ -85,14 +86,14 @@ export function familyOf({ name, family: named, prompts, sampler }) {
 /**
  * What the velocities of a picture depend on. contexts: for each text, what each encoder made of
  * it, in the order of the manifest's prompts; grid: of the picture's tokens; times: the sampler's.
- * @typedef {{ contexts: Encoded[][], grid: { height: number, width: number }, references: object[],
+ * @typedef {{ contexts: Encoded[][], grid: { height: number, width: number }, references: any[],
  *   times: number[], guidanceScale: number }} Conditions
  */
 
 /**
  * @typedef {object} DenoiserClass `new DenoiserClass(g, weights, config, schedule)` is a Denoiser
  * @property {string[]} LAYERS as an encoder's
- * @property {(parts: Parts, conditions: Conditions, hooks: Hooks) => Promise<object>} [schedule]
+ * @property {(parts: Parts, conditions: Conditions, hooks: Hooks) => Promise<any>} [schedule]
  *   what depends on the times alone, computed before the denoiser's weights are loaded
  * @property {(encoded: Encoded[], asked: { latents: Float32Array, time: number,
  *   grid: { height: number, width: number } }) => Record<string,
@@ -101,18 +102,18 @@ export function familyOf({ name, family: named, prompts, sampler }) {
 
 /**
  * @typedef {object} Denoiser
- * @property {(encoded: Encoded[], conditions: Conditions) => object | Promise<object>}
+ * @property {(encoded: Encoded[], conditions: Conditions) => any | Promise<any>}
  *   prepare what stays the same over the steps of one text; takes over the
  *   encoders' tensors
- * @property {(latents: object, step: number, state: object, hooks: Hooks) => Promise<object>}
+ * @property {(latents: any, step: number, state: any, hooks: Hooks) => Promise<any>}
  *   velocity [L, C], its last ops recorded, not yet run
- * @property {(...states: object[]) => void} release
+ * @property {(...states: any[]) => void} release
  */
 
 /**
  * @typedef {object} Autoencoder
  * @property {(g: import('../engine/ops.js').Ops, weights: import('../engine/weights.js').Weights,
- *   config: object, latents: import('../engine/memory.js').Tensor, picture: { height: number,
+ *   config: any, latents: import('../engine/memory.js').Tensor, picture: { height: number,
  *   width: number, norm: import('../loader/tensors.js').LatentNorm,
  *   signal?: AbortSignal }) => Promise<import('../engine/pictures.js').Picture>} decode latents [L,
  *   C] of a grid -> [H, W, 3] about -1..1
@@ -127,7 +128,7 @@ export function familyOf({ name, family: named, prompts, sampler }) {
  * @property {Float32Array} sigmas [steps + 1]
  * @property {number[]} times [steps], when the denoiser is asked: diffusers' timesteps
  * @property {(noise: Float32Array) => Float32Array} start the first latents
- * @property {(i: number, latents: object, velocity: object) => void} step in place: latents at time
+ * @property {(i: number, latents: any, velocity: any) => void} step in place: latents at time
  *   i become those at the next
  * @property {(i: number, latents: Float32Array, velocity: Float32Array) => Float64Array} clean what
  *   latents after step i would be without their noise
@@ -139,24 +140,24 @@ export function familyOf({ name, family: named, prompts, sampler }) {
  * @typedef {object} Executor
  * @property {boolean} rehearsal nothing is computed, one step stands for all
  * @property {(texts: Tokens[][], hooks: Hooks) => Promise<Encoded[][]>} encode
- * @property {(images: ReferenceImage[], hooks: Hooks) => Promise<object[]>} references
- * @property {(values: Float32Array, shape: number[], label: string) => object} upload
- * @property {(conditions: Conditions, hooks: Hooks, work: (velocityOf: (latents: object, step:
- *   number, text: number) => Promise<object>) => Promise<void>) => Promise<void>} denoise
- * @property {(x: object, y: object, alpha: number) => void} addScaled in place: x += alpha * y
- * @property {(tensor: object) => void} release
- * @property {(tensor: object, hooks: Hooks) => Promise<void>} settle releases it and runs what was
+ * @property {(images: ReferenceImage[], hooks: Hooks) => Promise<any[]>} [references]
+ * @property {(values: Float32Array, shape: number[], label: string) => any} upload
+ * @property {(conditions: Conditions, hooks: Hooks, work: (velocityOf: (latents: any, step:
+ *   number, text: number) => Promise<any>) => Promise<void>) => Promise<void>} denoise
+ * @property {(x: any, y: any, alpha: number) => void} addScaled in place: x += alpha * y
+ * @property {(tensor: any) => void} release
+ * @property {(tensor: any, hooks: Hooks) => Promise<void>} settle releases it and runs what was
  *   recorded
- * @property {(name: string, tensor: object, hooks: Hooks) => Promise<Float32Array>} read
- * @property {() => Promise<import('../loader/tensors.js').LatentNorm>} latentNorm
- * @property {(latents: object, picture: { height: number, width: number, grid: { height: number,
+ * @property {(name: string, tensor: any, hooks: Hooks) => Promise<Float32Array>} read
+ * @property {() => Promise<import('../loader/tensors.js').LatentNorm>} [latentNorm]
+ * @property {(latents: any, picture: { height: number, width: number, grid: { height: number,
  *   width: number } }, hooks: Hooks) => Promise<Uint8ClampedArray>} decode to r g b a
  * @property {() => number} takeStagePeak the most GPU memory since it was asked last
  */
 
 /**
  * read: its values, [H, W, 3] in -1..1.
- * @typedef {{ width: number, height: number, read: () => Float32Array }} ReferenceImage
+ * @typedef {{ width: number, height: number, read?: () => Float32Array }} ReferenceImage
  */
 
 /**
@@ -168,6 +169,6 @@ export function familyOf({ name, family: named, prompts, sampler }) {
 
 /**
  * @typedef {{ signal?: AbortSignal, onProgress: (progress: { stage: string, step: number,
- *   steps: number }) => void, observe: (name: string, shape: number[], result: object) => unknown,
- *   onPreview?: (preview: object) => void }} Hooks
+ *   steps: number }) => void, observe: (name: string, shape: number[], result: any) => unknown,
+ *   onPreview?: (preview: any) => void }} Hooks
  */

@@ -13,13 +13,15 @@ import { openShards } from '../loader/shards.js';
 import { draw } from '../models/draw.js';
 import { OnnxExecutor } from './executor.js';
 import { Sessions } from './sessions.js';
+/** @import { Engine } from '../api/pipeline.js' */
 
 /**
  * Downloads graphs and tokenizers.
- * @param {object} manifest with `onnx`
+ * @param {import('../loader/manifest.js').Manifest} manifest with `onnx`
  * @param {URL} url the manifest's
  * @param {import('../models/families.js').Family} family
- * @param {object} settings `loadPipeline`'s options, complete
+ * @param {Pick<import('../trefoil.js').Settings, 'signal' | 'onProgress' | 'storage' |
+ *   'memoryBudget' | 'textTokens'>} settings `loadPipeline`'s options
  * @returns {Promise<Pipeline>}
  */
 export async function openOnnx(manifest, url, family, settings) {
@@ -44,7 +46,7 @@ export async function openOnnx(manifest, url, family, settings) {
   }
 }
 
-/** @implements {import('../api/pipeline.js').Engine} */
+/** @implements {Engine} */
 class OnnxEngine {
   #manifest;
   #family;

@@ -4,12 +4,13 @@
  */
 import { expectFinite } from '../engine/sound.js';
 import { throwIfAborted } from '../engine/errors.js';
+/** @import { Executor } from '../models/families.js' */
 
 /** The graphs' folders that every family has besides its text encoders'. */
 const DENOISER = 'transformer';
 const DECODER = 'vae_decoder';
 
-/** @implements {import('../models/families.js').Executor} */
+/** @implements {Executor} */
 export class OnnxExecutor {
   #manifest;
   #family;
@@ -17,7 +18,7 @@ export class OnnxExecutor {
   rehearsal = false;
 
   /**
-   * @param {object} manifest
+   * @param {import('../loader/manifest.js').Manifest} manifest
    * @param {import('../models/families.js').Family} family
    * @param {import('./sessions.js').Sessions} sessions
    */
@@ -27,7 +28,7 @@ export class OnnxExecutor {
     this.#sessions = sessions;
   }
 
-  /** A graph takes a text encoder's component for its folder. */
+  /** A graph takes a text encoder's component for its folder. @type {Executor['encode']} */
   async encode(texts, { signal }) {
     const contexts = texts.map(() => []);
     for (const [n, { encoder: component }] of this.#manifest.prompts.entries()) {
@@ -40,10 +41,12 @@ export class OnnxExecutor {
     return contexts;
   }
 
+  /** @type {Executor['upload']} */
   upload(values) {
     return values.slice();
   }
 
+  /** @type {Executor['denoise']} */
   async denoise({ contexts, grid, times }, { signal }, work) {
     await work(async (latents, step, text) => {
       const asked = { latents, time: times[step], grid };
@@ -52,18 +55,22 @@ export class OnnxExecutor {
     });
   }
 
+  /** @type {Executor['addScaled']} */
   addScaled(x, y, alpha) {
     for (let i = 0; i < x.length; i++) x[i] += alpha * y[i];
   }
 
+  /** @type {Executor['release']} */
   release() {}
 
   async settle() {}
 
+  /** @type {Executor['read']} */
   async read(name, tensor) {
     return expectFinite(name, tensor);
   }
 
+  /** @type {Executor['decode']} */
   async decode(latents, { width, height, grid }, { signal, observe }) {
     const feed = this.#family.autoencoder.feed(latents, grid);
     const { data } = await this.#run(DECODER, feed, signal);

@@ -23,12 +23,12 @@ export class Sessions {
   #open = new Map();
 
   /**
-   * @param {object} onnx the manifest's: runtime, shards, and the graphs' files; with a provider, it
-   *   computes in place of the processor
+   * @param {import('../loader/manifest.js').Manifest['onnx']} onnx the manifest's: runtime, shards,
+   *   and the graphs' files; with a provider, it computes in place of the processor
    * @param {import('../loader/shards.js').ShardStore} store with all of them
    * @param {URL} base the manifest's folder
    * @param {number} budget bytes of weights that may stay in memory between runs
-   * @param {{ signal?: AbortSignal, onWait?: Function }} [job] as the loader's `receive` has it
+   * @param {import('../loader/fetching.js').Job} [job]
    * @throws {UnsupportedError} the browser does not run it
    * @throws {DownloadError | DOMException} a part of it does not come
    */

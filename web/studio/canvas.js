@@ -1,13 +1,16 @@
 /** Canvases and decoded pictures, in whichever of their kinds the browser has. */
 
 /**
- * @returns {{ canvas: OffscreenCanvas | HTMLCanvasElement, context: object }}
+ * @param {number} width
+ * @param {number} height
+ * @returns {{ canvas: OffscreenCanvas | HTMLCanvasElement,
+ *   context: OffscreenCanvasRenderingContext2D | CanvasRenderingContext2D }}
  * @throws {Error} the browser gives none
  */
 export function openCanvas(width, height) {
   const canvas = 'OffscreenCanvas' in globalThis ? new OffscreenCanvas(width, height)
     : Object.assign(document.createElement('canvas'), { width, height });
-  const context = canvas.getContext('2d');
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
   if (!context) throw new Error('the browser gives no canvas to draw on');
   return { canvas, context };
 }

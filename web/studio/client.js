@@ -14,7 +14,7 @@ let worker = null;
 
 /**
  * Starts the worker, in place of the last one.
- * @param {Record<string, (message: object) => void>} on one handler per message type
+ * @param {Record<string, (message: any) => void>} on one handler per message type
  */
 export function startWorker(on) {
   worker?.terminate();

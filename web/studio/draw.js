@@ -8,6 +8,7 @@ import { pushPrompt, prompts } from './settings.js';
 import { canCancel, canDraw, fail, isStale, set, state } from './state.js';
 import { say } from './strings.js';
 
+/** @type {(settings: object, blob: Blob) => void} */
 let handOn = () => {};
 
 /** `receiver(settings, blob)` gets every picture that is drawn: the gallery. */

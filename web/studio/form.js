@@ -74,14 +74,14 @@ export function takeOver(settings, seedLocked) {
 
 export function listenToForm() {
   for (const name of FIELDS) {
-    byId(name).addEventListener('input', (event) => type(name, event.target.value));
+    byId(name).addEventListener('input', () => type(name, byId(name).value));
   }
   for (const name of OPTIONS) {
-    byId(name).addEventListener('change', (event) => chooseOption(name, event.target.value));
+    byId(name).addEventListener('change', () => chooseOption(name, byId(name).value));
   }
   byId('prompt').addEventListener('keydown', onPromptKey);
-  byId('size').addEventListener('change', (event) => chooseSize(event.target.value));
-  byId('theme').addEventListener('change', (event) => chooseTheme(event.target.value));
+  byId('size').addEventListener('change', () => chooseSize(byId('size').value));
+  byId('theme').addEventListener('change', () => chooseTheme(byId('theme').value));
   byId('dice').addEventListener('click', rollDice);
   byId('lock').addEventListener('click', () => set({ seedLocked: !state.seedLocked }));
   byId('reset-steps').addEventListener('click', () => edit({ steps: state.defaultSteps }));
@@ -92,7 +92,7 @@ export function listenToForm() {
     idea.addEventListener('click', () => type('prompt', idea.textContent));
   }
   byId('earlier-list').addEventListener('click', ({ target }) => {
-    const button = target.closest('button');
+    const button = /** @type {Element} */ (target).closest('button');
     if (button) type('prompt', button.textContent);
   });
 }

@@ -74,7 +74,7 @@ export function listenToImages() {
     input.value = '';
   });
   byId('thumbnails').addEventListener('click', ({ target }) => {
-    const entry = target.closest('li');
+    const entry = /** @type {Element} */ (target).closest('li');
     if (entry) removeImage([...entry.parentElement.children].indexOf(entry));
   });
   listenToDrops(byId('images'));

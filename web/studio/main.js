@@ -140,7 +140,7 @@ function listen() {
   byId('form').addEventListener('submit', (event) => event.preventDefault());
   byId('form').addEventListener('keydown', ({ key, target, isComposing, ctrlKey, metaKey }) => {
     const alone = key === 'Enter' && !(isComposing || ctrlKey || metaKey);
-    if (alone && target.matches('input')) draw();
+    if (alone && /** @type {Element} */ (target).matches('input')) draw();
   });
   press('generate', draw);
   document.addEventListener('keydown', onKey);

@@ -14,16 +14,23 @@ const OWN = 'trefoil';
 const INFOTEXT = 'parameters';
 const LARGEST_FILE = 2 ** 28; // bytes; read into memory as a whole
 
+/**
+ * What a picture was drawn by.
+ * @typedef {{ prompt: string, seed: number, width: number, height: number, steps: number,
+ *   model?: string, precision?: string, version?: string }} Settings
+ */
+
 // ---- writing
 
 /**
- * @param {object} settings prompt, seed, width, height, steps, model, precision, version
+ * @param {Settings} settings
  * @returns {Record<string, string>} text by keyword
  */
 export function textsOf(settings) {
   return { [INFOTEXT]: infotext(settings), [OWN]: JSON.stringify(settings) };
 }
 
+/** @param {Settings} settings */
 function infotext({ prompt, seed, width, height, steps, model, version }) {
   return writeInfotext({ prompt, pairs: {
     Steps: steps, Sampler: 'Euler', 'CFG scale': 1, Seed: seed, Size: `${width}x${height}`,
@@ -36,9 +43,9 @@ function infotext({ prompt, seed, width, height, steps, model, version }) {
 /**
  * @param {Blob} file anything that a visitor may offer
  * @param {number} patch width and height are multiples of this
- * @returns {Promise<{ settings: object, notes: string[] } | { fault: string }>} settings: those of
- *   prompt, seed, width, height and steps that were found and can be drawn; notes: what was changed,
- *   left out or not found
+ * @returns {Promise<{ settings?: Partial<Settings>, notes?: string[], fault?: string }>} settings:
+ *   those of prompt, seed, width, height and steps that were found and can be drawn; notes: what
+ *   was changed, left out or not found; fault: why there are none
  */
 export async function settingsIn(file, patch) {
   if (file.size > LARGEST_FILE) return { fault: say.tooLarge };
@@ -53,7 +60,7 @@ export async function settingsIn(file, patch) {
   return { settings: checked.settings, notes };
 }
 
-/** @returns {object | null} as written, unchecked */
+/** @returns {Record<string, any> | null} as written, unchecked */
 function parseOwn(text = '') {
   try {
     const found = JSON.parse(text);
@@ -65,8 +72,13 @@ function parseOwn(text = '') {
 
 const wholeNumber = (value) => (/^\d+$/.test(value) ? Number(value) : NaN);
 
-/** Takes what can be drawn and says what was changed, left out or not there. */
+/**
+ * Takes what can be drawn and says what was changed, left out or not there.
+ * @param {Record<string, any>} found
+ * @param {number} patch
+ */
 function check({ prompt, seed, steps, size, width, height, negative }, patch) {
+  /** @type {Partial<Settings>} */
   const settings = {};
   const notes = [];
   const absent = [];

@@ -6,7 +6,7 @@ import { packPixels, withTexts } from './png.js';
 
 /**
  * @param {{ rgba: Uint8ClampedArray, width: number, height: number }} picture the library's
- * @param {object} settings what metadata.js writes
+ * @param {import('./metadata.js').Settings} settings
  * @returns {Promise<Blob>} image/png, every pixel exact, the settings as text
  */
 export async function encodePng(picture, settings) {

@@ -17,7 +17,7 @@ function crc32(bytes) {
   return ~crc >>> 0;
 }
 
-/** @returns {Uint8Array} length, type and data, CRC of type and data */
+/** @returns {Uint8Array<ArrayBuffer>} length, type and data, CRC of type and data */
 function chunk(type, data) {
   const bytes = new Uint8Array(12 + data.length);
   const view = new DataView(bytes.buffer);

@@ -23,7 +23,9 @@ function seedFault(seed, count) {
  * @param {{prompt: string, seed: string, width: string, height: string, steps: string,
  *   count: string}} form
  * @param {number} patch width and height must be multiples of this
- * @returns {{request: object, count: number} | {field: string, message: string}}
+ * @returns {{ request?: { prompt: string, seed: number, width: number, height: number,
+ *   steps: number }, count?: number, field?: string, message?: string }} a request and how often it
+ *   is to be drawn, or the field that is wrong and what to say of it
  */
 export function readRequest(form, patch) {
   const prompt = form.prompt.trim();

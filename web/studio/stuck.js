@@ -12,7 +12,7 @@ addEventListener('load', () => {
   } else if (self.origin === 'null') {
     hint.textContent = 'The page around this frame shuts it off (a sandbox without '
       + 'allow-same-origin), so the studio cannot start here. Open it in its own tab.';
-    const link = document.getElementById('alone');
+    const link = /** @type {HTMLAnchorElement} */ (document.getElementById('alone'));
     link.href = location.href;
     link.hidden = false;
   }

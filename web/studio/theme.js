@@ -9,7 +9,8 @@ export const THEMES = ['system', 'light', 'dark'];
 
 /** @param {'system' | 'light' | 'dark'} theme */
 export function applyTheme(theme) {
-  for (const element of document.querySelectorAll('[data-scheme]')) {
+  for (const element of /** @type {NodeListOf<HTMLLinkElement>} */ (
+    document.querySelectorAll('[data-scheme]'))) {
     const { scheme } = element.dataset;
     const answer = theme === scheme ? 'all' : 'not all';
     element.media = theme === 'system' ? `(prefers-color-scheme: ${scheme})` : answer;

@@ -51,10 +51,10 @@ async function load({ model, options, ...message }, hooks) {
 
 async function generate({ request }, hooks) {
   const onPreview = (preview) => {
-    postMessage({ type: 'preview', preview }, [preview.rgba.buffer]);
+    postMessage({ type: 'preview', preview }, { transfer: [preview.rgba.buffer] });
   };
   const picture = await pipeline.generate(request, { ...hooks, onPreview });
-  postMessage({ type: 'picture', picture }, [picture.rgba.buffer]);
+  postMessage({ type: 'picture', picture }, { transfer: [picture.rgba.buffer] });
 }
 
 async function remove() {

@@ -1,5 +1,5 @@
 import { byteStride, inputUnit } from '../linear.js';
-import { sigmoid, stored, sum, table, wave, zeros } from './values.js';
+import { sigmoid, stored, sum, table, wave } from './values.js';
 
 /** By ACT, as the kernels number it. */
 const ACTIVATIONS = [
@@ -51,6 +51,9 @@ function packedCase(o, given) {
 /**
  * M rows of K whole numbers up to 127, which bytes hold exactly, times a scale; and those bytes, as
  * quantize_rows has them.
+ * @param {number} M
+ * @param {number} K
+ * @param {Record<string, number>} constants quantize_rows'
  */
 function byteRows(M, K, { GROUP: group, STRIDE: stride }) {
   const scale = 0.5;

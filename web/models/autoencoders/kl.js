@@ -9,7 +9,7 @@ import { KlBlocks } from './kl_blocks.js';
 /**
  * @param {import('../../engine/ops.js').Ops} g
  * @param {import('../../engine/weights.js').Weights} weights
- * @param {object} config the manifest's autoencoder configuration
+ * @param {Record<string, any>} config the manifest's autoencoder configuration
  * @param {import('../../engine/memory.js').Tensor} tokens final latents [height * width, 4 C]
  * @param {{ height: number, width: number, norm: import('../../loader/tensors.js').LatentNorm,
  *   signal?: AbortSignal }} picture height and width of the grid of tokens
@@ -23,6 +23,7 @@ export async function decode(g, weights, config, tokens, picture) {
   const conv = (name, options) => blocks.conv(name, options);
   const last = true;
 
+  /** @type {import('../../engine/pictures.js').Picture} */
   let x = g.scope(() => g.unpatchify(tokens, { height, width, ...onGpu(g, latents) }));
   if (config.use_post_quant_conv) x = g.conv2d(x, conv('post_quant_conv'), { last });
   x = g.conv2d(x, conv('decoder.conv_in'), { last });
@@ -45,7 +46,7 @@ export async function decode(g, weights, config, tokens, picture) {
  * The encoder half: the mean of the latents' distribution, as the denoiser takes it.
  * @param {import('../../engine/ops.js').Ops} g
  * @param {import('../../engine/weights.js').Weights} weights
- * @param {object} config the manifest's autoencoder configuration, with `encoder`
+ * @param {Record<string, any>} config the manifest's autoencoder configuration, with `encoder`
  * @param {import('../../engine/memory.js').Tensor} pixels [H, W, 3] in -1..1; released
  * @param {{ norm: import('../../loader/tensors.js').LatentNorm, signal?: AbortSignal }} picture
  * @returns {Promise<import('../../engine/memory.js').Tensor>} tokens [height * width, 4 C], its

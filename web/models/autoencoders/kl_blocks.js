@@ -16,7 +16,7 @@ export class KlBlocks {
   /**
    * @param {import('../../engine/ops.js').Ops} g
    * @param {import('../../engine/weights.js').Weights} weights
-   * @param {object} config the manifest's autoencoder configuration
+   * @param {Record<string, any>} config the manifest's autoencoder configuration
    */
   constructor(g, weights, { norm_num_groups: groups, mid_block_add_attention: attends }) {
     this.#g = g;

@@ -6,6 +6,7 @@
  */
 import { feed } from './flux2_graph.js';
 import { modulate } from './flux2_tables.js';
+/** @import { Denoiser } from '../families.js' */
 
 /**
  * Chunks of a six-part modulation vector [6 D]: attention's, then the MLP's.
@@ -20,7 +21,7 @@ const REFERENCE_DISTANCE = 10;
 /** norm_out's linear gives scale before shift. */
 const FINAL = { scale: 0, shift: 1 };
 
-/** @implements {import('../families.js').Denoiser} */
+/** @implements {Denoiser} */
 export class Flux2 {
   static LAYERS = ['transformer_blocks.', 'single_transformer_blocks.'];
   static schedule = modulate;
@@ -35,7 +36,7 @@ export class Flux2 {
   /**
    * @param {import('../../engine/ops.js').Ops} g
    * @param {import('../../engine/weights.js').Weights} weights
-   * @param {object} config the manifest's transformer configuration
+   * @param {Record<string, any>} config the manifest's transformer configuration
    * @param {import('./flux2_tables.js').Modulations} modulations
    */
   constructor(g, weights, config, modulations) {

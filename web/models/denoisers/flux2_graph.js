@@ -5,7 +5,7 @@
 import { floats, integers } from '../graph_values.js';
 
 /**
- * @param {{ rows: Float32Array[], shape: [number, number] }[]} encoded of the one text encoder
+ * @param {{ rows: Float32Array[], shape: number[] }[]} encoded of the one text encoder
  * @param {{ latents: Float32Array, time: number, grid: { height: number, width: number } }} asked
  *   latents [L, C]; time as the sampler has it
  * @returns {Record<string, import('../graph_values.js').GraphValue>} by input

@@ -39,7 +39,11 @@ export function timestepOf(time) {
   return f32(f32(time / 1000) * 1000);
 }
 
-/** @param {number[]} counts vectors [D] of each part of a row: images', text's, single, final */
+/**
+ * @param {import('../families.js').Parts} parts
+ * @param {string} table
+ * @param {number[]} counts vectors [D] of each part of a row: images', text's, single, final
+ */
 async function look({ g, files }, table, counts) {
   const { shape: [T, columns] } = files.entry(table);
   const row = counts.reduce((sum, count) => sum + count);

@@ -3,6 +3,7 @@
  * FlowMatchEulerDiscreteScheduler: from noise at sigma 1 along the velocity to the picture at 0.
  */
 import { ModelError } from '../../engine/errors.js';
+/** @import { Sampler } from '../families.js' */
 
 const f32 = Math.fround;
 
@@ -35,12 +36,12 @@ function empiricalMu(tokens, steps) {
   return slope * steps + at200 - 200 * slope;
 }
 
-/** @implements {import('../families.js').Sampler} */
+/** @implements {Sampler} */
 export class FlowEuler {
   #executor;
 
   /**
-   * @param {{ shift: string, config: object }} sampler the manifest's; config:
+   * @param {{ shift: string, config: Record<string, any> }} sampler the manifest's; config:
    *   scheduler_config.json
    * @param {{ steps: number, tokens: number,
    *   executor?: import('../families.js').Executor }} drawing tokens of the picture, without

@@ -11,8 +11,9 @@ export const LAYERS = ['layers.'];
 /**
  * @param {import('../../engine/ops.js').Ops} g
  * @param {import('../../engine/weights.js').Weights} weights
- * @param {object} config the manifest's text encoder configuration; a tap t is hidden_states[t]:
- *   the output of layer t - 1, and after the last layer of the whole model its final norm
+ * @param {Record<string, any>} config the manifest's text encoder configuration; a tap t is
+ *   hidden_states[t]: the output of layer t - 1, and after the last layer of the whole model its
+ *   final norm
  * @param {import('../families.js').Tokens} tokens
  * @param {{ signal?: AbortSignal }} [options]
  * @returns {Promise<{ rows: import('../../engine/memory.js').Tensor[], shape: number[] }>} a [S, D]
@@ -39,7 +40,10 @@ export async function encode(g, weights, config, { ids, valid }, { signal } = {}
   return { rows: taps.map((t) => tapped.get(t)), shape: [S, taps.length * D] };
 }
 
-/** @param {import('../families.js').Tokens} tokens @returns {object} what the graph is fed with */
+/**
+ * What the ONNX graph is fed with.
+ * @param {import('../families.js').Tokens} tokens
+ */
 export function feed({ ids, valid }) {
   const mask = ids.map((_, i) => (i < valid ? 1 : 0));
   return { input_ids: integers(ids, [1, ids.length]),
@@ -65,7 +69,12 @@ function layer(g, x, w, config, { angles, valid }) {
   }, { into: x, add: true });
 }
 
-/** (cos, sin) of position * theta^(-2i / Dh), i < Dh / 2. @returns {Float32Array} [S, Dh / 2, 2] */
+/**
+ * (cos, sin) of position * theta^(-2i / Dh), i < Dh / 2.
+ * @param {number} S
+ * @param {Record<string, any>} config
+ * @returns {Float32Array} [S, Dh / 2, 2]
+ */
 function rotaryAngles(S, { head_dim: Dh, rope_theta: theta }) {
   const angles = new Float32Array(S * Dh);
   for (let s = 0; s < S; s++) {

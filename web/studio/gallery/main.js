@@ -156,7 +156,8 @@ async function downloadAll() {
   const count = state.entries.length;
   set({ packing: true });
   tell(say.packing(count));
-  const { zip, lost } = await packAll(state.entries, file).catch(() => ({ lost: count }));
+  const { zip, lost } = await packAll(state.entries, file)
+    .catch(() => ({ zip: null, lost: count }));
   set({ packing: false });
   if (zip) {
     const url = URL.createObjectURL(zip);

@@ -4,7 +4,8 @@ import { settingsIn } from '../metadata.js';
 import { gallery as say, metadata } from '../strings.js';
 import { byId } from '../view/document.js';
 
-let studio = null; // what listenForFiles was given
+/** @type {Parameters<typeof listenForFiles>[0]} */
+let studio = null;
 
 /** Decides what files mean: a picture whose settings are taken, the first that has some. */
 async function receiveFiles(files) {

@@ -70,9 +70,9 @@ async function allowed(copy) {
 
 /**
  * Packs pictures into one file, stored as they are: a PNG does not become smaller.
- * @param {object[]} entries
+ * @param {import('./store.js').Entry[]} entries
  * @param {(id: string) => Promise<Blob>} file
- * @returns {Promise<{ zip: Blob, lost: number }>} lost: how many could not be read
+ * @returns {Promise<{ zip?: Blob, lost: number }>} lost: how many could not be read
  */
 export async function packAll(entries, file) {
   const taken = new Set();

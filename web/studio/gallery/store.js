@@ -11,6 +11,12 @@ const PARTS = ['json', 'png', 'thumbnail']; // in the order of deletion
 const AT_ONCE = 16; // entries; more of them would hold the page up
 const STALE_MS = 24 * 3600 * 1000; // a picture that is still incomplete then will remain so
 
+/**
+ * A picture as the list has it; kept: it outlasts the page.
+ * @typedef {{ id: string, createdAt: number, settings: import('../metadata.js').Settings,
+ *   kept: boolean }} Entry
+ */
+
 /** @returns {Promise<Gallery>} */
 export async function openGallery() {
   const folder = await openFolder();
@@ -83,13 +89,13 @@ class Gallery {
 
   /**
    * Calls back when another tab has changed what is kept.
-   * @param {(change: { added: object } | { removed: string } | { cleared: true }) => void} changed
+   * @param {(change: { added: Entry } | { removed: string } | { cleared: true }) => void} changed
    */
   watch(changed) {
     if (this.#tabs) this.#tabs.onmessage = ({ data }) => changed(data);
   }
 
-  /** @returns {Promise<object[]>} every entry, newest first */
+  /** @returns {Promise<Entry[]>} every entry, newest first */
   async list() {
     const names = this.#folder ? await namesIn(this.#folder).catch(() => []) : [];
     const ids = names.filter((name) => name.endsWith('.json')).map(idOf);
@@ -103,9 +109,9 @@ class Gallery {
   }
 
   /**
-   * @param {{ blob: Blob, thumbnail: Blob, settings: object, createdAt?: number, id?: string }}
-   *   picture id: of one that comes back
-   * @returns {Promise<object>} its entry
+   * @param {{ blob: Blob, thumbnail: Blob, settings: import('../metadata.js').Settings,
+   *   createdAt?: number, id?: string }} picture id: of one that comes back
+   * @returns {Promise<Entry>} its entry
    */
   async add({ blob, thumbnail, settings, createdAt = Date.now(), id = newId(createdAt) }) {
     const kept = await this.#keep(id, { blob, thumbnail, settings, createdAt });

@@ -13,11 +13,11 @@ export async function makeThumbnail(blob) {
   const picture = await openPicture(blob);
   try {
     const scale = Math.min(1, LONGEST_SIDE / Math.max(picture.width, picture.height));
-    const sides = [picture.width, picture.height]
+    const [width, height] = [picture.width, picture.height]
       .map((side) => Math.max(1, Math.round(side * scale)));
-    const { canvas, context } = openCanvas(...sides);
+    const { canvas, context } = openCanvas(width, height);
     context.imageSmoothingQuality = 'high';
-    context.drawImage(picture.source, 0, 0, ...sides);
+    context.drawImage(picture.source, 0, 0, width, height);
     return await blobOf(canvas, 'image/webp', 0.85);
   } finally {
     picture.close();

@@ -2,6 +2,11 @@
 
 const AHEAD = '400px'; // a thumbnail is read when it is this near to the window
 
+/**
+ * @typedef {{ onOpen: (id: string) => void, onDelete?: (id: string) => void,
+ *   onMove?: (id: string) => void }} Listeners
+ */
+
 export class Thumbs {
   #list;
   #items = new Map(); // id -> li
@@ -10,7 +15,7 @@ export class Thumbs {
   /**
    * @param {HTMLElement} list
    * @param {(id: string) => Promise<Blob>} read
-   * @param {{ onOpen(id), onDelete?(id), onMove?(id) }} on
+   * @param {Listeners} on
    */
   constructor(list, read, on) {
     this.#list = list;
@@ -74,6 +79,11 @@ export class Thumbs {
     }
   }
 
+  /**
+   * @param {KeyboardEvent} event
+   * @param {string | undefined} id
+   * @param {Listeners} on
+   */
   #onKey(event, id, { onDelete }) {
     const { key, altKey, ctrlKey, metaKey } = event;
     if (!id || altKey || ctrlKey || metaKey) return;

@@ -7,9 +7,13 @@ import { Thumbs } from './thumbs.js';
 
 export const RECENT = 24; // pictures shown unless all are asked for
 
-const lists = {}; // gallery, others: Thumbs
+/** @type {{ gallery?: Thumbs, others?: Thumbs }} */
+const lists = {};
 
-/** @param {(id: string) => Promise<Blob>} read a thumbnail @param {object} on as Thumbs takes it */
+/**
+ * @param {(id: string) => Promise<Blob>} read a thumbnail
+ * @param {Record<'gallery' | 'others', import('./thumbs.js').Listeners>} on
+ */
 export function makeLists(read, { gallery, others }) {
   lists.gallery = new Thumbs(byId('thumbs'), read, gallery);
   lists.others = new Thumbs(byId('other-thumbs'), read, others);
@@ -79,14 +83,14 @@ function renderViewer(state) {
   show('viewer-single', single);
   show('viewer-panel', single);
   show('stop-comparing', !single);
-  viewer.dataset.single = single;
+  viewer.dataset.single = String(single);
   show('compare', other);
   show('others', choosing);
   renderPicture(state);
   if (other) renderCompare(state);
   const rest = entries.filter(({ id }) => id !== open.entry.id);
   lists.others.render(choosing ? rest : [], null);
-  viewer.dataset.full = full;
+  viewer.dataset.full = String(full);
   write('viewer-full', full ? say.window : say.fullScreen);
   show('copy-image', canCopyImages());
   enable('compare-with', rest.length > 0);
@@ -113,7 +117,7 @@ function renderCompare({ open, other, border }) {
   showImage('compare-second', other);
   const { width, height } = open.entry.settings;
   const { style } = byId('layers');
-  style.setProperty('--ratio', width / height);
+  style.setProperty('--ratio', String(width / height));
   style.setProperty('--border', `${border}%`);
   byId('border').value = border;
   byId('border').setAttribute('aria-valuetext', say.border(border));

@@ -17,7 +17,7 @@ let wish = 0; // counts what was asked for; what is read too late is not shown
 
 /**
  * Reads a picture, then shows it, unless something else was asked for meanwhile.
- * @param {(picture: { entry: object, url: string }) => void} show
+ * @param {(picture: { entry: import('./store.js').Entry, url: string }) => void} show
  * @returns {Promise<boolean>} false: it is no longer there
  */
 async function load(id, show) {
@@ -192,7 +192,7 @@ export function listenInViewer(given) {
   press('copy-link', copyLink);
   press('viewer-delete', remove);
   press('stop-comparing', stopComparing);
-  byId('border').addEventListener('input', ({ target }) => set({ border: Number(target.value) }));
+  byId('border').addEventListener('input', () => set({ border: Number(byId('border').value) }));
   for (const type of ['pointerdown', 'pointermove']) byId('layers').addEventListener(type, drag);
   const viewer = byId('viewer');
   viewer.addEventListener('keydown', onKey);

@@ -69,6 +69,7 @@ export function facts({ seed, width, height, steps }) {
 export function timingRows({ timings, peakBytes, stageBytes = {} }) {
   const { encodeMs, stepMs, decodeMs, totalMs } = timings;
   const mean = stepMs.reduce((sum, ms) => sum + ms, 0) / stepMs.length;
+  /** @returns {[string, string]} */
   const row = (name, time, stage) => (
     [name, stageBytes[stage] ? `${time} · ${bytes(stageBytes[stage])}` : time]);
   return [
@@ -76,7 +77,7 @@ export function timingRows({ timings, peakBytes, stageBytes = {} }) {
     row('Steps', `${stepMs.length} × ${duration(mean)}`, 'denoise'),
     row('Decode', duration(decodeMs), 'decode'),
     ['Total', duration(totalMs)],
-    ...(peakBytes ? [['Peak GPU memory', bytes(peakBytes)]] : []),
+    ...(peakBytes ? [row('Peak GPU memory', bytes(peakBytes))] : []),
   ];
 }
 

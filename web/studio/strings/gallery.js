@@ -42,7 +42,7 @@ export const gallery = {
   ordinal: ['First', 'Second'],
   captioned: ({ settings }) => `${shortened(settings.prompt)} · ${facts(settings)}`,
   /** @returns {[string, string][]} name and value */
-  factRows: ({ settings, createdAt, kept }) => [
+  factRows: ({ settings, createdAt, kept }) => /** @type {[string, string][]} */ ([
     ['Seed', String(settings.seed)],
     ['Size', times(settings.width, settings.height)],
     ['Steps', String(settings.steps)],
@@ -50,5 +50,5 @@ export const gallery = {
     ['Precision', settings.precision],
     ['Drawn', new Date(createdAt).toLocaleString('en', { dateStyle: 'medium', timeStyle: 'short' })],
     ['Kept', kept ? 'On this device' : 'Until the page is closed'],
-  ].filter(([, value]) => value),
+  ]).filter(([, value]) => value),
 };

@@ -98,6 +98,7 @@ function pace({ loadedBytes, totalBytes, cachedBytes = 0, startBytes, startedAt,
 export function deviceRows(state) {
   const { device, modelBytes } = state;
   if (!device) return [];
+  /** @type {[string, string][]} */
   const graphics = [['Graphics', graphicsText(device)]];
   if (device.adapter) {
     graphics.push(['GPU features', featuresText(device)],

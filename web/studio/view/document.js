@@ -1,6 +1,44 @@
 /** The few ways in which the view changes the document. Each leaves alone what is right already. */
 
-export const byId = (id) => document.getElementById(id);
+/**
+ * The elements of which more is used than any element has.
+ * @typedef {object} Elements
+ * @property {HTMLTextAreaElement} prompt
+ * @property {HTMLInputElement} seed
+ * @property {HTMLInputElement} width
+ * @property {HTMLInputElement} height
+ * @property {HTMLInputElement} steps
+ * @property {HTMLInputElement} count
+ * @property {HTMLSelectElement} size
+ * @property {HTMLSelectElement} theme
+ * @property {HTMLSelectElement} memory
+ * @property {HTMLSelectElement} precision
+ * @property {HTMLSelectElement} textTokens
+ * @property {HTMLInputElement} image-files
+ * @property {HTMLInputElement} settings-file
+ * @property {HTMLInputElement} border
+ * @property {HTMLInputElement} viewer-link
+ * @property {HTMLImageElement} picture
+ * @property {HTMLImageElement} viewer-picture
+ * @property {HTMLImageElement} compare-first
+ * @property {HTMLImageElement} compare-second
+ * @property {HTMLCanvasElement} preview
+ * @property {HTMLAnchorElement} own-tab
+ * @property {HTMLProgressElement} model-bar
+ * @property {HTMLProgressElement} draw-bar
+ * @property {HTMLDetailsElement} device
+ * @property {HTMLDetailsElement} technical
+ * @property {HTMLDialogElement} confirm
+ * @property {HTMLDialogElement} clear-question
+ * @property {HTMLDialogElement} viewer
+ */
+
+/**
+ * @template {string} Id
+ * @param {Id} id
+ * @returns {Id extends keyof Elements ? Elements[Id] : HTMLElement}
+ */
+export const byId = (id) => /** @type {any} */ (document.getElementById(id));
 
 export function write(id, content) {
   const element = byId(id);

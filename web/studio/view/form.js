@@ -4,7 +4,9 @@ import { UNASKED_BYTES, canDraw, isStale } from '../state.js';
 import { say } from '../strings.js';
 import { byId, enable, show, write } from './document.js';
 
+/** @type {('prompt' | 'seed' | 'width' | 'height' | 'steps' | 'count')[]} */
 export const FIELDS = ['prompt', 'seed', 'width', 'height', 'steps', 'count'];
+/** @type {('memory' | 'precision' | 'textTokens')[]} */
 export const OPTIONS = ['memory', 'precision', 'textTokens'];
 export const IDEAS_SHOWN = 3;
 const EARLIER_SHOWN = 8;
@@ -15,7 +17,7 @@ export function renderForm(state) {
     if (field.value !== state.form[name]) field.value = state.form[name];
     field.setAttribute('aria-invalid', String(state.error?.field === name));
   }
-  for (const side of ['width', 'height']) byId(side).step = byId(side).min = state.patch;
+  for (const side of [byId('width'), byId('height')]) side.step = side.min = state.patch;
   for (const name of OPTIONS) byId(name).value = state.options[name];
   byId('theme').value = state.theme;
   byId('lock').setAttribute('aria-pressed', String(state.seedLocked));
@@ -35,7 +37,7 @@ function renderSize({ sizes, form, customSize }) {
 }
 
 function renderIdeas({ firstIdea }) {
-  const ideas = document.querySelectorAll('.ideas li');
+  const ideas = /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('.ideas li'));
   ideas.forEach((idea, i) => {
     const place = (i - firstIdea + ideas.length) % ideas.length;
     idea.hidden = place >= IDEAS_SHOWN;

@@ -13,7 +13,7 @@ export function renderPaper(state) {
     : phase === 'drawing' ? request : form);
   const paper = byId('paper');
   const scale = Math.max(1, SMALLEST_SIDE / Math.max(width, height));
-  paper.style.setProperty('--ratio', width / height);
+  paper.style.setProperty('--ratio', String(width / height));
   paper.style.setProperty('--wide', `${Math.round(width * scale)}px`);
   renderPicture(picture, lies);
   renderPreview(state.preview, lies);
@@ -63,7 +63,8 @@ function renderBlank(state, lies) {
   write('hint', text.hint(state));
   show('load', phase === 'idle');
   write('load', text.loadButton(state.modelBytes));
-  byId('blank').style.setProperty('--done', phase === 'drawing' ? drawn(state) : loaded(state));
+  const done = phase === 'drawing' ? drawn(state) : loaded(state);
+  byId('blank').style.setProperty('--done', String(done));
 }
 
 /** Of what is on the paper, or is being drawn on it. */
