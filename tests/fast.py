@@ -17,6 +17,7 @@ FULL_ONLY = {  # files and tests of these folders that only the whole run has, a
     "tests/export/test_groups.py": "torch writes its checkpoints",
     "tests/export/test_meaning.py::test_every_key_of_the_reference_s_own_classes_is_known":
         "diffusers' classes are read",
+    "tests/export/test_mlx.py": "it stands on test_published.py",
     "tests/export/test_names.py": "torch writes its checkpoints",
     "tests/export/test_preview.py": "diffusers decodes beside it",
     "tests/export/test_publish.py": "processes upload, wait and upload again",
