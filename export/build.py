@@ -42,13 +42,13 @@ class Job:
 
     def open(self):
         return open_model(self.source, text_encoder_bits=self.options.text_encoder_bits,
-                          with_image_input=self.options.with_image_input)  # fmt: skip
+                          with_image_input=self.options.with_image_input)
 
     def look(self):
         """(files, digest): the source's files as they are now, and what the site follows from."""
         options = self.options
         told = [options.text_encoder_bits, options.with_image_input, options.host,
-                self.shard_bytes, asdict(self.places), options.onnx, options.onnx_only]  # fmt: skip
+                self.shard_bytes, asdict(self.places), options.onnx, options.onnx_only]
         files = snapshot(self.source.folder, self.workshops)
         return files, fingerprint(self.source, files, told)
 
@@ -180,7 +180,7 @@ def dry_run(model, options, shard_bytes, places):
     plan(model)
     print_summary(model)
     tables = (report.download_table, report.denoiser_table, report.storage_table,
-              report.dropped_table, report.memory_table)  # fmt: skip
+              report.dropped_table, report.memory_table)
     print("\n" + "\n\n".join(table(model) for table in tables))
     with disk.temporary_folder() as scratch:
         files, shards = check_plan(model, options, shard_bytes, places, scratch)

@@ -18,7 +18,7 @@ PRECISIONS = ("fp32", "fp16")
 def parse(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m export.onnx_run", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("folder", type=Path, help="a site with onnx/ in it, or onnx/ itself")
     add("--prompt", required=True, metavar="TEXT")
@@ -45,7 +45,7 @@ def main(arguments=None):
         bundle = Bundle(options.folder, options.precision, options.threads)
         start = time.monotonic()
         picture = bundle.draw(options.prompt, options.seed, options.width, options.height,
-                              options.steps, tell)  # fmt: skip
+                              options.steps, tell)
         Image.fromarray(picture).save(options.out)
     except (ExportError, OSError) as error:
         print(f"onnx_run: {error}", file=sys.stderr)

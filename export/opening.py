@@ -45,14 +45,14 @@ def open_model(source, text_encoder_bits=None, with_image_input=False):
     prompts = open_prompts(source.folder, family, chosen.tokenizers, configs)
     latents = family.latents(configs)
     called = read_call(call, family.pipelines[pipeline], latents.pixels, asked.own,
-                       with_image_input)  # fmt: skip
+                       with_image_input)
     sampler = open_sampler(source.folder, family)
     tables = family.tables(configs, called, latents, sampler)
     components = {}
     for part in family.parts:
         layout, tensors = sources[part.name]
         components[part.name] = open_component(part, configs[part.name], layout, tensors,
-                                               text_encoder_bits)  # fmt: skip
+                                               text_encoder_bits)
     components[family.denoiser.name].folding = tables
     return Model(source, family, pipeline, called, latents, sampler, prompts, components)
 
@@ -121,7 +121,7 @@ def open_component(part, config, layout, tensors, bits):
     specs = part.module.spec(config) | images
     own = (bits or USUAL_BITS,) if part.kind == ENCODER and layout.quantises else ()
     component = Component(part, config, layout(tensors, specs, *own), specs,
-                          image_input=tuple(images))  # fmt: skip
+                          image_input=tuple(images))
     return check(component, part.module.drop_reason(config))
 
 

@@ -20,7 +20,7 @@ class Progress:
         self.bar = tqdm(
             total=sum(len(c.specs) for c in model.components.values()),
             file=self.stream, unit="tensor", leave=False, disable=not self.stream.isatty(),
-        )  # fmt: skip
+        )
 
     def __call__(self, component):
         if component is not self.component:
@@ -59,7 +59,7 @@ def components_table(model):
         sum(c.parameters for c in components),
         sum(c.source_bytes for c in components),
         sum(c.packed_bytes for c in components),
-    ))  # fmt: skip
+    ))
     return table(rows)
 
 
@@ -116,7 +116,7 @@ def storage_table(model):
                 c.name, kind, f"{len(storages):,}",
                 f"{sum(s.parameters for s in storages):,}",
                 f"{sum(s.wire_bytes for s in storages):,}",
-            ))  # fmt: skip
+            ))
     return table(rows, left=(0, 1))
 
 
@@ -148,7 +148,7 @@ def memory_table(model):
     if image_input:
         images = image_input["most"] * [LARGEST_IMAGE]
         columns.append((f"with {len(images)} images of {' x '.join(map(str, LARGEST_IMAGE))}",
-                        images))  # fmt: skip
+                        images))
     rows = [("size", *(heading for heading, _ in columns))]
     for size in model.call.sizes:
         peaks = (model.peak_gpu_bytes(size, images) / (1 << 20) for _, images in columns)

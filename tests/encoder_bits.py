@@ -25,7 +25,7 @@ CLIPS = (1, .95, .9, .85, .8, .75, .7)  # of a group's range, tried when a schem
 QWEN3_4B = Qwen3Config(
     hidden_size=2560, num_hidden_layers=27, total_hidden_layers=36, num_attention_heads=32,
     num_key_value_heads=8, head_dim=128, intermediate_size=9728, rms_norm_eps=1e-6,
-    rope_theta=1e6, vocab_size=151936, taps=(9, 18, 27))  # fmt: skip
+    rope_theta=1e6, vocab_size=151936, taps=(9, 18, 27))
 
 
 def every(bits, group, clipped=False):

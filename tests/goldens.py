@@ -57,7 +57,7 @@ def noises():
     return {"normal": [normals(seed, count, every) for seed in SEEDS
                        for count, every in COUNTS.items()],
             "uniform": {str(seed): uniforms(seed) for seed in SEEDS},
-            "continued": {"seed": 5, "draws": continued(5)}}  # fmt: skip
+            "continued": {"seed": 5, "draws": continued(5)}}
 
 
 def normals(seed, count, every):
@@ -87,7 +87,7 @@ def prompts():
     return {
         "length": length, "prefix": prefix, "suffix": suffix, "pad": tokenizer.pad_token_id,
         "prompts": made,
-    }  # fmt: skip
+    }
 
 
 def padded(tokenizer, text, length):
@@ -95,7 +95,7 @@ def padded(tokenizer, text, length):
     whole = chat(tokenizer, text)
     ids = tokenizer(whole, padding="max_length", truncation=True, max_length=length)
     return {"ids": ids["input_ids"], "count": sum(ids["attention_mask"]),
-            "dropped": max(0, len(tokenizer(whole)["input_ids"]) - length)}  # fmt: skip
+            "dropped": max(0, len(tokenizer(whole)["input_ids"]) - length)}
 
 
 GOLDENS = {"schedule": schedules, "noise": noises, "prompts": prompts}

@@ -36,7 +36,7 @@ def start(out, arguments):
     """A build as a process of its own."""
     command = [sys.executable, "build.py", "--out", str(out), *map(str, arguments)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True)  # fmt: skip
+                            text=True)
 
 
 def race(out, runs, delays):
@@ -81,7 +81,7 @@ def alone(arguments):
         ((status, _, stderr),) = race(out, [arguments], [0])
         assert status == 0, stderr
         return {folder.name: contents(folder) for folder in Path(place).iterdir()
-                if folder.is_dir()}  # fmt: skip
+                if folder.is_dir()}
 
 
 def cases(one, other, onnx):
@@ -135,7 +135,7 @@ def main():
             told, waited, found = run_case(runs, options.times, options.latest, source)
             rest = {what: count for what, count in told.items() if what != "whole"}
             print(f"{name:32} {options.times:5} {told['whole']:5} {waited:6} {found:7}  "
-                  f"{rest or '-'}", flush=True)  # fmt: skip
+                  f"{rest or '-'}", flush=True)
 
 
 if __name__ == "__main__":

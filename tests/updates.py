@@ -208,7 +208,7 @@ def run(options, folder):
     built, dist = folder / "built", folder / "site" / "dist"
     dist.parent.mkdir()
     subprocess.run([sys.executable, ROOT / "build.py", "--model", GARDEN, "--out", built,
-                    "--shard-mib", "1"], check=True, stdout=subprocess.DEVNULL)  # fmt: skip
+                    "--shard-mib", "1"], check=True, stdout=subprocess.DEVNULL)
     site = Site(built, dist)
     with ExitStack() as stack:
         playwright = stack.enter_context(sync_playwright())

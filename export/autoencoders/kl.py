@@ -15,7 +15,7 @@ PREFIX = ""
 DROPPED = by_prefix({
     "encoder.": "drawing needs only the decoder",
     "quant_conv.": "drawing needs only the decoder",
-})  # fmt: skip
+})
 ANCHORS = ("decoder.conv_in.weight", "decoder.conv_out.weight")  # names that tell a prefix
 MAX_ATTENTION_WIDTH = 512
 

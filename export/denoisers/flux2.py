@@ -15,17 +15,17 @@ CLASS = "Flux2Transformer2DModel"
 PREFIX = ""
 DROPPED = by_prefix({
     "time_guidance_embed.guidance_embedder.": "Klein passes no guidance to the transformer",
-})  # fmt: skip
+})
 SCHEDULER = {  # FLUX.2's own scheduler_config.json, for repositories without one
     "num_train_timesteps": 1000, "shift": 3.0, "use_dynamic_shifting": True,
     "base_shift": 0.5, "max_shift": 1.15, "base_image_seq_len": 256, "max_image_seq_len": 4096,
     "time_shift_type": "exponential", "shift_terminal": None, "invert_sigmas": False,
     "use_karras_sigmas": False, "use_exponential_sigmas": False, "use_beta_sigmas": False,
     "stochastic_sampling": False,
-}  # fmt: skip
+}
 ANCHORS = (  # names that tell a prefix: diffusers', and those of the original code
     "x_embedder.weight", "context_embedder.weight", "img_in.weight", "txt_in.weight",
-)  # fmt: skip
+)
 ROPE_AXES = 4  # t, h, w and l of a token's position
 GROUP = USUAL_GROUP
 MOST_LAYERS = 1000
@@ -98,7 +98,7 @@ def derive_config(path, checkpoint):
         # By rows, which a packed weight has too.
         mlp = [s[0] / 2 for name, s in shapes.items() if name.endswith(".ff.linear_in.weight")]
         mlp += [(s[0] - 3 * width) / 2 for name, s in shapes.items()
-                if name.endswith(".attn.to_qkv_mlp_proj.weight")]  # fmt: skip
+                if name.endswith(".attn.to_qkv_mlp_proj.weight")]
         mlp_ratio, heads = mlp[0] / width, width // head
     except (KeyError, ValueError, IndexError, StopIteration, ZeroDivisionError):
         raise ExportError(

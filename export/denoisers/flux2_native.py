@@ -19,7 +19,7 @@ TOP = {
     "double_stream_modulation_txt.lin": "double_stream_modulation_txt.linear",
     "single_stream_modulation.lin": "single_stream_modulation.linear",
     "final_layer.linear": "proj_out",
-}  # fmt: skip
+}
 FINAL = "final_layer.adaLN_modulation.1"
 DOUBLE = {
     "img_attn.proj": "attn.to_out.0", "txt_attn.proj": "attn.to_add_out",
@@ -27,7 +27,7 @@ DOUBLE = {
     "txt_attn.norm.query_norm": "attn.norm_added_q", "txt_attn.norm.key_norm": "attn.norm_added_k",
     "img_mlp.0": "ff.linear_in", "img_mlp.2": "ff.linear_out",
     "txt_mlp.0": "ff_context.linear_in", "txt_mlp.2": "ff_context.linear_out",
-}  # fmt: skip
+}
 FUSED = {
     "img_attn.qkv": ("to_q", "to_k", "to_v"),
     "txt_attn.qkv": ("add_q_proj", "add_k_proj", "add_v_proj"),
@@ -35,7 +35,7 @@ FUSED = {
 SINGLE = {
     "linear1": "attn.to_qkv_mlp_proj", "linear2": "attn.to_out",
     "norm.query_norm": "attn.norm_q", "norm.key_norm": "attn.norm_k",
-}  # fmt: skip
+}
 BLOCK = re.compile(r"(double|single)_blocks\.(\d+)\.(.+)")
 
 

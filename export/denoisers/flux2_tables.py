@@ -55,7 +55,7 @@ class Folding:
             "parts": PARTS,
             "tables": [{"tokens": table.tokens, "steps": len(table.timesteps),
                         "tensor": f"{component}.{table.name}"} for table in self.tables],
-        }  # fmt: skip
+        }
 
     def computer(self):
         return Modulations(self)

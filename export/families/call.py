@@ -58,7 +58,7 @@ class Call:
             "num_inference_steps": self.num_inference_steps,
             "max_sequence_length": self.max_sequence_length, "prompts": self.prompts,
             "guidance": self.guidance.manifest(),
-        }  # fmt: skip
+        }
         images = {"image_input": self.image_input} if self.image_input else {}
         return given | images | self.own
 

@@ -74,7 +74,7 @@ def choose(listing, family, text_encoder_bits=None, only=None):
     if not alone:
         require(listing, MODEL_INDEX)
     tokenizers = {prompt.encoder: find_tokenizer(listing, prompt, folder_of(places[prompt.encoder]))
-                  for prompt in family.prompts}  # fmt: skip
+                  for prompt in family.prompts}
     wanted += [join(folder, name) for folder in tokenizers.values() for name in TOKENIZER]
     names = sorted(set(wanted).intersection(listing.names))
     return Chosen(places, tokenizers, tuple(names))
@@ -168,7 +168,7 @@ def rivals(listing, part, only):
         name for name in listing.names
         if name != only and any(layouts.matches(name, pattern) for pattern in patterns)
         and not (together and Path(name).parent == folder)
-    ]  # fmt: skip
+    ]
 
 
 def choose_text_encoder(listing, part, bits):
@@ -180,7 +180,7 @@ def choose_text_encoder(listing, part, bits):
         start = f"{part.folder}-mlx-{bits}bit/"
         own = tuple(name for name in listing.names if name.startswith(start))
         place = find_place(replace(listing, names=own), part, [layouts.MlxAffine]) or find_place(
-            listing, part, [layouts.Floats])  # fmt: skip
+            listing, part, [layouts.Floats])
         if place:
             return place
     return find_place(listing, part)
@@ -196,7 +196,7 @@ def find_tokenizer(listing, prompt, encoder):
         remedy = (
             "; write it with AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
             if slow else ""
-        )  # fmt: skip
+        )
         raise ExportError(
             f"{listing.at(f'{folder}/{TOKENIZER[0]}')}: no such file, {folder}/ "
             f"{listing.tell(folder)}; the model needs a fast tokenizer "

@@ -42,7 +42,7 @@ def check_guidance(index, call):
     scale = call.number("guidance_scale", None, least=0)
     if scale is not None and scale > 1:
         call.fail(f"guidance_scale is {show(scale)}, and this version draws without guidance; "
-                  "write 1, or take a distilled model")  # fmt: skip
+                  "write 1, or take a distilled model")
     for key in UNUSED:
         value = call.get(key, None)
         if value not in (None, "", []):
@@ -78,7 +78,7 @@ def latents(configs):
     autoencoder = configs["autoencoder"]
     statistics = [f"autoencoder.bn.running_{kind}" for kind in ("mean", "var")]
     return Latents(configs["transformer"].in_channels, 2 * autoencoder.scale_factor,
-                   {"statistics": statistics, "eps": autoencoder.batch_norm_eps})  # fmt: skip
+                   {"statistics": statistics, "eps": autoencoder.batch_norm_eps})
 
 
 FLUX2 = Family(
@@ -103,4 +103,4 @@ FLUX2 = Family(
     tables=lambda configs, call, latents, sampler: plan_folding(
         configs["transformer"], call, latents.pixels, sampler.config),
     preview=fit_preview,
-)  # fmt: skip
+)

@@ -28,7 +28,7 @@ def refuse_none(listing, part):
     patterns, what = patterns_of(part), part.folder.replace("_", " ")
     expected = list(dict.fromkeys(p.split("/")[0] + "/" if "/" in p else p for p in patterns))
     there = [folder for folder in listing.folders() if any(
-        fnmatchcase(folder, pattern) for pattern in expected)]  # fmt: skip
+        fnmatchcase(folder, pattern) for pattern in expected)]
     told = "; ".join(
         f"{folder} {tell_others(listing, folder[:-1]) or listing.tell(folder[:-1])}"
         for folder in there

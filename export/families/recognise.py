@@ -19,7 +19,7 @@ def family_of(index):
         choices = " or ".join(family.samplers)
         index.fail(f"scheduler is {show(scheduler)}, this version draws with {choices}")
     for key in {"scheduler", *(part.folder for part in family.parts),
-                *(prompt.folder for prompt in family.prompts)}:  # fmt: skip
+                *(prompt.folder for prompt in family.prompts)}:
         index.get(key, None)  # their own configurations say what they are
     index.flag("is_distilled", False)
     refuse_unread(index, "model_index")

@@ -48,7 +48,7 @@ def explain(error, *targets, elsewhere=ELSEWHERE):
     concerned = [(path, t) for path in paths for t in targets if concerns(path, t)]
     if paths and not concerned and error.errno not in OF_WRITING:
         return (f"{paths[0]}: cannot be read ({reason}), and the site needs it; make it readable, "
-                "and run again")  # fmt: skip
+                "and run again")
     where, target = concerned[0] if concerned else (targets[0], targets[0])
     if error.errno in OF_WRITING or where not in target.parents:
         where = target
@@ -61,7 +61,7 @@ def concerns(path, target):
     """Whether a path is the target, in it, above it, or in what a build keeps beside it."""
     beside = target.parent / f".{target.name}."
     return (path == target or target in path.parents or path in target.parents
-            or str(path).startswith(str(beside)))  # fmt: skip
+            or str(path).startswith(str(beside)))
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ def entries(folder):
             found.append(at)
         found += [os.path.normpath(os.path.join(at, name)) for name in [*names, *links]]
         folders[:] = [name for name in folders
-                      if not (at == "." and name.startswith(Workshop.INSIDE))]  # fmt: skip
+                      if not (at == "." and name.startswith(Workshop.INSIDE))]
     found = (name.replace(os.sep, "/") for name in found)
     return sorted(name for name in found if not name.startswith(Workshop.INSIDE))
 

@@ -75,7 +75,7 @@ class Workshop:
     def elsewhere(self, what: str) -> Path:
         """Where it lies for whoever sees the folder under other conditions."""
         return self.out.parent / f".{self.out.name}.{what}" if self.inside else (
-            self.out / f"{self.INSIDE}{what}")  # fmt: skip
+            self.out / f"{self.INSIDE}{what}")
 
     @property
     def in_place(self):
@@ -93,7 +93,7 @@ class Workshop:
     def owns(self, path: Path) -> bool:
         """Whether a path, absolute, belongs to the folder or to what is needed to write it."""
         return path == self.out or self.out in path.parents or (
-            path.parent == self.folder and path.name.startswith(self.prefix))  # fmt: skip
+            path.parent == self.folder and path.name.startswith(self.prefix))
 
 
 def is_mounted(folder):
@@ -110,5 +110,5 @@ def mount_points():
     except OSError:
         return []
     points = (re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8)]), line.split(b" ")[4])
-              for line in lines)  # fmt: skip
+              for line in lines)
     return [Path(os.fsdecode(point)) for point in points]

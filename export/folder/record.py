@@ -24,7 +24,7 @@ SHARD = re.compile(r"(?:.*/)?([0-9a-f]{64})\.bin")
 FIXED = ("README.md", "_headers", ".nojekyll", "LICENSE", "THIRD_PARTY.md", "index.html",
          "bench.html", "trefoil.js", "start.js", "sw.js", "shell.js", "thumbnail.jpg",
          "studio/thumbnail.jpg", "config.json", "manifest.json", "tokenizer.json",
-         "model/manifest.json", "model/tokenizer.json")  # fmt: skip
+         "model/manifest.json", "model/tokenizer.json")
 CODE = re.compile(r"code-[0-9a-f]{16}/.*")
 SHELL = "self.SHELL = "
 LICENCE = re.compile(r"(model/|onnx/)?(LICEN[SC]E|NOTICE)[^/]*")

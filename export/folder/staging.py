@@ -30,7 +30,7 @@ LEFT = re.compile(r"(partial|previous)(-[0-9a-f]{8})?")
 UNMOVABLE = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EINVAL)
 # What may lie in a folder that is still as good as empty: what file systems and hosts put there.
 FURNITURE = {".git", ".gitattributes", ".gitignore", "CNAME", ".nojekyll", ".well-known",
-             "lost+found", ".DS_Store", "Thumbs.db"}  # fmt: skip
+             "lost+found", ".DS_Store", "Thumbs.db"}
 
 
 class Unwritable(ExportError):
@@ -119,7 +119,7 @@ def leftovers(workshop):
     if not workshop.folder.is_dir():
         return []
     named = ((path, path.name.removeprefix(workshop.prefix)) for path in workshop.folder.iterdir()
-             if path.name.startswith(workshop.prefix))  # fmt: skip
+             if path.name.startswith(workshop.prefix))
     return [path for path, what in named if LEFT.fullmatch(what) and path.is_dir()]
 
 
@@ -167,7 +167,7 @@ class Stage:
     def kept_sizes(self):
         """{path: bytes} of the owner's files that a host would be given."""
         paths = {name: self.workshop.out / name for name in self.sorted.kept
-                 if not name.startswith(".git/")}  # fmt: skip
+                 if not name.startswith(".git/")}
         return {name: path.stat().st_size for name, path in paths.items() if path.is_file()}
 
     def take(self):

@@ -67,4 +67,4 @@ def matches(file, pattern):
 __all__ = [
     "LINEAR", "LOWBIT", "WHOLE", "Floats", "MlxAffine", "MlxPacked", "Place", "Unpacked",
     "by_content", "find", "home", "matches", "patterns",
-]  # fmt: skip
+]

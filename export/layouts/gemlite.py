@@ -21,7 +21,7 @@ METADATA = (
     "scaled_activations", "W_nbits", "group_size", "unpack_mask", "elements_per_sample",
     "input_dtype", "output_dtype", "acc_dtype", "meta_dtype", "channel_scale_mode", "W_group_mode",
     "data_contiguous",
-)  # fmt: skip
+)
 ZERO_POINT, BIAS = 3, 4  # W_group_mode
 
 
@@ -57,7 +57,7 @@ class Gemlite(MlxPacked):
         columns = spec.cut or spec.shape[1]
         if group % GROUP_STEP or group > MOST_GROUP or columns % group:
             self.fail(name, f"has group_size {group}, expected a multiple of {GROUP_STEP} up to "
-                      f"{MOST_GROUP} that divides {columns} inputs")  # fmt: skip
+                      f"{MOST_GROUP} that divides {columns} inputs")
         return group
 
     def has_metadata(self, name):
@@ -78,7 +78,7 @@ class Gemlite(MlxPacked):
                 sibling(name, "zeros"): group,
                 sibling(name, "metadata"): Expected((len(METADATA),), ("I32",)),
                 sibling(name, "orig_shape"): Expected((2,), ("I32",)),
-            }  # fmt: skip
+            }
             unused = self.checkpoint.entries.get(sibling(name, "meta_scale"))
             if unused:  # of channels, which `metadata` refuses to be scaled
                 names[sibling(name, "meta_scale")] = Expected(unused.shape, (unused.dtype,))
@@ -92,7 +92,7 @@ class Gemlite(MlxPacked):
         """The metadata, when it says nothing that this layout does not read."""
         metadata = self.metadata(name)
         wanted = {"W_nbits": self.bits, "group_size": self.grids[name].group,
-                  "channel_scale_mode": 0, "elements_per_sample": 8 // self.bits}  # fmt: skip
+                  "channel_scale_mode": 0, "elements_per_sample": 8 // self.bits}
         for key, want in wanted.items():
             if metadata[key] != want:
                 self.fail(name, f"has {key} {metadata[key]}, expected {want}")

@@ -87,7 +87,7 @@ class Gguf(Native):
                 f"is {kind}, which has one scale for {group} inputs, and half of block {block} of "
                 f"row {row} is zero: the file was rounded from a model with a scale for every "
                 f"{group // 2}; take a Q2_0, PQ2_0 or PTQ1_0 file, or another layout"
-            ))  # fmt: skip
+            ))
 
     def check_finite(self, name, scales):
         if not np.isfinite(scales).all():

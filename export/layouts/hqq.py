@@ -16,7 +16,7 @@ from export.packing.spec import FLOATS, Expected
 from export.source.pickled import Pickled
 
 META = {"nbits": 4, "axis": 1, "packing": "4bit_u8", "view_as_float": False,
-        "quant_scale": False, "quant_zero": False}  # fmt: skip
+        "quant_scale": False, "quant_zero": False}
 
 
 class Hqq:
@@ -53,7 +53,7 @@ class Hqq:
     def group(self, name):
         """Inputs that share a scale, when nothing in the weight's meta stands against it."""
         meta = {key: self.checkpoint.values.get(part(name, f"meta.{key}"), default)
-                for key, default in META.items()}  # fmt: skip
+                for key, default in META.items()}
         for key, want in META.items():
             if meta[key] != want:
                 self.fail(name, f"has {key} {meta[key]!r}, expected {want!r}")
@@ -65,7 +65,7 @@ class Hqq:
             self.fail(name, f"has the shape {list(shape)}, expected {[rows, columns]}")
         if type(group) is not int or group < 1 or group % GROUP_STEP or columns % group:
             self.fail(name, f"has group_size {group!r}, expected a multiple of {GROUP_STEP} that "
-                      f"divides its {columns} inputs")  # fmt: skip
+                      f"divides its {columns} inputs")
         return group
 
     def storage(self, name):
@@ -82,7 +82,7 @@ class Hqq:
         A product of two 16-bit floats has at most 22 bits, so f32 holds it.
         """
         scale, zero = (self.checkpoint.read_finite(part(name, key)).float32()
-                       for key in ("meta.scale", "meta.zero"))  # fmt: skip
+                       for key in ("meta.scale", "meta.zero"))
         dtype, (scales, biases) = narrow(scale, -zero * scale)
         groups = (self.specs[name].shape[0], -1)
         return dtype, scales.reshape(groups), biases.reshape(groups)
@@ -100,7 +100,7 @@ class Hqq:
 
     def fail(self, name, message):
         raise ExportError(f"{self.checkpoint.folder}: {name} {message}; take the model's MLX or "
-                          "unpacked text encoder")  # fmt: skip
+                          "unpacked text encoder")
 
 
 def part(name, key):

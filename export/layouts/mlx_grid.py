@@ -28,7 +28,7 @@ class Declared:
         self.bits = config.integer("bits", config.integer("nbits", None))
         self.group = config.integer("group_size", config.integer("groupSize", None))
         self.modules = {key: value for key, value in config.values.items()
-                        if isinstance(value, dict | bool) and value is not True}  # fmt: skip
+                        if isinstance(value, dict | bool) and value is not True}
 
     @classmethod
     def beside(cls, folder):
@@ -43,7 +43,7 @@ class Declared:
         """What is said of one module alone: an object, False, or None for nothing."""
         module = name.removesuffix(".weight")
         return next((value for key, value in self.modules.items()
-                     if key == module or key.endswith(f".{module}")), None)  # fmt: skip
+                     if key == module or key.endswith(f".{module}")), None)
 
     def of(self, name):
         """(bits, group) of a weight, each None where nothing is said; bits "false" for none."""

@@ -24,7 +24,7 @@ def strip_prefixes(source, anchors):
         source.rename(lambda name, inner=wrapper: name.replace(inner, ""), wrapper)
     for anchor in anchors:
         prefixes = {name.removesuffix(anchor) for name in source.entries
-                    if name == anchor or name.endswith(f".{anchor}")}  # fmt: skip
+                    if name == anchor or name.endswith(f".{anchor}")}
         if "" in prefixes:
             return
         if prefixes:

@@ -104,7 +104,7 @@ class Unpacked:
         if other:
             self.fail(name, f"is ternary in groups of {other}; this version packs multiples of "
                       f"{GROUP_STEP}, as its kernels take them: make the model with groups of "
-                      f"{USUAL_GROUP}")  # fmt: skip
+                      f"{USUAL_GROUP}")
         row, run = np.unravel_index(int(np.argmin(on_grid)), on_grid.shape)
         start = int(run) * GROUP_STEP // USUAL_GROUP * USUAL_GROUP
         found = np.unique(magnitudes[row, start : start + USUAL_GROUP])

@@ -76,7 +76,7 @@ def write_graph(path, module, weights, component, model):
         "model": model.name, "variant": model.variant, "component": name,
         "class": component.module.CLASS, "precision": "fp16" if weights.half else "fp32",
         "opset": str(OPSET),
-    }  # fmt: skip
+    }
     onnx.save(graph.model(properties, pages.version()), path)
     try:
         onnx.checker.check_model(path, full_check=True)

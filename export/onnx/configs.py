@@ -18,7 +18,7 @@ def write_configs(folder, model, parts):
     write_json(folder / "model_index.json", {
         "_class_name": model.pipeline_class, "is_distilled": True,
         "scheduler": ["diffusers", sampler.class_name],
-    } | dict.fromkeys(parts.values(), ONNX_CLASS) | tokenizers)  # fmt: skip
+    } | dict.fromkeys(parts.values(), ONNX_CLASS) | tokenizers)
     scheduler = {"_class_name": sampler.class_name} | sampler.config
     write_json(folder / SCHEDULER_CONFIG, scheduler)
     write_json(folder / MARK, call_of(model))
@@ -39,7 +39,7 @@ def write_component(folder, values, files):
     """files: graph -> the number of its files of external data, for transformers.js."""
     write_json(folder / "config.json", values | {
         "transformers.js_config": {"use_external_data_format": files},
-    })  # fmt: skip
+    })
 
 
 def write_json(path, values):

@@ -28,7 +28,7 @@ class ExternalData:
         written = self.file.tell() - offset
         assert written == length, (name, shape, written, length)
         tensor = TensorProto(name=name, data_type=element, dims=shape,
-                             data_location=TensorProto.EXTERNAL)  # fmt: skip
+                             data_location=TensorProto.EXTERNAL)
         place = {"location": self.files[-1], "offset": offset, "length": length}
         for key, value in place.items():
             tensor.external_data.add(key=key, value=str(value))

@@ -18,7 +18,7 @@ STREAMS = {
             "norm_k": "norm_added_k", "out": "to_add_out", "mlp": "ff_context"},
     "img": {"q": "to_q", "k": "to_k", "v": "to_v", "norm_q": "norm_q", "norm_k": "norm_k",
             "out": "to_out.0", "mlp": "ff"},
-}  # fmt: skip
+}
 
 
 def configuration(c):

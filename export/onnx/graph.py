@@ -76,11 +76,11 @@ class Graph:
             self.nodes, self.name, self.inputs, self.outputs,
             initializer=[*self.constants.values(), *self.weights.initializers],
             value_info=self.infos,
-        )  # fmt: skip
+        )
         model = helper.make_model(
             graph, producer_name="trefoil", producer_version=version, ir_version=IR_VERSION,
             opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)],
-        )  # fmt: skip
+        )
         helper.set_model_props(model, properties)
         return model
 
@@ -109,7 +109,7 @@ class Graph:
             "MatMulNBits", self.cast(x, weight.scales.element), weight.codes, weight.scales,
             *([weight.zeros] if weight.zeros else []),
             domain=MICROSOFT, K=columns, N=rows, bits=weight.bits, block_size=weight.block,
-        )  # fmt: skip
+        )
         # onnx knows no shapes of another domain's operators.
         self.infos.append(helper.make_tensor_value_info(y.name, y.element, ["batch", None, rows]))
         if weight.rest is None:

@@ -81,7 +81,7 @@ def conv(g, x, name):
     bias = g.cast(f"{name}.bias", weight.element)
     *_, side, _ = g.weights.shapes[f"{name}.weight"]
     y = g.op("Conv", g.cast(x, weight.element), weight, bias,
-             kernel_shape=[side, side], pads=[side // 2] * 4)  # fmt: skip
+             kernel_shape=[side, side], pads=[side // 2] * 4)
     return g.cast(y, F32)
 
 
@@ -108,4 +108,4 @@ def by_channel(g, vector):
 def double(g, x):
     """Twice as wide and high, each pixel four times."""
     return g.op("Resize", x, None, np.array([1, 1, 2, 2], np.float32), mode="nearest",
-                coordinate_transformation_mode="asymmetric", nearest_mode="floor")  # fmt: skip
+                coordinate_transformation_mode="asymmetric", nearest_mode="floor")

@@ -45,4 +45,4 @@ def shard_entry(path, part):
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"file": f"{digest}.bin", "path": f"../onnx/{part}/{path.name}",
-            "bytes": path.stat().st_size, "sha256": digest}  # fmt: skip
+            "bytes": path.stat().st_size, "sha256": digest}

@@ -23,7 +23,7 @@ def configuration(c):
         "num_key_value_heads": c.num_key_value_heads, "head_dim": c.head_dim,
         "intermediate_size": c.intermediate_size, "rms_norm_eps": c.rms_norm_eps,
         "rope_theta": c.rope_theta, "vocab_size": c.vocab_size,
-    }  # fmt: skip
+    }
 
 
 def build(g, c):

@@ -108,7 +108,7 @@ class Weights:
             codes=self.array(f"{name}.codes", codes),
             scales=self.array(f"{name}.scales", scales),
             zeros=zeros, rest=rest, bits=bits, block=block, shape=spec.shape,
-        )  # fmt: skip
+        )
 
     def array(self, name, values):
         element = helper.np_dtype_to_tensor_dtype(values.dtype)
@@ -166,7 +166,7 @@ def largest_block(group):
     block = min(group & -group, LARGEST_BLOCK)
     if block < 16:
         raise ExportError(f"a group of {group} inputs has no blocks of 16 or more, expected a "
-                          "multiple of 16; leave --onnx out")  # fmt: skip
+                          "multiple of 16; leave --onnx out")
     return block
 
 

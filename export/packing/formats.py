@@ -173,7 +173,7 @@ def narrow(*arrays: np.ndarray) -> tuple[str, list[np.ndarray]]:
     exact = [np.ascontiguousarray(values, "<f4") for values in arrays]
     if all(is_bf16(values) for values in exact):
         return "BF16", [values.view("<u2").reshape(*values.shape, 2)[..., 1].copy()
-                        for values in exact]  # fmt: skip
+                        for values in exact]
     if all(is_f16(values) for values in exact):
         return "F16", [values.astype("<f2") for values in exact]
     return "F32", exact

@@ -33,7 +33,7 @@ def build_manifest(model, shards, tensors, preview):
 def layout_names(model):
     """The layouts that the model was found in: `layout` the denoiser's, then each encoder's."""
     encoders = {f"{part.name}_layout": model.components[part.name].layout.name
-                for part in model.family.parts if part.kind == ENCODER}  # fmt: skip
+                for part in model.family.parts if part.kind == ENCODER}
     return {"layout": model.denoiser.layout.name} | encoders
 
 

@@ -31,7 +31,7 @@ def peak_gpu_bytes(model, size, images=()):
         if images and component.image_input:
             resident[IMAGE_INPUT] = component.image_input_bytes
             activations[IMAGE_INPUT] = component.module.image_activation_bytes(
-                component.config, images)  # fmt: skip
+                component.config, images)
     together = sum(resident.values())
     if together <= MEMORY_BUDGET:
         return SIZES_BYTES + together + max(activations.values())

@@ -114,7 +114,7 @@ class Component:
     def gpu_bytes(self):
         """Of the weights, but those whose rows are gathered on the CPU."""
         return sum(storage.gpu_bytes for name, storage in self.kept.items()
-                   if self.specs[name].role != ROWS)  # fmt: skip
+                   if self.specs[name].role != ROWS)
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def check_complete(component, expected, entries, drop_reason):
     missing = expected.keys() - entries.keys()
     unknown = {n for n in entries.keys() - expected.keys() if not why_dropped(n, drop_reason)}
     mistyped = {name for name, want in expected.items()
-                if name in entries and entries[name].dtype not in want.dtypes}  # fmt: skip
+                if name in entries and entries[name].dtype not in want.dtypes}
     if missing or unknown or mistyped:
         quantisers.refuse(component, entries, unknown | mistyped)
     if missing:

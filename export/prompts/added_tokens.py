@@ -25,7 +25,7 @@ def read_special(folder, config):
     if "added_tokens_decoder" not in values:
         old = Configuration.read_optional(folder / "special_tokens_map.json")
         values = {OLD_EXTRA: old.values.get(OLD_EXTRA)} | values | {
-            key: value for key, value in old.values.items() if key != OLD_EXTRA}  # fmt: skip
+            key: value for key, value in old.values.items() if key != OLD_EXTRA}
     named, extra = {}, values.get(EXTRA) or values.get(OLD_EXTRA) or []
     for key, value in values.items():
         if key in NAMED or (key.endswith("_token") and isinstance(value, str | dict)):
@@ -91,10 +91,10 @@ def check_token(config, token):
     for flag in FLAGS:
         if not isinstance(token.get(flag, False), bool):
             config.fail(f"added token {show(token)} has {flag} {show(token[flag])}, expected true "
-                        "or false")  # fmt: skip
+                        "or false")
     if token.get("single_word"):
         config.fail(f"added token {show(token['content'])} is single_word, which the page's "
-                    "tokenizer does not know")  # fmt: skip
+                    "tokenizer does not know")
     return token
 
 
@@ -115,5 +115,5 @@ def number_tokens(vocabulary, tokens, special):
         is_special = token.get("special", False)
         flags = {flag: token.get(flag, False) for flag in FLAGS}
         known[text] = {"id": index, "content": text, **flags,
-                       "normalized": token.get("normalized", not is_special)}  # fmt: skip
+                       "normalized": token.get("normalized", not is_special)}
     return list(known.values())

@@ -29,14 +29,14 @@ def read_template(folder, config):
             return path, path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise ExportError(f"{path}: is no UTF-8 text ({error.reason} at byte {error.start}); "
-                              "download the file again") from None  # fmt: skip
+                              "download the file again") from None
         except OSError as error:
             raise ExportError(f"{path}: cannot be read ({error.strerror})") from None
     template = config.get("chat_template", None)
     if isinstance(template, list):
         if not all(isinstance(entry, dict) for entry in template):
             config.fail(f"chat_template is {show(template)}, expected a template, or objects with "
-                        "name and template")  # fmt: skip
+                        "name and template")
         named = [e.get("template") for e in template if e.get("name") == "default"]
         template = named[-1] if named else None
     if not isinstance(template, str):
@@ -87,7 +87,7 @@ def render(template, special):
             [sys.executable, "-P", RENDERER, str(COMPUTING_S)],
             input=json.dumps(request).encode(),
             capture_output=True, timeout=PATIENCE_S, check=False,
-        )  # fmt: skip
+        )
         answer = json.loads(done.stdout) if done.returncode == 0 else {}
     except subprocess.TimeoutExpired:
         answer = {}

@@ -39,7 +39,7 @@ def template_environment():
         return json.dumps(
             value, ensure_ascii=ensure_ascii, indent=indent, separators=separators,
             sort_keys=sort_keys,
-        )  # fmt: skip
+        )
 
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True,
@@ -76,7 +76,7 @@ def limit(computing_s):
     except ImportError:  # Windows: the parent's patience is the limit
         return
     wanted = {resource.RLIMIT_CPU: computing_s, resource.RLIMIT_AS: MEMORY_BYTES,
-              resource.RLIMIT_CORE: 0}  # fmt: skip
+              resource.RLIMIT_CORE: 0}
     for what, most in wanted.items():
         with contextlib.suppress(ValueError, OSError):  # macOS has no limit of addresses
             resource.setrlimit(what, (most, resource.getrlimit(what)[1]))

@@ -17,7 +17,7 @@ from export.source.configuration import MOST, Configuration, dump_json, is_text,
 
 TEXTS = ("tokenizer_class", "errors")
 FLAGS = ("add_prefix_space", "add_bos_token", "add_eos_token", "clean_up_tokenization_spaces",
-         "split_special_tokens")  # fmt: skip
+         "split_special_tokens")
 TOLD = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
@@ -35,7 +35,7 @@ class Tokenizer:
         return {
             "bytes": len(self.file),
             "sha256": hashlib.sha256(self.file).hexdigest(), "config": self.config,
-        }  # fmt: skip
+        }
 
 
 def read_tokenizer(folder):
@@ -62,7 +62,7 @@ def read_tokenizer(folder):
     prefix, suffix = split_template(*read_template(folder, config), special)
     values = read_values(config) | {key: named[key] for key in TOLD if key in named}
     return Tokenizer(compact(tokenizer, vocabulary, added, ids), values, prefix, suffix,
-                     ids[pad_token], max(ids.values()), folder)  # fmt: skip
+                     ids[pad_token], max(ids.values()), folder)
 
 
 def check_sides(tokenizer, config):

@@ -15,13 +15,13 @@ STEPS = {  # -> where a Sequence holds its parts, and the kinds
         "Split", "Punctuation", "Digits", "Replace", "FixedLength")),
     "post_processor": ("processors", (
         "TemplateProcessing", "ByteLevel", "BertProcessing", "RobertaProcessing", "Sequence")),
-}  # fmt: skip
+}
 BEHAVIORS = ("Isolated", "Removed")  # of a Split
 SWITCHES = ("add_prefix_space", "trim_offsets", "use_regex", "invert", "individual_digits",
             "clean_text", "handle_chinese_chars", "strip_accents", "lowercase", "strip_left",
-            "strip_right", "fuse_unk", "byte_fallback", "ignore_merges")  # fmt: skip
+            "strip_right", "fuse_unk", "byte_fallback", "ignore_merges")
 TEXTS = ("unk_token", "continuing_subword_prefix", "end_of_word_suffix", "content", "prepend",
-         "replacement", "prepend_scheme")  # fmt: skip
+         "replacement", "prepend_scheme")
 MODEL_KEYS = ("type", *SWITCHES[-3:], *TEXTS[:3])
 
 
@@ -41,7 +41,7 @@ def read_model(tokenizer):
         tokenizer.fail(f"model.type is {show(model['type'])}, expected a BPE tokenizer")
     if model.get("dropout"):
         tokenizer.fail(f"model.dropout is {show(model['dropout'])}, expected null: with it the "
-                       "same prompt has other tokens each time")  # fmt: skip
+                       "same prompt has other tokens each time")
     check_settings(tokenizer, "model", model)
     return {key: model[key] for key in MODEL_KEYS if key in model}
 
@@ -83,11 +83,11 @@ def check_pattern(tokenizer, key, kind, step):
         is_pattern and isinstance(pattern.get("Regex", pattern.get("String")), str)
     ):
         tokenizer.fail(f"{key}: the pattern of {kind} is {show(pattern)}, expected a Regex or a "
-                       "String")  # fmt: skip
+                       "String")
     behavior = step.get("behavior", "Isolated")
     if behavior not in BEHAVIORS:
         tokenizer.fail(f"{key}: {kind} has the behavior {show(behavior)}, and the page's "
-                       f"tokenizer knows only {' and '.join(BEHAVIORS)}")  # fmt: skip
+                       f"tokenizer knows only {' and '.join(BEHAVIORS)}")
 
 
 def check_added_by(tokenizer, kind, step, ids):
@@ -99,14 +99,14 @@ def check_added_by(tokenizer, kind, step, ids):
             tokenizer.fail(f"post_processor is {show(step)}, expected single and special_tokens")
         for piece in pieces:
             added, sequence = (piece.get(part) if isinstance(piece, dict) else None
-                               for part in ("SpecialToken", "Sequence"))  # fmt: skip
+                               for part in ("SpecialToken", "Sequence"))
             if isinstance(added, dict):
                 said = table.get(added["id"]) if isinstance(added.get("id"), str) else None
                 known = said.get("ids") if isinstance(said, dict) else None
                 pairs.append([added.get("id"), known])
             elif not isinstance(sequence, dict) or sequence.get("id") != "A":
                 tokenizer.fail(f"post_processor has the piece {show(piece)}, expected the prompt "
-                               "or a special token")  # fmt: skip
+                               "or a special token")
     elif kind in ("BertProcessing", "RobertaProcessing"):
         for pair in (step.get("cls"), step.get("sep")):
             is_pair = isinstance(pair, list) and len(pair) == 2
@@ -114,4 +114,4 @@ def check_added_by(tokenizer, kind, step, ids):
     for text, known in pairs:
         if not isinstance(text, str) or text not in ids or known != [ids[text]]:
             tokenizer.fail(f"post_processor adds {show(text)} as {show(known)}, expected a token "
-                           "and its id")  # fmt: skip
+                           "and its id")

@@ -67,7 +67,7 @@ def space_readme(model, places):
     return front_matter(lines) + SPACE.format(
         title=title, name=model.name, family=model.family.name, variant=model.variant,
         megabytes=model.first_bytes / 1e6,
-    )  # fmt: skip
+    )
 
 
 def weights_readme(model, places):
@@ -86,7 +86,7 @@ def weights_readme(model, places):
     return front_matter(lines) + WEIGHTS.format(
         name=model.name, family=model.family.name, variant=model.variant,
         source=source, example=places.weights_repo or "USER/MODEL",
-    )  # fmt: skip
+    )
 
 
 def weights_config(model):

@@ -9,7 +9,7 @@ HUB_CDN = ("https://*.hf.co", "https://*.xethub.hf.co", "https://*.huggingface.c
 # The paths of what a deployment replaces; the shards' and the code's are not among them. Some hosts
 # leave .html out.
 REPLACED = ("/", "/index", "/bench", "/*.html", "/trefoil.js", "/start.js", "/sw.js",
-            "/*.webmanifest", "/thumbnail.jpg", "/model/*.json", "/onnx/*")  # fmt: skip
+            "/*.webmanifest", "/thumbnail.jpg", "/model/*.json", "/onnx/*")
 IMMUTABLE = "public, max-age=31536000, immutable"
 
 

@@ -58,7 +58,7 @@ def publish(places, private, out, beside):
         print(f"{places.endpoint}/{weights}: the weights, commit {commit}")
     with telling(space):
         api.create_repo(space, repo_type="space", space_sdk="static", private=private,
-                        exist_ok=True)  # fmt: skip
+                        exist_ok=True)
         earlier = [f"model/{SHARD}", f"{code.PATTERN}/*"]
         commit = upload(api, space, "space", out, delete_patterns=earlier)
     print(f"{places.endpoint}/spaces/{space}: the site, commit {commit}")
@@ -70,7 +70,7 @@ def upload(api, repository, kind, folder, **options):
     """Uploads a folder; the commit that then holds all of it."""
     info = api.upload_folder(repo_id=repository, repo_type=kind, folder_path=folder,
                              commit_message="Upload with build.py",
-                             ignore_patterns=f"{Workshop.INSIDE}*", **options)  # fmt: skip
+                             ignore_patterns=f"{Workshop.INSIDE}*", **options)
     if not COMMIT.fullmatch(info.oid):
         raise ExportError(f"the hub names the commit {info.oid!r}, expected 40 hexadecimal digits")
     return info.oid
@@ -148,14 +148,14 @@ def foretell(places, private, files, shards):
     lines = []
     if places.weights_repo:
         lines += [f"would create {places.endpoint}/{places.weights_repo} (model, {kind}) unless it "
-                  "is there, and upload:"]  # fmt: skip
+                  "is there, and upload:"]
         others = ("README.md", "config.json", "manifest.json", "tokenizer.json")
         known = {"tokenizer.json": files["model/tokenizer.json"]}
         lines += listing([*shards, *((name, known.get(name)) for name in others)])
         lines += [f"would name its commit in the site: weights_url {places.endpoint}/"
-                  f"{places.weights_repo}/resolve/<commit, known after the upload>/"]  # fmt: skip
+                  f"{places.weights_repo}/resolve/<commit, known after the upload>/"]
     lines += [f"would create {places.endpoint}/spaces/{places.space} (static Space, {kind}) unless "
-              "it is there, and upload:"]  # fmt: skip
+              "it is there, and upload:"]
     own = [] if places.weights_url else [(f"model/{name}", size) for name, size in shards]
     lines += listing([*(files | {"model/manifest.json": None}).items(), *own])
     return "\n".join(lines)

@@ -20,7 +20,7 @@ MIME = {
     ".svg": "image/svg+xml", ".png": "image/png", ".ico": "image/x-icon",
     ".wasm": "application/wasm", ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2", ".bin": "application/octet-stream",
-}  # fmt: skip
+}
 SHARD = re.compile(r"[0-9a-f]{64}\.bin")
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 CHUNK_BYTES = 1 << 20

@@ -23,7 +23,7 @@ def size_groups(
             "height": height,
             "shape": shape_of(width, height),
             "peak_bytes": peak_gpu_bytes((width, height)),
-        })  # fmt: skip
+        })
     return [{"label": label, "sizes": listed} for label, listed in groups.items() if listed]
 
 

@@ -18,7 +18,7 @@ SCHEDULER_CONFIG = f"{SCHEDULER}/scheduler_config.json"
 TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json",
     "added_tokens.json",
-)  # fmt: skip
+)
 SLOW_TOKENIZER = ("vocab.json", "merges.txt")  # what a tokenizer.json can be made from
 CONFIGURATIONS = ("config.json", "quantization_config.json")
 LICENCE = re.compile(r"(license|licence|notice|copying).*", re.IGNORECASE | re.DOTALL)
@@ -32,7 +32,7 @@ def is_licence(name):
 def licences(folder):
     """The files at the top of a folder that hold a licence or a notice, as paths."""
     return [path for path in sorted(Path(folder).iterdir())
-            if is_licence(path.name) and path.is_file()]  # fmt: skip
+            if is_licence(path.name) and path.is_file()]
 
 
 def find_card(folder):

@@ -69,7 +69,7 @@ def open_file(path):
     if source.origin:
         return replace(source, origin=source.origin | {"file": file})
     return source if inside and file.endswith(".safetensors") else replace(
-        source, name=readable(path.stem))  # fmt: skip
+        source, name=readable(path.stem))
 
 
 def download(address, text_encoder_bits):
@@ -92,7 +92,7 @@ def download(address, text_encoder_bits):
         def fetch(wanted):
             patterns = [glob.escape(name) for name in wanted]
             return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns,
-                                          local_files_only=info is None))  # fmt: skip
+                                          local_files_only=info is None))
 
         listing = list_repository(where, names, fetch)
         return fetch(needed_files(listing, text_encoder_bits, address.file))

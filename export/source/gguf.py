@@ -22,7 +22,7 @@ from export.source.safetensors import DTYPES, Entry, Tensor, Tensors
 
 SCALARS = {  # type of a value -> its form
     0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d",
-}  # fmt: skip
+}
 STRING, ARRAY = 8, 9
 MOST = 1 << 24  # tensors, pairs, elements of an array, bytes of a string
 MOST_NESTED = 8  # arrays in arrays
@@ -105,7 +105,7 @@ class Header:
         (version,) = self.unpack("I")
         if version in BIG_ENDIAN:
             self.fail("is a GGUF file in big-endian order, expected little-endian; convert it with "
-                      "llama.cpp's gguf_convert_endian.py, or download the usual file")  # fmt: skip
+                      "llama.cpp's gguf_convert_endian.py, or download the usual file")
         if version not in (2, 3):
             self.fail(f"is GGUF version {version}, expected 2 or 3; convert it anew")
         tensors, pairs = self.count(), self.count()
@@ -140,15 +140,15 @@ class Header:
         where = f"{info.name}, {dtype} {list(info.shape)},"
         if block and info.columns % block[0]:
             self.fail(f"{info.name} is {dtype}, which has one scale for {block[0]} inputs, got "
-                      f"rows of {info.columns}; take another file of the model")  # fmt: skip
+                      f"rows of {info.columns}; take another file of the model")
         size = size_of(info, block, room)
         end = start + info.at + size
         if end > self.file_bytes:
             self.fail(f"{where} ends at byte {end}, and the file has {self.file_bytes}; "
-                      "download it again")  # fmt: skip
+                      "download it again")
         if size > room:
             self.fail(f"{where} needs {size} bytes, and the next tensor begins after {room}; the "
-                      "file is damaged, download it again")  # fmt: skip
+                      "file is damaged, download it again")
         dtype = "F32" if dtype == "Q8_0" else dtype
         return GgufEntry(self.path, dtype, info.shape, start + info.at, size, block)
 
@@ -160,7 +160,7 @@ class Header:
             return self.string()
         if kind != ARRAY or nested > MOST_NESTED:
             self.fail(f"has a value of the unknown type {kind}" if kind != ARRAY else
-                      f"has arrays nested more than {MOST_NESTED} deep")  # fmt: skip
+                      f"has arrays nested more than {MOST_NESTED} deep")
         (inner,), count = self.unpack("I"), self.count()
         if inner in SCALARS:
             self.skip(count * struct.calcsize(SCALARS[inner]))

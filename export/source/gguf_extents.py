@@ -76,13 +76,13 @@ def find_two_sizes(infos, room, file, start, hints, fail):
         return 0
     sizes = BLOCKS[TWO_SIZES][1]
     fits = [n for n in sizes if all(i.columns % n == 0 and i.bytes(n, sizes[n]) <= room[i.name]
-                                    for i in ours)]  # fmt: skip
+                                    for i in ours)]
     if not fits:  # the caller tells which tensor has no room in the smaller form
         return max(sizes) if all(i.columns % max(sizes) == 0 for i in ours) else min(sizes)
     if len(fits) == 1:
         return fits[0]
     by_scales = [n for n in fits
-                 if all(has_scales(info, n, sizes[n], file, start) for info in ours)]  # fmt: skip
+                 if all(has_scales(info, n, sizes[n], file, start) for info in ours)]
     if len(by_scales) == 1:
         return by_scales[0]
     named = {int(n) for text in hints for n in HINT.findall(text)}

@@ -23,14 +23,14 @@ BLOCKS: dict[int, tuple[str, dict[int, int]]] = {  # type -> name and {weights i
     8: ("Q8_0", {32: 34}), 34: ("TQ1_0", {256: 54}), 35: ("TQ2_0", {256: 66}),
     41: ("Q1_0", {128: 18}), TWO_SIZES: ("Q2_0", {64: 18, 128: 34}), 142: ("PQ2_0", {128: 34}),
     143: ("PTQ1_0", {128: 28}),
-}  # fmt: skip
+}
 TERNARY = ("Q2_0", "PQ2_0", "TQ1_0", "TQ2_0", "PTQ1_0")
 LOWBIT = ("Q1_0", *TERNARY)
 ROUNDED = {
     2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K",
     13: "Q5_K", 14: "Q6_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S",
     20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 29: "IQ1_M", 39: "MXFP4", 40: "NVFP4",
-}  # fmt: skip
+}
 UNREAD = {24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64"}
 DIGIT_RUNS = {  # name -> [(first byte of a run, bytes, digits a byte)]
     "TQ1_0": ((0, 32, 5), (32, 16, 5), (48, 4, 4)),

@@ -68,7 +68,7 @@ def list_folder(folder: str | Path, is_whole: Callable[[Path], bool] = lambda pa
     """The Listing of a folder, down to `depth` names in a path. Raises ExportError."""
     folder = Path(folder)
     return Listing(str(folder), tuple(sorted(walk(folder, "", depth))), folder, folder.joinpath,
-                   lambda name: is_whole(folder / name))  # fmt: skip
+                   lambda name: is_whole(folder / name))
 
 
 def list_repository(where: str, names: Iterable[str],

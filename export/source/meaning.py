@@ -18,7 +18,7 @@ NOTES = {
     "architectures", "auto_map", "class_name", "dtype", "library_name", "license", "model_type",
     "name_or_path", "pipeline_tag", "tags", "torch_dtype", "transformers_version",
     "diffusers_version", "torchscript", "use_safetensors", "variant", "description", "$schema",
-}  # fmt: skip
+}
 MODULE_KEYS = {"bits", "nbits", "group_size", "groupSize", "mode"}  # of one module
 QUANTIZATION = {"quantization", "quantization_config"}  # read by the layouts, checked below
 
@@ -63,22 +63,22 @@ HARMLESS = {
         "scales_dtype", "packing",
     },
     "trefoil": {"swapped_norm_out"},  # asked for only where the names are the original ones
-}  # fmt: skip
+}
 
 # Beginnings of keys that carry notes: private ones, and those of known trainers.
 NOTE_PREFIXES = ("_", "musubi_", "unsloth_", "simpletuner_", "training_", "train_", "wandb_")
 
 ROTATED = ("the weights are stored in a rotated basis; this version multiplies them as they are, "
-           "so the picture would be noise")  # fmt: skip
+           "so the picture would be noise")
 RESCALED = ("the weights are stored scaled, reordered or with other signs; this version "
-            "multiplies them as they are, so the picture would be noise")  # fmt: skip
+            "multiplies them as they are, so the picture would be noise")
 ALWAYS = re.compile("hadamard|quarot|spinquant|quipsharp|flatquant|ostquant|duquant")
 ROTATION = re.compile("(?:rotat|orthogon|incoher|househ|givens|walsh|fwht|(?:rand)?had$|basis$)")
 RESCALING = re.compile("(?:smooth|permut|perms?$|shuffl|reorder|signs?$|signflip|flip|prescal"
-                       "|equaliz|act_order$|desc_act$)")  # fmt: skip
+                       "|equaliz|act_order$|desc_act$)")
 # Free-text keys of others, by their beginning; and keys whose value is prose, by their end.
 FOREIGN = re.compile("(?:general\\.(?!architecture$)|modelspec\\.|ss_|sshs_|ot_|tokenizer\\."
-                     "|quantize\\.imatrix)")  # fmt: skip
+                     "|quantize\\.imatrix)")
 PROSE = re.compile("(?:prompt|workflow|parameters|comment|description|title|author|licen[cs]e|name"
                    "|path|tags?|date|url|repo|source|model|dataset|thumbnail|hash|notes?|usage)$")
 OFF = ("", "none", "null", "false", "no", "off", "0", "identity", "disabled")
@@ -90,7 +90,7 @@ ALIASES = {  # what people write in trefoil.json -> the key that they mean
     "examples": "prompts", "out_layers": "text_encoder_out_layers",
     "taps": "text_encoder_out_layers", "max_length": "max_sequence_length",
     "negative": "negative_prompt",
-}  # fmt: skip
+}
 
 
 def refuse_unread(config, kind):
@@ -108,7 +108,7 @@ def refuse_unread(config, kind):
         refuse_words(config.path, key, key, value)
         if kind == "trefoil" or not key.startswith(NOTE_PREFIXES):
             config.fail(f"{key} is {show(value)}, a key that this version does not know; "
-                        + hint(key, known))  # fmt: skip
+                        + hint(key, known))
     for key in QUANTIZATION & config.values.keys() & HARMLESS[kind]:
         check_quantization(config.path, key, config.values[key])
 
@@ -131,11 +131,11 @@ def check_quantization(path, where, values):
         refuse_words(path, name, key, value)
         if key == "mode" and value != "affine" and not own_scheme:
             raise ExportError(f"{path}: {name} is {show(value)}, expected 'affine'; take a model "
-                              "that is quantised that way")  # fmt: skip
+                              "that is quantised that way")
         if own_scheme or key in HARMLESS["quantization"] or is_of_module(key, value):
             continue
         raise ExportError(f"{path}: {name} is {show(value)}, a key that this version does not "
-                          f"know; {hint(key, HARMLESS['quantization'])}")  # fmt: skip
+                          f"know; {hint(key, HARMLESS['quantization'])}")
 
 
 def is_of_module(key, value):
@@ -154,7 +154,7 @@ def check_pairs(path, pairs):
     if not isinstance(pairs, dict):
         return
     groups = {key.rsplit(".", 1)[0] for key, value in pairs.items()
-              if key.endswith(".enabled") and is_off(value)}  # fmt: skip
+              if key.endswith(".enabled") and is_off(value)}
     for key, value in pairs.items():
         switched_off = key.rsplit(".", 1)[0] in groups
         if not switched_off and not is_off(value) and not FOREIGN.match(key):
@@ -188,7 +188,7 @@ def refuse_value(path, name, value):
 
 def refuse(path, name, value, reason):
     raise ExportError(f"{path}: {name} is {show(value)}: {reason}; take the model in a form "
-                      "without that")  # fmt: skip
+                      "without that")
 
 
 def find_words(key):

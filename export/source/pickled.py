@@ -13,7 +13,7 @@ NAMES = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "uint8": "U8",
     "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64", "bool": "BOOL",
     "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2",
-}  # fmt: skip
+}
 MAPPED_BYTES = 1 << 29  # pages read stay with the process until the file is mapped anew
 
 

@@ -35,7 +35,7 @@ BY_NAME = {
 BY_DTYPE = {
     "F8_E4M3": "fp8", "F8_E5M2": "fp8", "F8_E4M3FNUZ": "fp8", "F8_E5M2FNUZ": "fp8",
     "F8_E8M0": "mxfp8", "F4": "fp4", "F6_E2M3": "fp6", "F6_E3M2": "fp6", "I8": "int8",
-}  # fmt: skip
+}
 TERNARY_METHODS = ("bitnet",)  # of config.json's quant_method: packed, not rounded
 
 

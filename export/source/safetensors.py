@@ -27,12 +27,12 @@ DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2",
     "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "u1",
-}  # fmt: skip
+}
 # What the format has beside them, for tensors that nobody reads: dtype -> bits.
 OTHER_BITS = {
     "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "F4": 4,
     "F6_E2M3": 6, "F6_E3M2": 6, "C64": 64,
-}  # fmt: skip
+}
 MAX_HEADER_BYTES = 100_000_000  # as in the safetensors library
 MAX_DIMENSIONS = 16
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")
@@ -123,7 +123,7 @@ def parse_header(path: Path, text: bytes) -> dict[str, Any]:
     broken = [name for name in header if HALF_CHARACTER.search(name)]
     if broken:
         raise ExportError(f"{path}: the header names {ascii(broken[0][:120])}, which holds half a "
-                          "character; the file is damaged, download it again")  # fmt: skip
+                          "character; the file is damaged, download it again")
     return header
 
 
@@ -142,12 +142,12 @@ def parse_entry(path: Path, name: str, raw: Any, data_start: int) -> Entry:
         raise ExportError(f"{where}: data_offsets {offsets!r} are not a begin and an end")
     if math.prod(size for size in shape if size) >= 1 << 60:
         raise ExportError(f"{where}: shape {shape} takes more than any file has; the file "
-                          "is damaged, download it again")  # fmt: skip
+                          "is damaged, download it again")
     begin, end = offsets
     want, rest = divmod(math.prod(shape) * bits_of(dtype), 8)
     if rest:
         raise ExportError(f"{where}: {dtype} {shape} takes {8 * want + rest} bits, expected whole "
-                          "bytes; the file is damaged, download it again")  # fmt: skip
+                          "bytes; the file is damaged, download it again")
     if end - begin != want:
         raise ExportError(
             f"{where}: {dtype} {shape} takes {want} bytes, the offsets give {end - begin}"

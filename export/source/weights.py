@@ -41,7 +41,7 @@ ASIDE = [PART, *(re.compile(pattern, re.IGNORECASE) for pattern in (
     WORD.format(r"non_ema"),
     r"^consolidated",
     WORD.format(r"(?:mx|nv)?fp[468]\w*|e[45]m[32]\w*|nf4|int[48]|i?q[3-8]_\w+|awq|gptq|bnb|svdq\w*"),
-))]  # fmt: skip
+))]
 CONVERT = (
     "expected safetensors; convert with save_pretrained(safe_serialization=True), or name a "
     "revision that has safetensors"
@@ -51,12 +51,12 @@ PICKLES = ("PyTorch .bin weights", r".*\.(bin|bin\.index\.json|pt|pth|ckpt)", CO
 LORAS = (
     "a LoRA", rf"(?=.*\.safetensors$).*({LORA.pattern}).*",
     "which is a change to a model; fuse it into its model first (fuse_lora, then save_pretrained)",
-)  # fmt: skip
+)
 INSTEAD = (
     PICKLES, LORAS, ("Flax weights", r".*\.msgpack", CONVERT),
     ("TensorFlow weights", r".*\.h5", CONVERT),
     ("GGUF", r".*\.gguf", "which is read for the transformer alone; take its safetensors"),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)

@@ -103,13 +103,13 @@ def read_rope_theta(config):
         kind = inner.get("rope_type", inner.get("type", "default"))
         if kind != "default":
             config.fail(f"{key}: the rope type is {show(kind)}, and this version knows only "
-                        "'default'")  # fmt: skip
+                        "'default'")
         inner.only("partial_rotary_factor", (1,), 1)
         theta = inner.number("rope_theta", theta)
         extra = next((k for k in rope if k not in inner.asked and not is_off(rope[k])), None)
         if extra is not None:
             config.fail(f"{key} holds {extra} {show(rope[extra])}, and this version knows only "
-                        "rope_theta")  # fmt: skip
+                        "rope_theta")
     return theta
 
 

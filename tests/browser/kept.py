@@ -28,7 +28,7 @@ def settings(seed, **changes):
         "prompt": f"picture {seed}", "seed": seed, "width": 64, "height": 48, "steps": 4,
         "model": "painted: by hand, at once", "precision": "f32", "version": "Trefoil 0",
         **changes,
-    }  # fmt: skip
+    }
 
 
 def paint(page, *pictures):

@@ -149,7 +149,7 @@ def test_strips_make_the_same(case, half, model, passed):
     ("decode", 512, 512, 0.6e9), ("decode", 768, 768, 1.0e9), ("decode", 1024, 1024, 1.5e9),
     ("decode", 1408, 704, 1.5e9), ("decode", 2032, 2032, 5e9), ("decode", 2048, 2048, 5e9),
     ("encode", 512, 512, 0.6e9), ("encode", 1024, 1024, 1.5e9), ("encode", 2896, 352, 1.5e9),
-])  # fmt: skip
+])
 def test_memory_at_the_size_of_flux2(half, width, height, most, model, passed):
     _, dist, _ = model("shallow")
     tokens, pixels = [height * width // 256, 128], [height, width, 3]
@@ -169,9 +169,9 @@ def flux2_manifest(half):
         autoencoder = AutoencoderKLFlux2(
             down_block_types=("DownEncoderBlock2D",) * stages,
             up_block_types=("UpDecoderBlock2D",) * stages, **FLUX2,
-        )  # fmt: skip
+        )
     kept = {"decode": ("decoder.", "post_quant_conv.", "bn.running"),
-            "encode": ("encoder.", "quant_conv.", "bn.running")}[half]  # fmt: skip
+            "encode": ("encoder.", "quant_conv.", "bn.running")}[half]
     tensors = {}
     for name, tensor in autoencoder.state_dict().items():
         if not name.startswith(kept):
@@ -185,9 +185,9 @@ def flux2_manifest(half):
     config["encoder"] = {key: config[key] for key in ("block_out_channels", "use_quant_conv")}
     statistics = [f"autoencoder.bn.running_{kind}" for kind in ("mean", "var")]
     latents = {"channels": 128, "pixels": 16, "statistics": statistics,
-               "eps": config["batch_norm_eps"]}  # fmt: skip
+               "eps": config["batch_norm_eps"]}
     return {"tensors": tensors, "components": {"autoencoder": {"config": config}},
-            "latents": latents}  # fmt: skip
+            "latents": latents}
 
 
 @torch.no_grad()

@@ -209,7 +209,7 @@ def test_empty_manifest(damaged):
 
 @pytest.mark.parametrize(("version", "word"), [
     ("trefoil-1", "earlier"), ("trefoil-999", "later"), ("zip", "something else"),
-])  # fmt: skip
+])
 def test_other_format(damaged, version, word):
     def change(model):
         path = model / "manifest.json"

@@ -180,7 +180,7 @@ STAYING = {  # a fault that stays: requests of a small file, and the words of th
     "a page": (flaky.page(), 2, "sent a web page in place of .*missing there.*rewrites addresses"),
     "a bare tag": (flaky.page("text/plain", "<svg></svg>"), 2, "sent a web page in place of"),
     "a loop": (flaky.LOOP, 21, "redirects the address, in a circle"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", [*SMALL, "shard"])

@@ -117,7 +117,7 @@ def test_all_are_downloaded_as_one_zip_and_cleared_when_that_is_confirmed(visit,
         assert packed.testzip() is None
         assert packed.namelist() == [
             "picture-6-seed-6.png", "same-день-seed-5.png", "same-день-seed-5 (2).png",
-        ]  # fmt: skip
+        ]
         for member in packed.infolist():
             assert member.compress_type == zipfile.ZIP_STORED
             with Image.open(io.BytesIO(packed.read(member))) as image:
@@ -217,7 +217,7 @@ def test_a_full_disk_keeps_the_newest_in_memory_and_says_so(visit, url):
     }""", url))
     assert kept == {
         "kept": False, "listed": [["too much", False], ["picture 1", True]], "text": "picture",
-    }  # fmt: skip
+    }
     expect(page.get_by_text("The browser had no room for the newest pictures")).to_be_visible()
 
 
@@ -246,6 +246,6 @@ def test_what_a_closed_tab_left_incomplete_is_not_listed_and_swept_after_a_day(v
     }""", url))
     assert left == {
         "prompts": ["picture 2", "picture 1"], "removed": None, "kept": ["b.png", "c.json"],
-    }  # fmt: skip
+    }
     page.reload()
     expect(thumbs(page)).to_have_count(1)

@@ -14,7 +14,7 @@ from tests.dist import code_url
 REALMS = {  # where it runs, and what it is told of storage
     "worker-opfs": (True, "opfs"), "window-opfs": (False, "opfs"),
     "cache": (True, "cache"), "memory": (True, "memory"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def studio(playwright, site, server):
 
 @pytest.mark.parametrize(("text", "prompt"), [
     ("Ça brûle \x85 ÿ".encode("latin-1"), "Ça brûle … ÿ"), ("“a” – b".encode("cp1252"), "“a” – b"),
-])  # fmt: skip
+])
 def test_latin1_with_control_characters_is_windows_1252(studio, text, prompt):
     """Nobody means control characters. Node.js up to 22 has no Windows-1252 of its own to test."""
     file = png(("parameters", text + infotext("").encode(), "tEXt", False))
@@ -91,7 +91,7 @@ def test_a_folder_a_vanished_file_and_several_files_are_told(studio, tmp_path):
     }""")
     expect(told).to_contain_text("“holidays” could not be read: it is a folder, or a file that")
     files = {"a.png": png(), "b.png": png(("parameters", infotext("second"), "tEXt", False)),
-             "c.png": png(("parameters", infotext("third"), "tEXt", False))}  # fmt: skip
+             "c.png": png(("parameters", infotext("third"), "tEXt", False))}
     page.evaluate("""(files) => {
       const dataTransfer = new DataTransfer();
       for (const [name, base64] of Object.entries(files)) {
@@ -100,7 +100,7 @@ def test_a_folder_a_vanished_file_and_several_files_are_told(studio, tmp_path):
       }
       document.body.dispatchEvent(new DragEvent('drop', {
         dataTransfer, bubbles: true, cancelable: true }));
-    }""", {name: base64.b64encode(file).decode() for name, file in files.items()})  # fmt: skip
+    }""", {name: base64.b64encode(file).decode() for name, file in files.items()})
     expect(told).to_contain_text("They are those of b.png, of 3 files.")
     expect(studio.control("textbox", "Prompt")).to_have_value("second")
     assert studio.logged == []

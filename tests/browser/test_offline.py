@@ -37,7 +37,7 @@ def test_after_one_load_the_studio_draws_without_its_server(own_host, browser):
     assert until(page, ACTIVE) is True
     [cache] = caches_of(page)
     urls = page.evaluate("async (name) => (await (await caches.open(name)).keys()).map("
-                         "({ url }) => url)", cache)  # fmt: skip
+                         "({ url }) => url)", cache)
     assert sorted(urls) == sorted(own_host.url + name for name in listed(own_host.folder))
     own_host.stop()
     page.reload()

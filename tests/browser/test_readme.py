@@ -22,7 +22,7 @@ GARDEN = ROOT / "models" / "garden-binary"
 DOCUMENTS = ["README.md", *sorted(
     str(path.relative_to(ROOT))
     for pattern in ("docs/*.md", "train/*/README.md", "models/*/README.md")
-    for path in ROOT.glob(pattern))]  # fmt: skip
+    for path in ROOT.glob(pattern))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LEFT = {  # beginnings of commands that are not run here, and why
     "python -m tests": "it runs this",
@@ -40,13 +40,13 @@ def blocks(language, documents=DOCUMENTS):
     """The texts of a language's blocks in the documents."""
     return [text for document in documents
             for found, text in BLOCK.findall((ROOT / document).read_text(encoding="utf-8"))
-            if found == language]  # fmt: skip
+            if found == language]
 
 
 def commands():
     """The lines of blocks without a language or of the shell, less what explains them."""
     lines = [line for language in ("", "sh") for text in blocks(language)
-             for line in text.splitlines()]  # fmt: skip
+             for line in text.splitlines()]
     return list(dict.fromkeys(re.split(r"\s{2,}", line)[0] for line in lines if line[:1].strip()))
 
 
@@ -76,7 +76,7 @@ def words_of(command, **meant):
 
 def build(here, words, **environment):
     done = subprocess.run(words, cwd=here, capture_output=True, text=True,
-                          env=os.environ | environment)  # fmt: skip
+                          env=os.environ | environment)
     assert done.returncode == 0, f"{words}\n{done.stdout}{done.stderr}"
     return done.stdout
 
@@ -119,7 +119,7 @@ def run_publish(here, command):
     with writable_hub() as hub:
         words = words_of(command, **{"USER/SPACE": "me/space", "USER/MODEL": "me/weights"})
         told = build(here, words, HF_ENDPOINT=hub.url, HF_TOKEN=TOKEN, HF_HUB_DISABLE_XET="1",
-                     HF_HOME=str(here / "hf"))  # fmt: skip
+                     HF_HOME=str(here / "hf"))
         there = {name for _, name in hub.repositories}
     assert "me/space" in told and "me/weights" in told
     assert there == (set() if "--dry-run" in command else {"me/space", "me/weights"})
@@ -130,7 +130,7 @@ def run_serve(here, command):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     serving = subprocess.Popen([*words_of(command), port], cwd=here, text=True,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # fmt: skip
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         assert any(f"http://localhost:{port}" in line for line in serving.stderr)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as answer:
@@ -186,7 +186,7 @@ EXAMPLES = {  # document: what is looked at behind its examples, and what it is
         "kept: await storedBytes('./model/manifest.json') }",
         {"picture": [128, 128], "changed": [128, 128],
          "kept": {"bytes": 0, "files": 0, "kind": None}}),
-}  # fmt: skip
+}
 
 
 def test_every_example_in_javascript_is_run():
@@ -203,10 +203,10 @@ def test_examples_in_javascript(browser, site, server, document):
         page, failed = context.new_page(), []
         page.on("pageerror", lambda error: failed.append(str(error)))
         page.add_init_script("addEventListener('unhandledrejection', () => { made = 'failed'; });"
-                             "addEventListener('error', () => { made = 'failed'; });")  # fmt: skip
+                             "addEventListener('error', () => { made = 'failed'; });")
         page.route(f"{url}readme.html", lambda route: route.fulfill(
             body=f'<!doctype html><script type="module">{module}</script>',
-            content_type="text/html"))  # fmt: skip
+            content_type="text/html"))
         page.goto(f"{url}readme.html")
         page.wait_for_function("globalThis.made")
         assert failed == [] and page.evaluate("made") == want

@@ -255,7 +255,7 @@ def bonsai():
         "name": "bonsai", "family": FLUX2.name, "prompts": [{"encoder": "text_encoder"}],
         "latents": latents.manifest(), "sampler": sampler.manifest(),
         "schedules": folding.manifest("transformer"), "components": components, "tensors": tensors,
-    }))  # fmt: skip
+    }))
 
 
 def storage(component, spec):

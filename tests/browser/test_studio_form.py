@@ -63,7 +63,7 @@ def test_a_prompt_like_a_book_does_not_become_a_page_like_one(visit, url):
     ("steps=1e1&height=1.5", "height or steps", {"steps": "4", "height": "128"}),
     ("steps=&seed=-1&prompt=a", "seed or steps", {"steps": "4", "prompt": "a"}),
     ("steps=0", "steps", {"steps": "4"}),
-])  # fmt: skip
+])
 def test_what_the_address_tells_wrongly_is_the_models_own_and_told(
     plain, url, query, unread, kept
 ):
@@ -101,7 +101,7 @@ def test_run_asks_before_gigabytes_come_and_draws_once_they_are_here(
     visit, site, server, tmp_path
 ):
     large = damaged(site(GARDEN, shard_mib=1), tmp_path,
-                    lambda copy: tell_page(copy, bytes=2_700_000_000))  # fmt: skip
+                    lambda copy: tell_page(copy, bytes=2_700_000_000))
     seen = visit(f"{server(large)}?{SMALL}&run")
     load = seen.page.get_by_role("button", name="Load model (2.7 GB)")
     expect(load).to_be_visible()

@@ -47,9 +47,9 @@ class Page(Library):
     def __init__(self, browser, url):
         super().__init__(browser, url)
         self.page.route(url + "toy.js", lambda route: route.fulfill(
-            body=SCRIPT.read_text(encoding="utf-8"), content_type="text/javascript"))  # fmt: skip
+            body=SCRIPT.read_text(encoding="utf-8"), content_type="text/javascript"))
         self.page.evaluate("async ([url, code]) => (await import(`${url}toy.js`)).register(code)",
-                           [url, code_url(url)])  # fmt: skip
+                           [url, code_url(url)])
 
 
 def expected(dist, seen, steps, scale=None):

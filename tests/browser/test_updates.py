@@ -79,7 +79,7 @@ def test_a_reload_shows_the_newest_version_and_an_open_page_keeps_its_own(own_ho
         assert renewed(other) == "installed"
         if title == "New":  # the last version's files are kept for the page that runs on it
             text = page.evaluate("async (name) => (await fetch(name)).text()",
-                                 f"{own}/studio/wake.js")  # fmt: skip
+                                 f"{own}/studio/wake.js")
             assert text.startswith("/** ") and "New:" not in text
     assert len(caches_of(page)) == 3
     own_host.stop()

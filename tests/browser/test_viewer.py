@@ -86,7 +86,7 @@ def test_links_and_pictures_are_copied_where_that_is_allowed(visit):
     assert parse_qs(split.query) == {
         "prompt": ["rød & blå"], "seed": [str(2**53 - 1)], "width": ["64"], "height": ["48"],
         "steps": ["4"],
-    }  # fmt: skip
+    }
     viewer(page).get_by_role("button", name="Copy image").click()
     expect(toast(page)).to_contain_text("does not let the page copy pictures")
     studio.context.grant_permissions(["clipboard-read", "clipboard-write"])

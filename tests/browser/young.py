@@ -54,7 +54,7 @@ NAMES = [
 
 # Of Iterator.prototype, all of Chromium 122.
 ITERATORS = ["map", "filter", "take", "drop", "flatMap", "toArray", "forEach", "some", "every",
-             "find", "reduce"]  # fmt: skip
+             "find", "reduce"]
 
 # Syntax and styles, as they are written.
 PATTERNS = {
@@ -86,7 +86,7 @@ WITHOUT = {
 # Names that other objects have as well: only what is written with these before it counts.
 COMMON = {"info": r"\badapter", "from": r"\b(ReadableStream|Iterator)", "parse": r"\bURL",
           "try": r"\bPromise", "any": r"\bAbortSignal", "escape": r"\bRegExp",
-          "groupBy": r"\b(Object|Map)"}  # fmt: skip
+          "groupBy": r"\b(Object|Map)"}
 # Fields have these names as well: only calls count.
 CALLED = ["transfer", "bytes", "union", "difference", "intersection"]
 

@@ -21,7 +21,7 @@ BASE = (
     "model_index.json", "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json",
     f"{DIT}/config.json", DIT_FILE, f"{TEXT}/config.json", TEXT_FILE, f"{VAE}/config.json",
     VAE_FILE,
-)  # fmt: skip
+)
 REMEDY = "convert with save_pretrained(safe_serialization=True), or name a revision that has"
 
 
@@ -283,4 +283,4 @@ ROWS = {
         "2 safetensors files or indexes (a.safetensors, b.safetensors), expected one; keep the one "
         "that is the model, or name it: --model .../FILE",
         "a.safetensors", "b.safetensors", less=(DIT_FILE,)),
-}  # fmt: skip
+}

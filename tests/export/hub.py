@@ -45,7 +45,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if hub.refusal:
             return self.answer(b"{}", 403, {"X-Error-Code": hub.refusal})
         file, described, tree = (
-            pattern.fullmatch(path) for pattern in (FILE, DESCRIPTION, TREE))  # fmt: skip
+            pattern.fullmatch(path) for pattern in (FILE, DESCRIPTION, TREE))
         known = [match for match in (file, described, tree) if match and match[1] in hub.folders]
         if not known:
             there = any(f"/{repository}" in path for repository in hub.folders)
@@ -129,7 +129,7 @@ class Hub(http.server.ThreadingHTTPServer):
             command, cwd=ROOT, capture_output=True, text=True, preexec_fn=before,
             env={"HF_ENDPOINT": f"http://127.0.0.1:{self.server_port}", "PATH": "/usr/bin:/bin",
                  "HF_HOME": str(self.home), "HF_HUB_DISABLE_XET": "1", **environment},
-        )  # fmt: skip
+        )
 
 
 @contextmanager

@@ -48,7 +48,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif action == "tree":
             self.answer([{"type": "file", "path": path, "size": len(content),
                           "oid": repository.oid(path)}
-                         for path, content in repository.files.items()])  # fmt: skip
+                         for path, content in repository.files.items()])
         else:
             self.answer({"id": "x", "sha": repository.head, "sdk": repository.sdk,
                          "private": repository.private,

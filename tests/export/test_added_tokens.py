@@ -35,7 +35,7 @@ def folder(tmp_path):
     ({"pad_token": ["a"]}, {}, r"pad_token is \['a'\], expected a token"),
     ({"pad_token": {"content": 1}}, {}, r"pad_token is {'content': 1}, expected a token"),
     ({"pad_token": ""}, {}, "pad_token is '', expected a token"),
-])  # fmt: skip
+])
 def test_where_the_pad_token_stands(folder, config, files, pad):
     write_json(folder / "tokenizer_config.json", {"chat_template": TEMPLATE} | config)
     for name, values in files.items():
@@ -56,7 +56,7 @@ X = {"content": "<X>", "special": True}
     ({"extra_special_tokens": ["<X>"]}, {}), ({"extra_special_tokens": {"x_token": "<X>"}}, {}),
     ({"additional_special_tokens": [X]}, {}), ({"image_token": "<X>"}, {}),
     ({}, {"special_tokens_map.json": {"additional_special_tokens": ["<X>"]}}),
-])  # fmt: skip
+])
 def test_tokens_beside_tokenizer_json_reach_the_page(folder, config, files):
     """With the id that the tokenizers library gives them, the next one."""
     write_json(folder / "tokenizer_config.json", {"chat_template": TEMPLATE} | config)
@@ -71,9 +71,9 @@ def test_tokens_beside_tokenizer_json_reach_the_page(folder, config, files):
 def template_of(*pieces, **special):
     """A post-processor of tokens and the prompt (None)."""
     single = [{"SpecialToken": {"id": piece, "type_id": 0}} if piece
-              else {"Sequence": {"id": "A", "type_id": 0}} for piece in pieces]  # fmt: skip
+              else {"Sequence": {"id": "A", "type_id": 0}} for piece in pieces]
     table = {text: {"id": text, "ids": [index], "tokens": [text]}
-             for text, index in special.items()}  # fmt: skip
+             for text, index in special.items()}
     return {"type": "TemplateProcessing", "single": single, "pair": [], "special_tokens": table}
 
 
@@ -96,7 +96,7 @@ def template_of(*pieces, **special):
     ("tokenizer.json", {"post_processor": template_of("a", None, a=5)}, "adds 'a' as "),
     ("tokenizer.json", {"post_processor": template_of("<s>", None)}, "adds '<s>' as None"),
     ("added_tokens.json", {"<X>": "29"}, "<X> is '29', expected an id"),
-])  # fmt: skip
+])
 def test_what_gives_other_ids_is_refused(folder, file, values, says):
     path = folder / file
     write_json(path, (json.loads(path.read_text()) if path.exists() else {}) | values)
@@ -110,7 +110,7 @@ def test_what_gives_other_ids_is_refused(folder, file, values, says):
                                "split_special_tokens": False, "add_prefix_space": False,
                                "add_bos_token": True, "do_lower_case": True, "legacy": False}),
     ("tokenizer.json", {"padding": {"direction": "Right"}, "truncation": {"direction": "Right"}}),
-])  # fmt: skip
+])
 def test_what_gives_the_same_ids_is_taken(folder, file, values):
     path, plain = folder / file, read_tokenizer(folder)
     write_json(path, json.loads(path.read_text()) | values)

@@ -25,7 +25,7 @@ class Held(Tensors):
     def __init__(self, folder, tensors, values=()):
         self.folder, self.tensors, self.values = Path(folder), tensors, dict(values)
         self.entries = {name: Entry(self.folder, dtype, array.shape, 0, array.nbytes)
-                        for name, (dtype, array) in tensors.items()}  # fmt: skip
+                        for name, (dtype, array) in tensors.items()}
 
     def read(self, name, first=0, last=None):
         dtype, array = self.tensors[name]
@@ -87,7 +87,7 @@ def test_lowbit(layout, levels, group, tmp_path):
             "a.biases": ("BF16", bf16(-scales)),
         },
         Gemlite: lambda: gemlite(codes, step, -scales, bits, group),
-    }[layout]()  # fmt: skip
+    }[layout]()
     packed = packed_by(layout, stored, Spec(codes.shape, LOWBIT), tmp_path)
     assert packed.storage.kind == ("ternary" if levels == 3 else "binary")
     assert packed.storage.group == group
@@ -96,13 +96,13 @@ def test_lowbit(layout, levels, group, tmp_path):
 
 def gemlite(codes, scales, zeros, bits, group):
     about = {"W_nbits": bits, "group_size": group, "elements_per_sample": 8 // bits,
-             "W_group_mode": 4, "channel_scale_mode": 0}  # fmt: skip
+             "W_group_mode": 4, "channel_scale_mode": 0}
     return {
         "a.W_q": ("U8", pack_bits(codes, bits).view(np.uint8).T),
         "a.scales": ("F32", scales.T.astype("<f4")), "a.zeros": ("F32", zeros.T.astype("<f4")),
         "a.metadata": ("I32", np.array([about.get(key, 0) for key in METADATA], "<i4")),
         "a.orig_shape": ("I32", np.array(codes.shape, "<i4")),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -114,13 +114,13 @@ def test_quantised_linears(layout, group, tmp_path):
     values = {}
     if layout is MlxAffine:
         stored = {NAME: ("U32", pack_bits(codes, 4)), "a.scales": ("F32", scales.astype("<f4")),
-                  "a.biases": ("F32", (-zeros * scales).astype("<f4"))}  # fmt: skip
+                  "a.biases": ("F32", (-zeros * scales).astype("<f4"))}
     else:
         runs = codes.reshape(-1, group)
         half = len(runs) // 2
         column = lambda array: ("F32", array.reshape(-1, 1).astype("<f4"))  # noqa: E731
         stored = {"a.W_q": ("U8", runs[:half] << 4 | runs[half:]),
-                  "a.meta.scale": column(scales), "a.meta.zero": column(zeros)}  # fmt: skip
+                  "a.meta.scale": column(scales), "a.meta.zero": column(zeros)}
         values = {f"a.meta.{key}": value for key, value in META.items()}
         values |= {"a.meta.shape": codes.shape, "a.meta.group_size": group}
     packed = packed_by(layout, stored, Spec(codes.shape, LINEAR), tmp_path, values)
@@ -133,7 +133,7 @@ def test_groups_that_no_kernel_takes(group, tmp_path):
     """Named with the group that the file has, in every layout that says its group."""
     codes, scales = random_model(group, 3)
     words = {NAME: ("U32", pack_bits(codes, 2)), "a.scales": ("BF16", bf16(scales)),
-             sibling(NAME, "biases"): ("BF16", bf16(-scales))}  # fmt: skip
+             sibling(NAME, "biases"): ("BF16", bf16(-scales))}
     state = gemlite(codes, scales, -scales, 2, group)
     for layout, stored in ((MlxPacked, words), (Gemlite, state)):
         with pytest.raises(ExportError) as error:

@@ -35,7 +35,7 @@ def test_weights_arrive_exactly(build, tmp_path, variant, layout, dtype):
     tiny = Tiny(variant, dtype)
     folder = tiny.write(tmp_path / "tiny", layout)
     result = build("--model", folder, "--out", tmp_path / "site", "--text-encoder-bits",
-                   4 if layout == "mlx" else 16)  # fmt: skip
+                   4 if layout == "mlx" else 16)
     assert result.status == 0, result.stderr
     site = PackedSite(tmp_path / "site")
     site.check_shards()
@@ -47,10 +47,10 @@ def test_weights_arrive_exactly(build, tmp_path, variant, layout, dtype):
         assert (site.weight(f"transformer.{name}.weight") == weights).all(), name
     dense = {f"transformer.{name}": tensor for name, tensor in tiny.transformer.items()}
     dense |= {f"autoencoder.{name}": tensor for name, tensor in tiny.autoencoder.items()
-              if f"autoencoder.{name}" in site.manifest["tensors"]}  # fmt: skip
+              if f"autoencoder.{name}" in site.manifest["tensors"]}
     if layout == "unpacked":
         dense |= {f"text_encoder.{name}": tensor for name, tensor in tiny.text_encoder.items()
-                  if not name.startswith(("layers.2.", "norm."))}  # fmt: skip
+                  if not name.startswith(("layers.2.", "norm."))}
     for name, (source_dtype, stored) in dense.items():
         assert site.manifest["tensors"][name]["storage"] == STORED[source_dtype]
         if stored.ndim == 4:
@@ -65,7 +65,7 @@ def test_only_what_runs_is_packed(build, mlx, tmp_path):
     text = {name.split(".")[2] for name in names if name.startswith("text_encoder.layers.")}
     assert text == {"0", "1"}  # the last of the states 1 and 2 that are read
     dropped = ("text_encoder.norm", "text_encoder.lm_head", "autoencoder.encoder",
-               "autoencoder.quant_conv", "autoencoder.bn.num_batches")  # fmt: skip
+               "autoencoder.quant_conv", "autoencoder.bn.num_batches")
     assert not [name for name in names if name.startswith(dropped)]
 
 
@@ -163,7 +163,7 @@ def test_a_dry_run_writes_nothing(build, mlx, tmp_path):
     assert result.status == 0, result.stderr
     assert files(tmp_path) == before and not (tmp_path / "site").exists()
     for text in ("ternary", "affine4", "bits per weight", "32 x 24", "64 x 64", "GPU memory",
-                 "drawing needs only the decoder"):  # fmt: skip
+                 "drawing needs only the decoder"):
         assert text in result.stdout
 
 
@@ -218,7 +218,7 @@ sys.exit(build.main(sys.argv[1:]))
 
 @pytest.mark.parametrize(("number", "status"), [
     (signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 1), (signal.SIGINT, 1),
-])  # fmt: skip
+])
 def test_an_interrupted_run_leaves_the_old_site(build, mlx, tmp_path, number, status):
     out = tmp_path / "site"
     arguments = ["--model", str(mlx), "--out", str(out)]
@@ -227,7 +227,7 @@ def test_an_interrupted_run_leaves_the_old_site(build, mlx, tmp_path, number, st
     process = subprocess.Popen(
         [sys.executable, "-c", PAUSED_BUILD, *arguments, "--shard-mib", "0.01"],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    )
     assert process.stdout.readline() == "a shard is written\n"
     process.send_signal(number)
     _, errors = process.communicate(timeout=20)

@@ -72,7 +72,7 @@ def test_raw_control(tmp_path):
     ({"a": entry(shape=(10,), offsets=(0, 40))}, "truncated: "),
     ({"a": entry(), "b": entry(shape=(1,), offsets=(32, 36))}, "overlaps"),
     ({"a": entry(), "b": entry()}, "overlaps"),
-])  # fmt: skip
+])
 def test_hostile_headers(tmp_path, header, says):
     path = write_raw(tmp_path / "model.safetensors", header)
     with pytest.raises(ExportError, match=says) as failure:
@@ -149,7 +149,7 @@ def test_a_missing_shard_is_named(tmp_path):
     ({"a": ""}, "not a file name in the same folder"),
     ({"a": 3}, "weight_map is missing or"),
     (["a"], "weight_map is missing or"),
-])  # fmt: skip
+])
 def test_indexes_that_name_no_files_of_their_folder(tmp_path, placed, says):
     shard(tmp_path, placed)
     with pytest.raises(ExportError, match=says):
@@ -162,7 +162,7 @@ FIRST, SECOND = (f"model-0000{i}-of-00002.safetensors" for i in (1, 2))
 @pytest.mark.parametrize(("placed", "holds"), [
     ({"a": FIRST}, "a"), ({"a": FIRST, "b": FIRST}, "a"), ({"a": FIRST, "lm_head": SECOND}, "ab"),
     ({"b": FIRST, "a": SECOND}, "ab"), ({"lm_head": SECOND}, "b"),
-])  # fmt: skip
+])
 def test_what_the_shards_of_an_index_hold_counts(tmp_path, placed, holds):
     """As in transformers: an entry too many or too few is no reason not to read the others."""
     shard(tmp_path, placed)

@@ -27,7 +27,7 @@ def test_places_that_can(build, mlx, tmp_path):
     ["--nonsense"], ["--onnx-only", "--serve"], ["--text-encoder-bits", "5"], ["--shard-mib", "0"],
     ["--shard-mib", "30", "--host", "cloudflare-pages"], ["--host", "geocities"],
     ["--weights-url", "ftp://x"], ["--serve", "70000"], ["--dry-run", "--serve"],
-])  # fmt: skip
+])
 def test_usage(build, arguments):
     result = build(*arguments)
     assert result.status == 2 and "build.py: error: " in result.stderr
@@ -38,5 +38,5 @@ def test_help_tells_the_options(build):
     assert result.status == 0
     for option in ("--model", "--out", "--dry-run", "--text-encoder-bits", "--shard-mib", "--host",
                    "--weights-url", "--publish", "--weights-repo", "--private", "--serve", "--onnx",
-                   "--onnx-only"):  # fmt: skip
+                   "--onnx-only"):
         assert option in result.stdout

@@ -61,7 +61,7 @@ def test_an_error_about_a_name_that_is_not_utf_8(tmp_path):
 @pytest.mark.parametrize("settings", [
     {"PYTHONIOENCODING": "cp1252"}, {"PYTHONIOENCODING": "ascii"},
     {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
-], ids=["cp1252", "ascii", "C"])  # fmt: skip
+], ids=["cp1252", "ascii", "C"])
 def test_a_console_without_the_letters_of_a_name(rename, tmp_path, settings):
     model = rename("盆栽の木")
     out = tmp_path / "庭"
@@ -144,7 +144,7 @@ MOMENTS = [
     ("build", "pack_model", "after"), ("record", "announce", "before"),
     ("record", "announce", "after"), ("record", "describe", "after"),
     ("build", "print_summary", "before"),
-]  # fmt: skip
+]
 CASES = [(signal.SIGINT, place) for place in MOMENTS]
 CASES += [(number, place) for number in (signal.SIGTERM, signal.SIGHUP) for place in MOMENTS[2:4]]
 
@@ -179,7 +179,7 @@ def test_signals_that_were_ignored_stay_so(mlx, tmp_path):
     assert code != AT
     command = [sys.executable, "-c", code, str(int(signal.SIGHUP)), "build", "pack_model", "after"]
     result = subprocess.run([*command, "--model", mlx, "--out", tmp_path / "site"], cwd=ROOT,
-                            capture_output=True, text=True)  # fmt: skip
+                            capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
 
 
@@ -204,11 +204,11 @@ runpy.run_path("build.py", run_name="__main__")
 @pytest.mark.parametrize("module", [
     "argparse", "export", "export.environment", "tomllib", "numpy", "numpy._core", "jinja2",
     "export.build", "export.folder.staging", "tqdm",
-])  # fmt: skip
+])
 def test_an_interrupt_while_modules_are_imported(mlx, tmp_path, module):
     arguments = [module, "--model", mlx, "--out", tmp_path / "site"]
     result = subprocess.run([sys.executable, "-c", IMPORTING, *arguments], cwd=ROOT,
-                            capture_output=True, text=True)  # fmt: skip
+                            capture_output=True, text=True)
     lines = result.stderr.splitlines()
     assert result.returncode == 1 and len(lines) == 1, result.stderr
     assert lines[0].startswith("build.py: interrupted; ")

@@ -19,7 +19,7 @@ MOST_BYTES = 64 << 20  # of an opening; the checkpoints have about one
 ROUNDS = 60
 DTYPES = ["F32", "F16", "BF16", "F64", "U8", "U32", "F8_E4M3", "F4", "C64", "BOOL", "X", None, 5]
 SHAPES = [[], [0], [0, 3], [1 << 40], [128], [128, 128], [3, 5, 7], [-1], [1.5], "x", None,
-          [1 << 62, 4], [16] * 20]  # fmt: skip
+          [1 << 62, 4], [16] * 20]
 
 
 def opened(folder):
@@ -138,7 +138,7 @@ def test_damaged_pickles(tmp_path, encoder):
     values = [torch.zeros(()), torch.zeros(0), torch.zeros(3, 5), torch.ones(12), "x", None, 7,
               [1, "a"], {"W_q": torch.zeros(4, dtype=torch.uint8)},
               torch.zeros(2, 2, dtype=torch.int8), torch.eye(3).to_sparse(),
-              torch.zeros(12, dtype=torch.int32)]  # fmt: skip
+              torch.zeros(12, dtype=torch.int32)]
     for _ in range(ROUNDS // 2):
         state = torch.load(path, weights_only=True)
         whole = path.read_bytes()

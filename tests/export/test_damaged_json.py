@@ -16,10 +16,10 @@ from tests.export.tiny import Tiny, write_json
 FILES = ("model_index.json", "trefoil.json", SCHEDULER, "tokenizer/tokenizer.json",
          "tokenizer/tokenizer_config.json", "vae/config.json",
          "transformer-packed-mflux/config.json", "text_encoder-mlx-4bit/config.json",
-         "transformer-packed-mflux/quantization_config.json")  # fmt: skip
+         "transformer-packed-mflux/quantization_config.json")
 WRONG = ("null", "[]", "{}", '""', "-1", "0.5", "true", "1e400", "NaN", "-Infinity", "9" * 400,
          "9" * 5000, '"' + "x" * 5000 + '"', "[" * 400 + "]" * 400, "[" * 4000 + "]" * 4000,
-         r'"\ud800"', "[null]", '[{"a": NaN}]', '{"a": [1e999]}')  # fmt: skip
+         r'"\ud800"', "[null]", '[{"a": NaN}]', '{"a": [1e999]}')
 MARK = "the-place-of-the-wrong-value"
 # What a user may set: other values mean another picture, and they must be in range.
 SETTINGS = {
@@ -37,7 +37,7 @@ SETTINGS = {
                                  "unk_token", "add_prefix_space", "normalizer", "content", "id",
                                  "pre_tokenizer", "post_processor", "added_tokens", "single",
                                  "continuing_subword_prefix", "end_of_word_suffix", "vocab"),
-}  # fmt: skip
+}
 MORE = {  # keys that Tiny leaves out
     SCHEDULER: {
         "_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000,
@@ -71,7 +71,7 @@ MORE = {  # keys that Tiny leaves out
                         "mid_block_add_attention": True, "use_post_quant_conv": True,
                         "scaling_factor": 1.0},
     "trefoil.json": {"guidance_scale": 1, "negative_prompt": None, "swapped_norm_out": False},
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def test_no_number_that_json_lacks_reaches_the_page(tiny, file, number):
     ("vae/config.json", "batch_norm_eps"), ("tokenizer/tokenizer_config.json", "model_max_length"),
     ("trefoil.json", "guidance_scale"), ("text_encoder-mlx-4bit/config.json", "rope_theta"),
     ("transformer-packed-mflux/config.json", "mlp_ratio"),
-])  # fmt: skip
+])
 @pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e400"])
 def test_a_number_that_json_lacks_is_named(tiny, file, key, number):
     path = tiny / file
@@ -179,7 +179,7 @@ def test_duplicate_keys_and_minus_zero_are_as_every_reader_has_them(tiny):
     text = path.read_text()
     try:
         path.write_text('{"shift": NaN, "shift_terminal": 7, "base_shift": -0.0, '
-                        '"shift_terminal": null,' + text.lstrip()[1:])  # fmt: skip
+                        '"shift_terminal": null,' + text.lstrip()[1:])
         assert opened(tiny) == plain  # the last of two counts, in Python and in browsers
     finally:
         path.write_text(text)

@@ -60,11 +60,11 @@ def run(tmp_path):
         """run.py under the interpreter that made the tests' own, which lacks the probe."""
         base = os.path.realpath(sys.executable)
         env = {"PATH": os.environ["PATH"], "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull,
-               "PIP_FIND_LINKS": str(tmp_path / "wheels")}  # fmt: skip
+               "PIP_FIND_LINKS": str(tmp_path / "wheels")}
         return subprocess.run(
             [python or base, "run.py", "--a", "b c"], cwd=tmp_path / "project",
             env=env, capture_output=True, text=True, timeout=1200,
-        )  # fmt: skip
+        )
 
     return start
 

@@ -49,7 +49,7 @@ def test_a_folder(tmp_path, case):
 def read_what_was_chosen(folder, component, names):
     """The reader opens the very files that the list names."""
     weights = [name for name in names if name.startswith(f"{component}/")
-               and name.endswith(".safetensors")]  # fmt: skip
+               and name.endswith(".safetensors")]
     if weights:
         paths = {entry.path for entry in Checkpoint(folder / component).entries.values()}
         assert paths == {folder / name for name in weights}
@@ -85,9 +85,9 @@ def test_a_broken_single_file_gives_way_to_whole_shards(tmp_path):
     names = choose(list_checkpoint(tmp_path)).names
     assert f"{DIT}/{DIFFUSERS}.safetensors" not in names
     assert [name for name in names if name.startswith(DIT)] == sorted(
-        [f"{DIT}/config.json", *row.more, *row.indexes])  # fmt: skip
+        [f"{DIT}/config.json", *row.more, *row.indexes])
     assert {entry.path.name for entry in Checkpoint(tmp_path / DIT).entries.values()} == {
-        name.split("/")[1] for name in row.more}  # fmt: skip
+        name.split("/")[1] for name in row.more}
     (tmp_path / row.more[0]).unlink()
     with pytest.raises(ExportError, match="truncated"):
         Checkpoint(tmp_path / DIT)
@@ -114,7 +114,7 @@ def test_a_file_that_its_folder_does_not_take_is_told(tmp_path):
 
 @pytest.mark.parametrize(("bits", "encoder"), [
     (None, "text_encoder-mlx-4bit"), (4, "text_encoder-mlx-4bit"), (8, TEXT), (16, TEXT),
-])  # fmt: skip
+])
 def test_the_encoder_that_has_the_bits(tmp_path, bits, encoder):
     mlx = tuple(f"text_encoder-mlx-4bit/{name}" for name in ("config.json", "model.safetensors"))
     chosen = choose(list_checkpoint(Row(more=mlx).write(tmp_path)), bits)

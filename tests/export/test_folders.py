@@ -26,7 +26,7 @@ def mounted(request, tmp_path, monkeypatch):
     folder.mkdir()
     other.mkdir()
     how = {"a file system": ["-t", "tmpfs", "-o", "size=64m", "none"],
-           "a folder mounted twice": ["--bind", other]}.get(request.param)  # fmt: skip
+           "a folder mounted twice": ["--bind", other]}.get(request.param)
     made = how and not subprocess.run(["mount", *how, folder], capture_output=True).returncode
     if not made:
         rename = Path.rename
@@ -61,7 +61,7 @@ def test_a_mount_point_is_filled_and_filled_again(build, mlx, tmp_path, mounted)
         result = build("--model", model, "--out", mounted)
         assert result.status == 0 and "written in" in result.stdout, result.stderr
         got = {name: data for name, data in contents(mounted).items()
-               if not name.startswith(".trefoil.")}  # fmt: skip
+               if not name.startswith(".trefoil.")}
         assert got == wanted
         assert len(only_ours(mounted)) == 1 and only_ours(mounted)[0].endswith("built")
         assert "nothing to do" in build("--model", model, "--out", mounted).stdout
@@ -81,7 +81,7 @@ def test_bind_mounts_are_known_too(tmp_path):
     (tmp_path / "one").mkdir()
     (tmp_path / "a b").mkdir()
     made = not subprocess.run(["mount", "--bind", tmp_path / "one", tmp_path / "a b"],
-                              capture_output=True).returncode  # fmt: skip
+                              capture_output=True).returncode
     try:
         assert places.is_mounted(tmp_path / "a b") == made
         assert places.is_mounted(tmp_path) == made and not places.is_mounted(tmp_path / "one")
@@ -178,7 +178,7 @@ def test_a_link_leads_to_the_site(build, mlx, tmp_path, target):
     ("x" * 300, "the name is too long, so nothing was written there; a shorter one is needed"),
     (ROOT / "web" / "site", "lies within Trefoil's own"),
     ("loop/site", "oop"),
-])  # fmt: skip
+])
 def test_what_cannot_be_is_refused_before_packing(build, mlx, tmp_path, monkeypatch, out, told):
     monkeypatch.setattr("export.build.pack_model", None)
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
@@ -206,7 +206,7 @@ def test_a_rebuild_keeps_what_the_owner_put_there(build, mlx, tmp_path):
     out = tmp_path / "site"
     assert build("--model", mlx, "--out", out).status == 0
     theirs = {"CNAME": b"pictures.example", ".well-known/security.txt": b"x", "about.html": b"y",
-              ".git/HEAD": b"ref: refs/heads/main", "model/mine.txt": b"z"}  # fmt: skip
+              ".git/HEAD": b"ref: refs/heads/main", "model/mine.txt": b"z"}
     for name, data in theirs.items():
         (out / name).parent.mkdir(exist_ok=True)
         (out / name).write_bytes(data)
@@ -267,7 +267,7 @@ def test_a_damaged_site_is_built_again(build, mlx, tmp_path, harm):
     assert build("--model", mlx, "--out", out).status == 0
     plain = contents(out)
     path = out / "index.html" if harm == "a page" else max(
-        (out / "model").glob("*.bin"), key=lambda path: path.stat().st_size)  # fmt: skip
+        (out / "model").glob("*.bin"), key=lambda path: path.stat().st_size)
     before, data = path.stat(), bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data[:-1] if harm == "shorter" else data)
@@ -294,7 +294,7 @@ def test_a_full_disk(build, tmp_path):
     garden = ROOT / "models" / "garden-ternary"
     (tmp_path / "small").mkdir()
     real = not subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", tmp_path / "small"],
-                              capture_output=True).returncode  # fmt: skip
+                              capture_output=True).returncode
     out = tmp_path / "small" / "site" if real else Path("/dev/full/site")
     try:
         result = build("--model", garden, "--out", out)
@@ -314,14 +314,14 @@ def test_a_disk_that_is_hopeless_is_refused_before_packing(build, mlx, tmp_path,
     monkeypatch.setattr("export.build.least_bytes", lambda model: 1 << 60)
     result = build("--model", mlx, "--out", tmp_path / "site")
     assert result.status == 1 and "the site takes at least 1,152,921,504,606,846,976" in (
-        result.stderr)  # fmt: skip
+        result.stderr)
     assert not list(tmp_path.glob("*site*"))
 
 
 @pytest.mark.parametrize(("number", "told"), [
     (errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "quota"), (errno.EROFS, "read-only"),
     (errno.EACCES, "permission denied"), (errno.ENAMETOOLONG, "name is too long"),
-])  # fmt: skip
+])
 def test_what_the_system_says_is_said_of_the_right_file(tmp_path, number, told):
     target, source = tmp_path / "site", tmp_path / "model" / "LICENSE"
     inside = tmp_path / ".site.partial-01234567" / "index.html"
@@ -332,7 +332,7 @@ def test_what_the_system_says_is_said_of_the_right_file(tmp_path, number, told):
     if number == errno.EACCES:
         said = disk.explain(OSError(number, "Permission denied", str(source)), target)
         assert said == (f"{source}: cannot be read (Permission denied), and the site needs it; "
-                        "make it readable, and run again")  # fmt: skip
+                        "make it readable, and run again")
 
 
 def without_root_s_rights(command):
@@ -402,9 +402,9 @@ def test_a_full_folder_for_temporary_files(mlx, tmp_path, dry):
     code = ("import sys, tempfile, build\n"
             "def none(): raise FileNotFoundError(2, 'No usable temporary directory found')\n"
             "tempfile.gettempdir = none\n"
-            "sys.exit(build.main(sys.argv[1:]))")  # fmt: skip
+            "sys.exit(build.main(sys.argv[1:]))")
     result = subprocess.run([sys.executable, "-c", code, "--model", mlx, *arguments], cwd=ROOT,
-                            capture_output=True, text=True)  # fmt: skip
+                            capture_output=True, text=True)
     assert result.returncode == int(dry), result.stderr
     assert ("set TMPDIR to another folder" in result.stderr) == dry
     assert "Traceback" not in result.stderr

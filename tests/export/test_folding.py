@@ -28,7 +28,7 @@ TRANSFORMER = "transformer-packed-mflux/diffusion_pytorch_model.safetensors"
 
 def offered(width, height, *sizes, steps=4):
     return SimpleNamespace(width=width, height=height, sizes=[[width, height], *sizes],
-                           num_inference_steps=steps)  # fmt: skip
+                           num_inference_steps=steps)
 
 
 def published(variant):
@@ -42,7 +42,7 @@ def published(variant):
         transformer.storages[name] = lowbit if spec.role == LOWBIT else plain
     config = kl.read_config(Configuration("config.json", {
         "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "latent_channels": 32,
-    }))  # fmt: skip
+    }))
     specs = kl.spec(config)
     decoder = 2 * sum(math.prod(spec.shape) for spec in specs.values())
     return transformer, decoder
@@ -61,7 +61,7 @@ def test_the_published_model_s_first_picture(variant, most, tmp_path):
     tokenizer = len(read_tokenizer(tmp_path).file)
     total = transformer.packed_bytes + decoder + TEXT_ENCODER_BYTES + tokenizer
     print(f"{variant}: denoiser {transformer.packed_bytes:,}, tokenizer {tokenizer:,}, "
-          f"first picture {total:,}")  # fmt: skip
+          f"first picture {total:,}")
     assert total <= {"ternary": 2.70e9, "binary": 2.43e9}[variant]
 
 
@@ -107,7 +107,7 @@ def test_only_the_default_schedule_s_table_is_downloaded_at_once(build, mlx, tmp
     assert schedules["projections"] == [f"transformer.{name}" for name in Folding.projections]
     later = {name for name, tensor in tensors.items() if any(
         shards[shard].get("onDemand") for part in ("data", "codes", "scales", "biases")
-        for shard, _, _ in tensor.get(part, []))}  # fmt: skip
+        for shard, _, _ in tensor.get(part, []))}
     assert later == {*(table["tensor"] for table in others), *schedules["projections"]}
     for table in others:  # one costs its own rows and no more
         (shard, _, count), = tensors[table["tensor"]]["data"]
@@ -136,5 +136,5 @@ def test_a_table_holds_the_modulations(build, mlx, tmp_path, tokens, steps):
             x = x / (1 + np.exp(-x))
         want = np.concatenate([source[f"{name}.linear.weight"] @ x for name in (
             "double_stream_modulation_img", "double_stream_modulation_txt",
-            "single_stream_modulation", "norm_out")])  # fmt: skip
+            "single_stream_modulation", "norm_out")])
         assert np.linalg.norm(row - want) <= 1e-4 * np.linalg.norm(want)

@@ -130,7 +130,7 @@ def test_blocks_of_256(build, model, tmp_path, kind):
     ({"tail": bytes(1024)}, True), ({"tail": b"\x41" * 4096}, False), ({"version": 2}, True),
     ({"alignment": 64}, True), ({"alignment": 4096}, True),
     ({"alignment": 4096, "told": False}, True),
-])  # fmt: skip
+])
 def test_one_block_size_in_a_file(build, model, tmp_path, block, options, last):
     """[128, 512] in blocks of 128 with 1,024 zero bytes behind it is as long as in blocks of 64."""
     write(model, "gguf", tmp_path / "m")
@@ -144,7 +144,7 @@ def zeros(kind, size):
     return lambda native, names, shape: Part(
         native, kind, shape, lambda: [np.zeros(shape[0] * shape[1] // size[0] * size[1], np.uint8)],
         shape[0] * shape[1] // size[0] * size[1],
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("block", [64, 128])
@@ -160,7 +160,7 @@ def test_a_name_tells_where_the_data_does_not(build, model, tmp_path, block):
     path.rename(path.with_name(f"bonsai-Q2_0_g{block}.gguf"))
     built(build, tmp_path / "m", tmp_path / "site")
     assert Gguf(next((tmp_path / "m").glob("*.gguf"))).entries[
-        LAST].block == {64: (64, 18), 128: (128, 34)}[block]  # fmt: skip
+        LAST].block == {64: (64, 18), 128: (128, 34)}[block]
 
 
 def test_unread_types_of_tensors_that_nobody_needs(build, model, tmp_path):
@@ -169,7 +169,7 @@ def test_unread_types_of_tensors_that_nobody_needs(build, model, tmp_path):
     parts = native_parts(model, gguf_lowbit(model, "Q2_0"))
     extra = [Part("guidance_in.in_layer.weight", "F64", (2, 3), lambda: [np.zeros((2, 3))]),
              Part("loss.ids", "I32", (5,), lambda: [np.zeros(5, "<i4")]),
-             Part("lm_head.weight", "F32", (0,), lambda: [])]  # fmt: skip
+             Part("lm_head.weight", "F32", (0,), lambda: [])]
     write_gguf(path, extra + parts)
     check(built(build, tmp_path / "m", tmp_path / "site"), model)
 
@@ -178,10 +178,10 @@ def test_unread_types_of_tensors_that_nobody_needs(build, model, tmp_path):
     (28, "is F64, which this version does not read"), (26, "is I32, which this version does not"),
     (12, "is Q4_K, expected Q1_0"), (20, "IQ4_NL rounds ternary and binary weights"),
     (99, "is of the unknown type 99, which this version does not read"),
-])  # fmt: skip
+])
 @pytest.mark.parametrize("name", [LAST, "txt_in.weight"])
 def test_unread_types_of_tensors_that_are_needed(build, model, tmp_path, monkeypatch, name, kind,
-                                                 says):  # fmt: skip
+                                                 says):
     write(model, "gguf", tmp_path / "m")
     parts = native_parts(model, gguf_lowbit(model, "Q2_0"))
     part = next(p for p in parts if p.name == name)
@@ -205,7 +205,7 @@ def test_values_of_every_type(model, tmp_path):
     pairs += [("a.text", struct.pack("<I", 8) + gguf_text("木\n")),
               ("a.b", array(9, 2, 2 * inner)),
               ("a.strings", array(8, 2, gguf_text("x") + gguf_text(""))),
-              ("a.none", array(0, 0, b""))]  # fmt: skip
+              ("a.none", array(0, 0, b""))]
     write_gguf(tmp_path / "x.gguf", native_parts(model, gguf_lowbit(model, "Q2_0")), pairs)
     read = Gguf(tmp_path / "x.gguf")
     assert read.values["a.text"] == "木\n" and read.values["a.b"] is True
@@ -228,7 +228,7 @@ def test_values_of_every_type(model, tmp_path):
     (b"GGUF" + struct.pack("<IQQI", 3, 0, 1, 0), "end inside the header"),
     (b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + gguf_text("general.alignment")
      + struct.pack("<II", 4, 0), "general.alignment is 0"),
-])  # fmt: skip
+])
 def test_headers_that_are_refused(tmp_path, head, says):
     path = tmp_path / "x.gguf"
     path.write_bytes(head + bytes(40 if "inside" not in says else 0))

@@ -83,7 +83,7 @@ def test_a_group_that_no_width_of_128_divides(build, tmp_path):
     write(model, "unpacked", tmp_path / "m")
     names = {f"transformer_blocks.{i}.ff.linear_out.weight": 96 * (i + 1) for i in range(2)}
     weights = {name: on_grid(np.random.default_rng(group), (128, 384), group, False)
-               for name, group in names.items()}  # fmt: skip
+               for name, group in names.items()}
     edit(tmp_path / "m" / DIT, lambda t: t.update({n: ("F32", w) for n, w in weights.items()}))
     site = built(build, tmp_path / "m", tmp_path / "site")
     for name, want in weights.items():
@@ -93,7 +93,7 @@ def test_a_group_that_no_width_of_128_divides(build, tmp_path):
 
 @pytest.mark.parametrize(("shape", "name", "group"), [
     ((128, 128), TO_Q, 8), ((128, 256), "transformer_blocks.0.ff.linear_out", 8),
-])  # fmt: skip
+])
 def test_groups_that_the_kernels_do_not_take(build, tmp_path, shape, name, group):
     folder = Tiny().write(tmp_path / "tiny", "unpacked")
     weights = on_grid(np.random.default_rng(2), shape, group, False)
@@ -101,7 +101,7 @@ def test_groups_that_the_kernels_do_not_take(build, tmp_path, shape, name, group
     result = build("--model", folder, "--out", tmp_path / "site")
     assert result.status == 1 and "full-precision" not in result.stderr
     assert f"{name}.weight is ternary in groups of {group}; this version packs multiples of 16" in (
-        result.stderr)  # fmt: skip
+        result.stderr)
 
 
 def test_groups_of_48_in_a_single_file(build, tmp_path):
@@ -149,7 +149,7 @@ def test_f32_that_nothing_narrower_holds_stays(build, tmp_path, variant):
     values = [-1, 1] if variant == "binary" else [-1, 0, 1]
     signs = np.random.default_rng(1).choice(values, (128, 128))
     want = {TO_Q: signs * np.float32(1 / 3),
-            "transformer_blocks.0.attn.to_k": signs * np.float32(40000.0 + 2.0**-5)}  # fmt: skip
+            "transformer_blocks.0.attn.to_k": signs * np.float32(40000.0 + 2.0**-5)}
     edit(folder / DIT, lambda t: t.update({f"{n}.weight": ("F32", w) for n, w in want.items()}))
     site = built(build, folder, tmp_path / "site")
     for name, weights in want.items():
@@ -176,6 +176,6 @@ def test_f32_that_f16_holds_is_stored_as_f16(build, tmp_path):
     for name, kind, values in (
         ("decoder.conv_in.bias", "f16", bias), ("decoder.conv_norm_out.weight", "f32", whole[:8]),
         ("decoder.up_blocks.0.resnets.0.conv1.bias", "f32", small),
-    ):  # fmt: skip
+    ):
         assert site.manifest["tensors"][f"autoencoder.{name}"]["storage"] == kind, name
         assert (site.weight(f"autoencoder.{name}") == values).all()

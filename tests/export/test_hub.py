@@ -58,7 +58,7 @@ def test_a_repository_is_downloaded_and_built(hub, site, revision):
     assert manifest["source"]["revision"] == COMMIT
     assert "\nmodels: [org/tiny]\n---\n" in (site / "README.md").read_text()
     copied = {path.read_text() for path in site.rglob("*") if path.name.startswith(
-        ("LICENSE", "NOTICE"))}  # fmt: skip
+        ("LICENSE", "NOTICE"))}
     assert {"the model's licence", "the model's notice"} <= copied
     assert WEIGHTS in hub.asked and len(hub.asked) == len(set(hub.asked))
     assert not {"assets/picture.png", "text_encoder-mlx-4bit/vocab.json"} & set(hub.asked)
@@ -97,7 +97,7 @@ def test_a_downloaded_model_without_a_licence_has_its_base_model_s(hub, mlx, sit
 
 
 @pytest.mark.parametrize("address", ["{url}/org/tiny", "{url}/org/tiny/tree/v1",
-                                     "{url}/org/tiny/blob/main/README.md"])  # fmt: skip
+                                     "{url}/org/tiny/blob/main/README.md"])
 def test_the_address_of_a_repository(hub, address):
     model = address.format(url=f"http://127.0.0.1:{hub.server_port}")
     result = hub.build("--model", model, "--dry-run")
@@ -121,7 +121,7 @@ def test_a_connection_that_breaks_off_is_taken_up_again(hub, site):
 def test_a_download_that_failed_keeps_what_is_complete(hub, site):
     hub.refused = WEIGHTS
     fails(hub.build("--model", "org/tiny", "--out", site), site,
-          "org/tiny: the repository could not be downloaded")  # fmt: skip
+          "org/tiny: the repository could not be downloaded")
     hub.refused = None
     hub.asked.clear()
     assert hub.build("--model", "org/tiny", "--out", site).returncode == 0
@@ -141,7 +141,7 @@ def test_what_was_downloaded_is_built_without_a_network(hub, site, environment):
 @pytest.mark.parametrize("offline", ["", "1"])
 def test_no_network_and_nothing_downloaded(hub, site, offline):
     result = hub.build("--model", "org/tiny", "--out", site, HF_ENDPOINT=closed_port(),
-                       HF_HUB_OFFLINE=offline)  # fmt: skip
+                       HF_HUB_OFFLINE=offline)
     fails(result, site, "org/tiny: the repository is not in the cache")
 
 
@@ -154,7 +154,7 @@ def test_the_token_comes_from_the_environment(hub, site):
     ("org/tiny@v9", None, "org/tiny@v9: the repository has no such revision"),
     ("org/none", None, "org/none: the repository does not exist"),
     ("org/tiny", "GatedRepo", "org/tiny: the repository asks for its terms to be accepted"),
-])  # fmt: skip
+])
 def test_repositories_that_cannot_be_had(hub, site, model, refusal, says):
     hub.refusal = refusal
     fails(hub.build("--model", model, "--out", site), site, says)

@@ -21,10 +21,10 @@ from tests.export.tiny import Tiny, as_float, edit, load, save, write_json
 DIT = "transformer-packed-mflux/diffusion_pytorch_model.safetensors"
 TO_Q = "transformer_blocks.0.attn.to_q"
 KLEIN = {"num_layers": 5, "num_single_layers": 20, "num_attention_heads": 24,
-         "joint_attention_dim": 7680}  # fmt: skip
+         "joint_attention_dim": 7680}
 QWEN3_4B = {"hidden_size": 2560, "num_hidden_layers": 36, "num_attention_heads": 32,
             "num_key_value_heads": 8, "head_dim": 128, "intermediate_size": 9728,
-            "vocab_size": 151936, "rope_theta": 1e6}  # fmt: skip
+            "vocab_size": 151936, "rope_theta": 1e6}
 
 
 def klein():
@@ -115,7 +115,7 @@ def test_the_published_text_encoder(tmp_path):
 @pytest.mark.parametrize(("values", "parameters"), [
     ({}, 49_620_259 + 256),
     ({"decoder_block_out_channels": [96, 192, 384, 384]}, 27_947_235 + 256),
-])  # fmt: skip
+])
 def test_the_published_decoders(values, parameters):
     config = kl.read_config(Configuration("config.json", values))
     assert count(kl.spec(config)) == parameters
@@ -124,7 +124,7 @@ def test_the_published_decoders(values, parameters):
 
 @pytest.mark.parametrize(("taps", "norm", "layers"), [
     ((0,), False, 0), ((1, 2), False, 2), ((3, 1), True, 3), ((3,), True, 3),
-])  # fmt: skip
+])
 def test_taps_choose_the_layers(taps, norm, layers):
     values = QWEN3_4B | {"num_hidden_layers": 3}
     specs = qwen3.spec(qwen3.read_config(Configuration("config.json", values), taps))
@@ -171,7 +171,7 @@ def test_a_bias_off_by_one_bit_keeps_the_general_form(build, tmp_path, variant):
     tensors = site.manifest["tensors"]
     assert tensors[f"transformer.{TO_Q}.weight"]["storage"] == f"affine{bits}"
     others = {t["storage"] for name, t in tensors.items()
-              if "_blocks" in name and "codes" in t and TO_Q not in name}  # fmt: skip
+              if "_blocks" in name and "codes" in t and TO_Q not in name}
     assert others == {variant} and site.manifest["variant"] == variant
     assert (site.weight(f"transformer.{TO_Q}.weight") == dequantized(folder, TO_Q, bits)).all()
 
@@ -250,12 +250,12 @@ def test_both_text_encoders(build, tmp_path):
     folder = Tiny().write(tmp_path / "tiny", "mlx")
     Tiny().write_unpacked(folder)
     for bits, layout in ((None, "mlx-affine"), (4, "mlx-affine"), (8, "unpacked"),
-                         (16, "unpacked")):  # fmt: skip
+                         (16, "unpacked")):
         options = ["--text-encoder-bits", bits] if bits else []
         site = built(build, folder, tmp_path / "site", *options)
         assert site.manifest["source"]["text_encoder_layout"] == layout
         kinds = {t["storage"] for name, t in site.manifest["tensors"].items()
-                 if name.startswith("text_encoder") and len(t["shape"]) == 2}  # fmt: skip
+                 if name.startswith("text_encoder") and len(t["shape"]) == 2}
         assert kinds == {"bf16" if bits == 16 else f"affine{bits or 4}"}
 
 
@@ -265,14 +265,14 @@ def test_sizes_come_from_the_configuration(tmp_path):
         "in_channels": 24, "num_layers": 0, "num_single_layers": 3, "attention_head_dim": 16,
         "num_attention_heads": 8, "joint_attention_dim": 36, "timestep_guidance_channels": 64,
         "mlp_ratio": 1.0, "axes_dims_rope": [2, 6, 6, 2], "rope_theta": 100, "eps": 1e-5,
-    }))  # fmt: skip
+    }))
     specs = flux2.spec(odd)
     assert specs["single_transformer_blocks.2.attn.to_qkv_mlp_proj.weight"].shape == (640, 128)
     assert not [name for name in specs if name.startswith("transformer_blocks")]
     tall = kl.read_config(Configuration("config.json", {
         "block_out_channels": [4, 4, 8, 8, 16], "latent_channels": 6, "norm_num_groups": 4,
         "layers_per_block": 0, "use_post_quant_conv": False, "mid_block_add_attention": False,
-    }))  # fmt: skip
+    }))
     specs = kl.spec(tall)
     assert tall.scale_factor == 16 and specs["bn.running_var"].shape == (24,)
     assert not [n for n in specs if "post_quant" in n or "attentions" in n or "resnets.2" in n]

@@ -41,7 +41,7 @@ CARDS = {
     "nested": ("---\nmodel:\n  license: mit\n---\n", None),
     "a rule in the text": ("# A model\n---\nlicense: mit\n---\n", None),
     "empty": ("", None),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CARDS)
@@ -60,7 +60,7 @@ def test_the_licence_of_a_card(tmp_path, case):
 @pytest.mark.parametrize(("link", "told"), [
     ("LICENSE.md", LINK), ("./LICENSE.md", LINK), ("/LICENSE.md", LINK),
     ("https://example.com/terms#1", "https://example.com/terms#1"),
-])  # fmt: skip
+])
 def test_other_licences_have_a_name_and_a_link(tmp_path, link, told):
     text = f'---\nlicense: other\nlicense_name: "my licence: 1"\nlicense_link: {link}\n---\n'
     path = card(tmp_path, text)
@@ -75,7 +75,7 @@ def test_a_card_without_a_licence_has_its_base_model_s(tmp_path):
              "org/tiny": "---\nlicense: other\nlicense_link: LICENSE.md\n---\n",
              "org/two": "---\nbase_model: [org/tiny, org/tuned]\n---\n",
              "org/circle": "---\nbase_model: org/circle\n---\n",
-             "org/lost": "---\nbase_model: org/gone\n---\n"}  # fmt: skip
+             "org/lost": "---\nbase_model: org/gone\n---\n"}
 
     def read(repository):
         text = cards.get(repository)
@@ -85,13 +85,13 @@ def test_a_card_without_a_licence_has_its_base_model_s(tmp_path):
         return card(tmp_path, text, f"{repository.replace('/', '-')}.md"), origin
 
     for repository, found in {"org/quantised": "other", "org/tuned": "other", "org/two": None,
-                              "org/circle": None, "org/lost": None}.items():  # fmt: skip
+                              "org/circle": None, "org/lost": None}.items():
         assert read_licence(*read(repository), read).get("license") == found, repository
     assert read_licence(*read("org/quantised"), read)["license_link"] == LINK
     assert read_licence(None, {}, read) == {}
 
 
 @pytest.mark.parametrize("value", ["apache-2.0", "no", "cc-by-nc-4.0", "a: b # c", 'say "x"',
-                                   ["mit", "x: y"], "ö", "1.0"])  # fmt: skip
+                                   ["mit", "x: y"], "ö", "1.0"])
 def test_what_is_written_is_yaml(value):
     assert library.safe_load(f"license: {yaml(value)}") == {"license": value}

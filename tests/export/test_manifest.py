@@ -33,7 +33,7 @@ def test_prompts(manifest):
     assert prompt["encoder"] == "text_encoder" and prompt["encoder"] in manifest["components"]
     assert prompt["template"] == {
         "prefix": "<|im_start|>user\n", "suffix": "<|im_end|>\ngo<think>\n\n", "lower": False,
-    }  # fmt: skip
+    }
     assert prompt["length"] == CALL["max_sequence_length"]
     assert prompt["padding"] == {"id": 26, "side": "right"}
     assert prompt["mask"] is True and prompt["keep"] is None
@@ -45,7 +45,7 @@ def test_latents_sampler_and_guidance(manifest):
     assert manifest["latents"] == {
         "channels": 16, "pixels": 4, "eps": 1e-4,
         "statistics": ["autoencoder.bn.running_mean", "autoencoder.bn.running_var"],
-    }  # fmt: skip
+    }
     assert set(manifest["latents"]["statistics"]) < manifest["tensors"].keys()
     sampler = manifest["sampler"]
     assert sampler["class"] == "FlowMatchEulerDiscreteScheduler"

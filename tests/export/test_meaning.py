@@ -28,7 +28,7 @@ NOISE = "the picture would be noise"
 def tiny(tmp_path_factory):
     folder = Tiny().write(tmp_path_factory.mktemp("meaning") / "tiny", "mlx")
     write_json(folder / SCHEDULER, {"_class_name": "FlowMatchEulerDiscreteScheduler",
-                                    "shift": 3.0, "use_dynamic_shifting": True})  # fmt: skip
+                                    "shift": 3.0, "use_dynamic_shifting": True})
     return folder
 
 
@@ -74,7 +74,7 @@ ROTATED = [  # file, keys: the weights are not those that the tensors hold
     (TEXT, {"quantization": QUANTIZATION | {"hadamard": True}}),
     (TEXT, {"quantization": QUANTIZATION | {"model.norm": {"bits": 4, "rotation": 1}}}),
     (VAE, {"rotation": "hadamard"}), (INDEX, {"rotation": "hadamard"}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("file", "values"), ROTATED)
@@ -140,7 +140,7 @@ REFUSED = [  # file, keys, what the refusal says
     (CALL, {"negative_prompt": "blurry"}, "negative_prompt is 'blurry', and this family takes"),
     (CALL, {"complex_human_instruction": ["Given a"]}, "complex_human_instruction is ["),
     (CALL, {"intermediate_timesteps": 1.3}, "intermediate_timesteps is 1.3"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("file", "values", "says"), REFUSED)
@@ -178,7 +178,7 @@ HARMLESS = [  # as published files have it
     (CALL, {"guidance_scale": 1.0, "negative_prompt": None, "complex_human_instruction": None,
             "intermediate_timesteps": None, "swapped_norm_out": True}),
     (CALL, {"guidance_scale": 0, "negative_prompt": ""}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("file", "values"), HARMLESS)
@@ -202,17 +202,17 @@ def test_what_is_honoured_reaches_the_page(given):
 def test_every_key_of_the_reference_s_own_classes_is_known(given, plain):
     """Their defaults, but what Tiny sets otherwise; read from the classes, so new ones show."""
     for name, file, own in (("Flux2Transformer2DModel", DIT, TRANSFORMER),
-                            ("AutoencoderKLFlux2", VAE, AUTOENCODER)):  # fmt: skip
+                            ("AutoencoderKLFlux2", VAE, AUTOENCODER)):
         blocks = ({"up_block_types": ["UpDecoderBlock2D"] * 2,
                    "down_block_types": ["DownEncoderBlock2D"] * 2} if file == VAE else {})
         assert given(file, defaults(f"models/{MODULES[name]}.py", name) | own | blocks) == plain
     keys = defaults("schedulers/scheduling_flow_match_euler_discrete.py",
-                    "FlowMatchEulerDiscreteScheduler")  # fmt: skip
+                    "FlowMatchEulerDiscreteScheduler")
     assert given(SCHEDULER, keys | {"shift": 3.0, "use_dynamic_shifting": True}) == plain
 
 
 MODULES = {"Flux2Transformer2DModel": "transformers/transformer_flux2",
-           "AutoencoderKLFlux2": "autoencoders/autoencoder_kl_flux2"}  # fmt: skip
+           "AutoencoderKLFlux2": "autoencoders/autoencoder_kl_flux2"}
 
 
 def defaults(module, name):
@@ -243,7 +243,7 @@ def safetensors(path, metadata):
     ({"signs": "random"}, "signs"), ({"basis": "orthogonal"}, "basis"),
     ({"config": '{"bits": 2, "hadamard": {"size": 64}}'}, "config.hadamard"),
     ({"quant": {"fwht": True}}, "quant.fwht"),
-])  # fmt: skip
+])
 def test_safetensors_metadata_that_tells_of_transformed_weights(tmp_path, metadata, name):
     safetensors(tmp_path / "x.safetensors", metadata)
     with pytest.raises(ExportError, match=NOISE) as refusal:
@@ -258,7 +258,7 @@ def test_safetensors_metadata_that_tells_of_transformed_weights(tmp_path, metada
     {"design": "signature, assigned, rotary", "rotary_emb": "1", "tags": "smooth"},
     {"hadamard": "false", "rotation": "none", "hadamard_size": "0", "rotated": None},
     {"base_model": "org/smooth-rotated", "config": "{broken", "hash_sha256": "0xabc"},
-])  # fmt: skip
+])
 def test_safetensors_metadata_of_others(tmp_path, metadata):
     safetensors(tmp_path / "x.safetensors", metadata)
     assert read_header(tmp_path / "x.safetensors") == {}
@@ -291,7 +291,7 @@ def gguf(path, pairs):
     ({"quant.scheme": (STRING, "rotated-ternary")}, "quant.scheme is"),
     ({"prism.permutation": (ARRAY, [1, 0])}, "prism.permutation is"),
     ({"prism.smooth.alpha": (FLOAT32, 0.5)}, "prism.smooth.alpha is 0.5"),
-])  # fmt: skip
+])
 def test_gguf_pairs_that_tell_of_transformed_weights(tmp_path, pairs, name):
     gguf(tmp_path / "x.gguf", pairs)
     with pytest.raises(ExportError, match=NOISE) as refusal:
@@ -306,7 +306,7 @@ def test_gguf_pairs_that_tell_of_transformed_weights(tmp_path, pairs, name):
      "quantize.imatrix.file": (STRING, "smooth.dat"), "flux2.rotary": (UINT32, 1)},
     {"prism.hadamard.size": (UINT32, 0), "prism.hadamard.enabled": (BOOL, False)},
     {"prism.hadamard.size": (UINT32, 1024), "prism.hadamard.enabled": (BOOL, False)},
-])  # fmt: skip
+])
 def test_gguf_pairs_of_others(tmp_path, pairs):
     gguf(tmp_path / "x.gguf", pairs)
     assert Gguf(tmp_path / "x.gguf").entries == {}

@@ -50,7 +50,7 @@ def formula(folder, name):
     tensors, base = load(folder / "model.safetensors"), f"model.{name.removesuffix('.weight')}"
     words = tensors[f"{base}.weight"][1]
     scales, biases = (as_float(tensors[f"{base}.{part}"][1], tensors[f"{base}.{part}"][0])
-                      for part in ("scales", "biases"))  # fmt: skip
+                      for part in ("scales", "biases"))
     columns = {EMBED: 64, DOWN: 128}[name]
     bits, group = 32 * words.shape[1] // columns, columns // scales.shape[1]
     codes = words[..., None] >> np.arange(0, 32, bits, dtype=np.uint32) & np.uint32(2**bits - 1)
@@ -66,7 +66,7 @@ MIXED = {
                                               "model.layers.0.mlp.down_proj": {"group_size": 32}}),
     "two bits": ({DOWN: 2}, {DOWN: 128},
                  {"model.layers.0.mlp.down_proj": {"group_size": 128, "bits": 2}}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", MIXED)
@@ -113,7 +113,7 @@ CONTRADICTIONS = {
               "embed_tokens.weight holds 4 bits, config.json says false"),
     "group": (4, {"bits": 4, "group_size": 32}, "give a group size of 64, expected 32 by config"),
     "3 bits": ({}, {"bits": 3}, "holds 4 bits, config.json says 3"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CONTRADICTIONS)
@@ -160,7 +160,7 @@ def test_of_two_folders_the_one_that_was_asked_for(build, mlx, tmp_path):
     requantise(other, 8)
     quantization(other, bits=8, group_size=64)
     for options, kind in (((), "affine4"), (("--text-encoder-bits", 8), "affine8"),
-                          (("--text-encoder-bits", 4), "affine4")):  # fmt: skip
+                          (("--text-encoder-bits", 4), "affine4")):
         site = built(build, mlx, tmp_path / "site", *options)
         assert site.manifest["tensors"][f"text_encoder.{EMBED}"]["storage"] == kind
 

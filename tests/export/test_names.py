@@ -40,7 +40,7 @@ def with_prefix(prefix):
     ("model.", "text_encoder.", "first_stage_model."), ("net.", "", "autoencoder.vae."),
     ("_orig_mod.", "_orig_mod.model.", "_orig_mod."), ("a.b.c.", "thinker.model.", "x."),
     ("model.diffusion_model.", "model.text.model.", "model."),
-])  # fmt: skip
+])
 def test_a_common_prefix_is_taken_off(build, unpacked, tmp_path, transformer, text, vae):
     reference = built(build, unpacked, tmp_path / "site")
     edit(unpacked / DIT, with_prefix(transformer))
@@ -86,7 +86,7 @@ def test_two_models_in_one_file_do_not_fit(build, unpacked, tmp_path):
     (VAE, ("loss.logvar", "decoder.norm.num_batches_tracked", "loss.discriminator.main.0.weight")),
     (DIT, ("scaled_fp8", "transformer_blocks.0.ff.linear_in.input_scale", "pos_embed.freqs_cis",
            "__index_timestep_zero__")),
-])  # fmt: skip
+])
 @pytest.mark.parametrize("tensor", [SCALAR, EMPTY, ("I64", np.zeros((2, 3)))])
 def test_harmless_tensors_are_left_out(build, unpacked, tmp_path, file, names, tensor):
     reference = built(build, unpacked, tmp_path / "site")
@@ -121,6 +121,6 @@ def test_marks_of_other_programs_in_a_single_file(build, tmp_path):
     write(Model("tiny", "ternary"), "native", tmp_path / "m")
     reference = built(build, tmp_path / "m", tmp_path / "site")
     marks = {"img_in.input_scale": SCALAR, "double_blocks.0.img_attn.qkv.input_scale": SCALAR,
-             "scaled_fp8": EMPTY, "__index_timestep_zero__": SCALAR}  # fmt: skip
+             "scaled_fp8": EMPTY, "__index_timestep_zero__": SCALAR}
     edit(next((tmp_path / "m").glob("*.safetensors")), lambda t: t.update(marks))
     assert built(build, tmp_path / "m", tmp_path / "again") == reference

@@ -54,7 +54,7 @@ def test_words_refuse_a_ragged_row():
     (formats.Storage("ternary", (3, 128), 128, "bf16"), {"codes": 80, "scales": 6}, 96 + 6),
     (formats.Storage("binary", (2, 256), 128, "f32"), {"codes": 64, "scales": 16}, 80),
     (formats.Storage("affine4", (2, 64), 64, "f16"), {"codes": 64, "scales": 4, "biases": 4}, 72),
-])  # fmt: skip
+])
 def test_sizes(storage, parts, gpu):
     assert storage.part_bytes() == parts
     assert storage.wire_bytes == sum(parts.values())
@@ -97,7 +97,7 @@ def test_affine_keeps_a_constant_group():
     ([0, -0.0, 1.5, -2.0**-126], "BF16"), ([1 + 2.0**-7], "BF16"), ([1 + 2.0**-10, 65504], "F16"),
     ([1 + 2.0**-10, 65536], "F32"), ([1 + 2.0**-10, 2.0**-15], "F32"), ([1 + 2.0**-11], "F32"),
     ([3.4028234e38], "F32"), ([], "BF16"),
-])  # fmt: skip
+])
 def test_the_narrowest_exact_type(values, dtype):
     values = np.array(values, "<f4")
     got, (stored,) = formats.narrow(values)

@@ -32,7 +32,7 @@ def publish(hub, mlx, tmp_path):
             env={"HF_ENDPOINT": hub.url, "PATH": "/usr/bin:/bin", "HF_HOME": str(tmp_path / "hf"),
                  "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1",
                  "HF_TOKEN": TOKEN, **environment},
-        )  # fmt: skip
+        )
 
     return run
 
@@ -135,7 +135,7 @@ def test_a_space_may_carry_its_weights_and_loses_those_of_an_earlier_site(hub, p
 
 def test_a_dry_run_tells_everything_and_asks_nobody(hub, publish, tmp_path):
     result = publish(*BOTH, "--private", "--dry-run", "--shard-mib", 0.125, HF_TOKEN="",
-                     HF_ENDPOINT=closed_port())  # fmt: skip
+                     HF_ENDPOINT=closed_port())
     assert result.returncode == 0, result.stderr
     assert not (tmp_path / "site").exists() and hub.log == []
     assert "me/weights (model, private)" in result.stdout
@@ -149,7 +149,7 @@ def test_a_dry_run_tells_everything_and_asks_nobody(hub, publish, tmp_path):
     listed = result.stdout[result.stdout.index("static Space"):]
     for path, content in space.items():
         if path not in ("README.md", "model/manifest.json", "sw.js", "_headers", "index.html",
-                        "bench.html"):  # fmt: skip
+                        "bench.html"):
             assert re.search(rf" {len(content):,}  {re.escape(path)}$", listed, re.M), path
         assert f"  {path}\n" in listed
 
@@ -184,7 +184,7 @@ def test_a_cut_upload_is_repeated(hub, publish, tmp_path, build, mlx):
     (("/api/repos/create", 400, "bad name"), "the hub refuses this (answer 400"),
     (("/api/models/me/weights/commit", 412, "moved"), "somebody else has changed it meanwhile"),
     (("/api/models/me/weights/preupload", 404, ""), "no such repository for this token"),
-])  # fmt: skip
+])
 def test_refusals_are_told_in_a_sentence(hub, publish, refusal, says):
     hub.refusal = refusal
     told = fails(publish(*BOTH), says)
@@ -224,7 +224,7 @@ def test_no_network(publish, tmp_path):
     ["--weights-repo", "me/weights"], ["--private"],
     ["--publish", "me/space", "--weights-repo", "me/w", "--weights-url", "https://w.example"],
     ["--publish", "me/space", "--host", "github-pages"],
-])  # fmt: skip
+])
 def test_usage(build, arguments):
     result = build(*arguments)
     assert result.status == 2 and "build.py: error: " in result.stderr

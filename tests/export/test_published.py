@@ -112,7 +112,7 @@ def test_zero_points_are_biases(build, model, tmp_path):
 @pytest.mark.parametrize(("index", "value", "says"), [
     (2, 64, "has group_size 64, expected 128"), (9, 1, "has channel_scale_mode 1, expected 0"),
     (10, 2, "has W_group_mode 2, expected 3 or 4"), (1, 8, "holds 8 bits a weight"),
-])  # fmt: skip
+])
 def test_gemlite_refusals(build, model, tmp_path, index, value, says):
     write(model, "gemlite", tmp_path / "m", "mlx")
 
@@ -211,7 +211,7 @@ def test_blocks_of_64_with_scales_of_their_own(build, tmp_path):
 @pytest.mark.parametrize(("kind", "says"), [
     (34, "is TQ1_0, which has one scale for 256 inputs"), (35, "is TQ2_0, which has one scale"),
     (10, "is Q2_K, expected Q1_0"), (99, "of the unknown type 99"),
-])  # fmt: skip
+])
 def test_inexact_gguf_types_are_refused(build, tmp_path, monkeypatch, kind, says):
     from tests.fullscale import formats
 
@@ -237,7 +237,7 @@ def test_q8_0_is_dequantised(build, tmp_path):
     parts = [
         Part(p.name, "Q8_0", p.shape, lambda: [blocks], blocks.nbytes)
         if p.name == "txt_in.weight" else p for p in native_parts(model, lowbit)
-    ]  # fmt: skip
+    ]
     write_gguf(next((tmp_path / "m").glob("*.gguf")), parts)
     result = build("--model", tmp_path / "m", "--out", tmp_path / "site")
     assert result.status == 0, result.stderr

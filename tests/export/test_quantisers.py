@@ -75,7 +75,7 @@ FORMS = {  # what becomes of `weight`, the tensors beside it, and the name that 
     "HQQ": (none, {"W_q": u8(4, 4), "meta": u8(4)}, "HQQ"),
     "compressed-tensors": (none, {"weight_packed": ("I32", np.zeros((4, 4))),
                                   "weight_shape": ("I64", np.zeros(2))}, "compressed-tensors"),
-}  # fmt: skip
+}
 
 
 def requantise(form, base):
@@ -135,7 +135,7 @@ def test_what_fp8_leaves_beside_whole_weights(build, unpacked, tmp_path):
         tensors[f"{UP}.input_scale"] = f32()
         tensors["scaled_fp8"] = ("F8_E4M3", np.zeros(0))
         tensors["time_guidance_embed.guidance_embedder.linear_1.weight"] = (
-            "F8_E5M2", np.zeros((128, 32)))  # fmt: skip
+            "F8_E5M2", np.zeros((128, 32)))
 
     edit(unpacked / DIT, change)
     result = build("--model", unpacked, "--out", tmp_path / "site")
@@ -145,7 +145,7 @@ def test_what_fp8_leaves_beside_whole_weights(build, unpacked, tmp_path):
 @pytest.mark.parametrize(("dtype", "shape", "bytes"), [
     ("F8_E4M3", (4, 9), 36), ("F8_E5M2", (36,), 36), ("F8_E8M0", (36,), 36), ("F4", (72,), 36),
     ("F6_E2M3", (48,), 36), ("F6_E3M2", (48,), 36), ("C64", (4,), 32),
-])  # fmt: skip
+])
 def test_every_type_of_the_format_has_its_size(tmp_path, dtype, shape, bytes):
     header = {"a": raw_entry(dtype, shape, (0, bytes))}
     path = write_raw(tmp_path / "x.safetensors", header, bytes_of(bytes))
@@ -161,7 +161,7 @@ def bytes_of(count):
 
 def test_a_file_of_no_quantiser_is_not_blamed_on_one(tmp_path):
     entries = {"a.weight": Entry(tmp_path, "F32", (3,), 0, 12),
-               "b.strange": Entry(tmp_path, "U8", (3,), 0, 3)}  # fmt: skip
+               "b.strange": Entry(tmp_path, "U8", (3,), 0, 3)}
     quantisers.refuse(tmp_path, entries, entries)
     with pytest.raises(ExportError, match="1 tensors unknown: b.strange"):
         check_complete(tmp_path, {"a.weight": Expected((3,))}, entries, lambda name: None)

@@ -214,7 +214,7 @@ REFUSALS = {
     "steps": (config("trefoil.json", num_inference_steps=0), "num_inference_steps is 0"),
     "prompts": (config("trefoil.json", prompts=["a", 3]), "expected a list of sentences"),
     "sequence": (config("trefoil.json", max_sequence_length="x"), "max_sequence_length is 'x'"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", REFUSALS)
@@ -250,7 +250,7 @@ ACCEPTED = {
                               rope_parameters={"rope_theta": 5e5, "rope_type": "default"}),
     "an explicit decoder": config("vae/config.json", decoder_block_out_channels=[8, 12]),
     "16-bit text without prefix": lambda folder: edit(folder / TEXT, strip_model),
-}  # fmt: skip
+}
 
 
 def strip_model(t):
@@ -327,7 +327,7 @@ def test_sizes_fall_back_to_what_the_patch_allows(build, mlx, tmp_path):
     ({"width": 64}, [[64, 512]]), ({"height": 32, "width": 32}, [[32, 32]]),
     ({"width": 64, "height": 64, "sizes": [[32, 32]]}, [[64, 64], [32, 32]]),
     ({"width": 64, "height": 64, "sizes": [[32, 32], [64, 64]]}, [[32, 32], [64, 64]]),
-])  # fmt: skip
+])
 def test_the_default_size_is_always_offered(build, mlx, tmp_path, call, sizes):
     write_json(mlx / "trefoil.json", {"text_encoder_out_layers": [1, 2]} | call)
     assert build("--model", mlx, "--out", tmp_path / "site").status == 0

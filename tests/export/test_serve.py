@@ -56,7 +56,7 @@ def test_a_whole_file(port):
 @pytest.mark.parametrize(("wanted", "first", "last"), [
     ("bytes=0-0", 0, 1), ("bytes=10-19", 10, 20), ("bytes=190-", 190, 200), ("bytes=-5", 195, 200),
     ("bytes=0-", 0, 200), ("bytes=150-999", 150, 200), ("bytes=-999", 0, 200),
-])  # fmt: skip
+])
 def test_a_range(port, wanted, first, last):
     status, headers, body = ask(port, f"/model/{SHARD}", Range=wanted)
     assert (status, body) == (206, BODY[first:last])
@@ -88,7 +88,7 @@ def test_what_is_no_single_range_gets_the_whole_file(port, wanted):
     ("/trefoil.js", "text/javascript; charset=utf-8"), ("/a.wgsl", "text/wgsl; charset=utf-8"),
     ("/a.css", "text/css; charset=utf-8"), ("/a.json", "application/json"),
     ("/a.svg", "image/svg+xml"), ("/a.unknown", "application/octet-stream"),
-])  # fmt: skip
+])
 def test_types_and_no_cache(port, path, kind):
     status, headers, _ = ask(port, path)
     assert status == 200 and headers["Content-Type"] == kind
@@ -134,7 +134,7 @@ def test_build_and_serve(mlx, tmp_path):
     process = subprocess.Popen(
         [sys.executable, ROOT / "build.py", "--model", mlx, "--out", tmp_path / "site",
          "--serve", "0"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
+    )
     try:
         lines = iter(process.stderr.readline, "")
         line = next(line for line in lines if "http" in line)

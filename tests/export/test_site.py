@@ -62,7 +62,7 @@ def test_the_front_matter_of_a_space(site, mlx):
     assert (told["sdk"], told["app_file"], told["header"]) == ("static", "index.html", "mini")
     assert told["title"] == "Tiny in your browser" and told["fullWidth"] is True
     assert {told["colorFrom"], told["colorTo"]} <= {"red", "yellow", "green", "blue", "indigo",
-                                                    "purple", "pink", "gray"}  # fmt: skip
+                                                    "purple", "pink", "gray"}
     assert 0 < len(told["short_description"]) <= 60
     assert told["license"] == "other" and "license_name" not in told
     assert told["models"] == ["me/weights"] and "webgpu" in told["tags"]
@@ -94,13 +94,13 @@ def test_headers_keep_to_what_hosts_read_and_repeat_the_pages_policy(site):
     assert written == policy and "frame-ancestors" not in written
     connect = re.search(r"connect-src ([^;]*);", written)[1].split()
     assert connect == ["'self'", "https://huggingface.co", "https://*.hf.co",
-                       "https://*.xethub.hf.co", "https://*.huggingface.co"]  # fmt: skip
+                       "https://*.xethub.hf.co", "https://*.huggingface.co"]
 
 
 def test_what_a_deployment_replaces_is_not_cached_and_the_code_for_ever(site):
     folder = site()
     rules = {path: headers["Cache-Control"] for path, headers in rules_of(folder).items()
-             if "Cache-Control" in headers}  # fmt: skip
+             if "Cache-Control" in headers}
     for name in ["sw.js", *shell_of(folder)["files"]]:
         [told] = [value for path, value in rules.items() if fnmatchcase(f"/{name}", path)]
         assert ("immutable" in told) == name.startswith(find_code(folder)), name
@@ -123,7 +123,7 @@ def test_the_shell_is_the_site_without_its_weights(site):
     folder = site()
     shell = shell_of(folder)
     apart = {"sw.js", "README.md", "THIRD_PARTY.md", "_headers", ".nojekyll", "thumbnail.jpg",
-             "trefoil.d.ts"}  # fmt: skip
+             "trefoil.d.ts"}
     there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     left = {name for name in there - shell["files"].keys() if not name.endswith(".bin")}
     assert {name for name in left - apart if not name.endswith(("LICENSE", "NOTICE"))} == set()
@@ -131,7 +131,7 @@ def test_the_shell_is_the_site_without_its_weights(site):
     for name, integrity in shell["files"].items():
         digest = hashlib.sha256((folder / name).read_bytes()).digest()
         assert integrity in ("sha256-" + base64.b64encode(digest).decode(),
-                             "" if name.endswith(".html") else None), name  # fmt: skip
+                             "" if name.endswith(".html") else None), name
 
 
 def test_the_web_manifest_names_icons_of_their_size(site):
@@ -160,7 +160,7 @@ def test_weights_elsewhere_lie_beside_a_site_that_does_not_carry_them(site, url)
     packed.check_shards()
     assert packed.manifest == manifest
     assert (apart / "tokenizer.json").read_bytes() == (
-        folder / "model" / "tokenizer.json").read_bytes()  # fmt: skip
+        folder / "model" / "tokenizer.json").read_bytes()
     card = front_matter(apart)
     assert card["pipeline_tag"] == "text-to-image" and "base_model" not in card
     assert json.loads((apart / "config.json").read_text())["variant"] == "ternary"
@@ -192,7 +192,7 @@ def test_a_foreign_folder_in_the_weights_place_is_left_alone(build, mlx, tmp_pat
      "takes 990,000,000 bytes, the host at most 900,000,000"),
     ("hf", {"onnx/a": 900_000_000, "onnx/b": 1_073_741_825}, "onnx/b has 1,073,741,825 bytes"),
     ("hf", {"a": 1_000_000_000, "b": 1}, "1,000,000,001 bytes, the host at most 1,000,000,000"),
-])  # fmt: skip
+])
 def test_what_a_host_would_refuse_is_refused_with_the_number(host, sizes, told):
     with pytest.raises(ExportError, match=re.escape(told)):
         hosts.check(host, sizes)

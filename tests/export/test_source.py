@@ -15,7 +15,7 @@ from tests.export.tiny import Tiny, save
 
 
 @pytest.mark.parametrize("model", ["/nowhere", "nowhere", "a/b/c", "a/b@", "a b/c", "./nowhere",
-                                   "../a", "https://example.com/a/b", "a/.."])  # fmt: skip
+                                   "../a", "https://example.com/a/b", "a/.."])
 def test_what_is_no_repository_name(build, tmp_path, model):
     result = build("--model", model, "--out", tmp_path / "site")
     says = f"build.py: --model {model}: no such folder, and not a repository name"
@@ -42,7 +42,7 @@ def test_what_is_no_repository_name(build, tmp_path, model):
      ("org/name", "main", "transformer/a b.safetensors")),
     ("https://huggingface.co/org/name/discussions/2", ("org/name",)),
     ("hf://org/name@v1", ("org/name", "v1")),
-])  # fmt: skip
+])
 def test_addresses(text, address):
     assert read_address(text) == Address(*address)
 
@@ -51,7 +51,7 @@ def test_addresses(text, address):
     ("https://huggingface.co/spaces/org/name", "is one of the hub's spaces, expected a model"),
     ("https://huggingface.co/datasets/org/name", "is one of the hub's datasets"),
     ("https://huggingface.co/org", "expected an address like https://huggingface.co/ORG/NAME"),
-])  # fmt: skip
+])
 def test_addresses_of_something_else(text, says):
     with pytest.raises(ExportError, match=says):
         read_address(text)
@@ -79,7 +79,7 @@ def test_the_cache_s_folders_are_the_repository_at_that_commit(build, mlx, tmp_p
     other = home / "snapshots" / ("f" * 40)
     other.mkdir()
     result = build("--model", home / place, "--out", tmp_path / "site", "--weights-url",
-                   "https://w.example")  # fmt: skip
+                   "https://w.example")
     assert result.status == 0, result.stderr
     manifest = PackedSite(tmp_path / "site-weights").manifest
     assert manifest["name"] == "some-name"
@@ -90,7 +90,7 @@ def test_the_cache_s_folders_are_the_repository_at_that_commit(build, mlx, tmp_p
     card = front_matter(tmp_path / "site-weights")
     assert card["base_model"] == "org/some-name"
     assert card["license_link"] == (
-        f"https://huggingface.co/org/some-name/blob/{COMMIT}/LICENSE.md")  # fmt: skip
+        f"https://huggingface.co/org/some-name/blob/{COMMIT}/LICENSE.md")
 
 
 def test_a_link_into_the_cache_and_a_model_inside_a_snapshot(mlx, tmp_path):

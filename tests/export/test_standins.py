@@ -15,7 +15,7 @@ PLACES = [
     "transformer-packed-mflux/diffusion_pytorch_model.safetensors",
     "text_encoder-mlx-4bit/model.safetensors", "text_encoder-mlx-4bit/config.json",
     "vae/diffusion_pytorch_model.safetensors",
-]  # fmt: skip
+]
 STANDINS = {
     "git-lfs": (LFS, "is a git-lfs pointer, not the file: run `git lfs pull` in that folder"),
     "HTML": (b"<!doctype html>\n<html><body>404</body></html>", HTML),
@@ -30,7 +30,7 @@ BEGINNINGS = {
     "XML": (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>",
             r"a server's error message in XML \(AccessDenied\), not the file; download it again"),
     "zeros": (bytes(4096), "zeros alone: a download that was not finished"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -78,7 +78,7 @@ def test_byte_order_marks_in_every_json(build, mlx, tmp_path):
 
 def test_what_nobody_reads_may_be_anything(build, mlx):
     for name in ("vae/config.txt", "tokenizer/vocab.json", "transformer/x.safetensors", "LICENSE",
-                 "vae/diffusion_pytorch_model.fp16.safetensors"):  # fmt: skip
+                 "vae/diffusion_pytorch_model.fp16.safetensors"):
         (mlx / name).parent.mkdir(exist_ok=True)
         (mlx / name).write_bytes(LFS)
     assert build("--model", mlx, "--dry-run").status == 0

@@ -78,7 +78,7 @@ def test_qwen3_s_template(folder):
     ("{{ {'a': 'ü'}|tojson }}{{ messages[0].content }}", '{"a": "ü"}', ""),
     ([{"name": "tool", "template": "x"},
       {"name": "default", "template": "<{{ messages[0].content }}"}], "<", ""),
-])  # fmt: skip
+])
 def test_templates(folder, template, prefix, suffix):
     tokenizer = use(folder, template, bos_token="<s>", eos_token={"content": "</s>"})
     assert (tokenizer.prefix, tokenizer.suffix) == (prefix, suffix)
@@ -113,7 +113,7 @@ def test_the_file_goes_before_the_key(folder):
     ("{{ ''.__class__.__mro__ }}{{ messages[0].content }}", "does not render"),
     (7, "no chat template"),
     (None, "no chat template"),
-])  # fmt: skip
+])
 def test_templates_that_are_refused(folder, template, says):
     with pytest.raises(ExportError, match=says):
         use(folder, template)
@@ -134,7 +134,7 @@ def test_templates_that_are_refused(folder, template, says):
     ("{{ messages[0].content }}\ud800", "half a character"),
     (["a", "b"], "expected a template, or objects with name and template"),
     ([{"name": "default"}], "no chat template"), ({"default": 1}, "no chat template"),
-])  # fmt: skip
+])
 def test_a_hostile_template_ends_in_a_sentence(folder, monkeypatch, template, says):
     monkeypatch.setattr(chat_template, "COMPUTING_S", 1)
     with pytest.raises(ExportError, match=says) as refusal:
@@ -165,7 +165,7 @@ def test_the_pad_token(folder):
 
 
 @pytest.mark.parametrize("model", [None, [], {"vocab": {}}, {"vocab": [["a", -1.0]]},
-                                   {"vocab": {"a": "0"}}])  # fmt: skip
+                                   {"vocab": {"a": "0"}}])
 def test_files_that_hold_no_vocabulary(folder, model):
     write_json(folder / "tokenizer.json", {"model": model})
     with pytest.raises(ExportError, match="tokenizer.json: "):
@@ -187,7 +187,7 @@ def spelled(folder, vocabulary, merges):
     write_json(folder / "tokenizer.json", {
         "model": {"type": "BPE", "vocab": vocabulary, "merges": merges},
         "added_tokens": [{"id": 9, "content": "<|endoftext|>"}], "version": "1.0",
-    })  # fmt: skip
+    })
     return json.loads(read_tokenizer(folder).file)["model"]
 
 
@@ -228,7 +228,7 @@ def test_garden_s_special_tokens_come_first():
     ({"ab": 0, "a": 1, "b": 2}, ["a b"], 3),  # the ids are others
     ({"a": 0, "b": 1, "ab": 3}, ["a b"], 3),
     ({"a": 0, "b": 1, "ab": 2, "ba": 3}, ["b a", "a b"], 4),
-])  # fmt: skip
+])
 def test_the_vocabulary_that_merges_do_not_tell_is_kept(folder, vocabulary, merges, kept):
     model = spelled(folder, vocabulary, merges)
     assert len(model["vocab"]) == kept and completed(model) == vocabulary
@@ -244,7 +244,7 @@ def test_tokens_with_spaces_stay_pairs(folder):
     (["a b c"], "expected two tokens"),
     ([["a"]], "expected two tokens"),
     ("a b", "model.merges is not a list"),
-])  # fmt: skip
+])
 def test_merges_that_are_refused(folder, merges, says):
     with pytest.raises(ExportError, match=says):
         spelled(folder, {"a": 0, "b": 1, "ab": 2}, merges)

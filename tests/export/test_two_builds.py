@@ -17,12 +17,12 @@ def models(tmp_path):
 
 @pytest.mark.parametrize(("kind", "seed"), [
     ("one model", 0), ("two models", 1), ("with weights beside", 2), ("three", 3),
-])  # fmt: skip
+])
 def test_builds_at_once_leave_the_site_of_one(models, tmp_path, kind, seed):
     first, second = (["--model", model] for model in models)
     runs = {"one model": [first, first], "two models": [first, second],
             "with weights beside": [first, [*second, *ELSEWHERE]],
-            "three": [first, second, first]}[kind]  # fmt: skip
+            "three": [first, second, first]}[kind]
     (tmp_path / "place").mkdir()
     out = tmp_path / "place" / "site"
     delays = [0, *(random.Random(seed).uniform(0, 1) for _ in runs[1:])]

@@ -19,18 +19,18 @@ TRANSFORMER = {
     "joint_attention_dim": 128, "timestep_guidance_channels": 32, "mlp_ratio": 2.0,
     "axes_dims_rope": [4, 12, 12, 4], "rope_theta": 2000, "eps": 1e-6, "guidance_embeds": False,
     "patch_size": 1, "musubi_blocks_to_swap": 0,
-}  # fmt: skip
+}
 TEXT_ENCODER = {
     "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_size": 64,
     "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32,
     "intermediate_size": 128, "rms_norm_eps": 1e-6, "rope_theta": 1e6, "vocab_size": 40,
     "hidden_act": "silu",
-}  # fmt: skip
+}
 AUTOENCODER = {
     "_class_name": "AutoencoderKLFlux2", "block_out_channels": [8, 12], "latent_channels": 4,
     "decoder_block_out_channels": None, "layers_per_block": 1, "norm_num_groups": 4,
     "batch_norm_eps": 1e-4, "patch_size": [2, 2], "out_channels": 3,
-}  # fmt: skip
+}
 CALL = {"text_encoder_out_layers": [1, 2], "max_sequence_length": 16, "width": 32, "height": 24,
         "num_inference_steps": 3, "sizes": [[32, 24], [64, 64]], "prompts": ["a pine"]}
 TEMPLATE = (
@@ -63,7 +63,7 @@ def save(path, tensors):
     for name, (dtype, array) in tensors.items():
         array = np.asarray(array, NUMPY[dtype])
         entries[name] = {"dtype": dtype, "shape": list(array.shape),
-                         "data_offsets": [at, at + array.nbytes]}  # fmt: skip
+                         "data_offsets": [at, at + array.nbytes]}
         at += array.nbytes
     text = json.dumps({"__metadata__": {"format": "pt"}} | entries).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,14 +134,14 @@ class Tiny:
             "single_stream_modulation.linear": (3 * width, width),
             "x_embedder": (width, 16), "context_embedder": (width, text),
             "norm_out.linear": (2 * width, width), "proj_out": (16, width),
-        }  # fmt: skip
+        }
         for norm in ("norm_q", "norm_k", "norm_added_q", "norm_added_k"):
             shapes[f"transformer_blocks.0.attn.{norm}"] = (head,)
         for norm in ("norm_q", "norm_k"):
             shapes[f"single_transformer_blocks.0.attn.{norm}"] = (head,)
         lowbit = {f"transformer_blocks.0.attn.{name}": (width, width) for name in (
             "to_q", "to_k", "to_v", "add_q_proj", "add_k_proj", "add_v_proj",
-            "to_out.0", "to_add_out")}  # fmt: skip
+            "to_out.0", "to_add_out")}
         for mlp_name in ("ff", "ff_context"):
             lowbit[f"transformer_blocks.0.{mlp_name}.linear_in"] = (2 * mlp, width)
             lowbit[f"transformer_blocks.0.{mlp_name}.linear_out"] = (width, mlp)
@@ -167,13 +167,13 @@ class Tiny:
                 "mlp.gate_proj": (mlp, hidden), "mlp.up_proj": (mlp, hidden),
                 "mlp.down_proj": (hidden, mlp), "input_layernorm": (hidden,),
                 "post_attention_layernorm": (hidden,),
-            }.items():  # fmt: skip
+            }.items():
                 tensors[f"layers.{i}.{name}.weight"] = self.floats(*shape)
         return tensors | {"norm.weight": self.floats(hidden)}
 
     def make_autoencoder(self):
         tensors = {"bn.running_mean": self.floats(16), "bn.running_var": self.floats(16),
-                   "bn.num_batches_tracked": ("I64", np.array(7))}  # fmt: skip
+                   "bn.num_batches_tracked": ("I64", np.array(7))}
 
         def conv(name, cin, cout, size):
             tensors[f"{name}.weight"] = self.floats(cout, cin, size, size)
@@ -181,7 +181,7 @@ class Tiny:
 
         def norm(name, channels):
             tensors[f"{name}.weight"], tensors[f"{name}.bias"] = (
-                self.floats(channels), self.floats(channels))  # fmt: skip
+                self.floats(channels), self.floats(channels))
 
         def resnet(name, cin, cout):
             norm(f"{name}.norm1", cin)
@@ -197,7 +197,7 @@ class Tiny:
             for linear in ("to_q", "to_k", "to_v", "to_out.0"):
                 linear = f"{name}.attentions.0.{linear}"
                 tensors[f"{linear}.weight"], tensors[f"{linear}.bias"] = (
-                    self.floats(12, 12), self.floats(12))  # fmt: skip
+                    self.floats(12, 12), self.floats(12))
             resnet(f"{name}.resnets.1", 12, 12)
 
         conv("post_quant_conv", 4, 4, 1)
@@ -297,8 +297,8 @@ def write_tokenizer(folder):
         "model": {"type": "BPE", "vocab": vocabulary, "merges": []},
         "added_tokens": [{"id": 26 + i, "content": c, "special": True}
                          for i, c in enumerate(added)],
-    })  # fmt: skip
+    })
     write_json(folder / "tokenizer_config.json", {
         "chat_template": TEMPLATE, "pad_token": "<|endoftext|>",
         "eos_token": {"content": "<|im_end|>"}, "tokenizer_class": "Qwen2Tokenizer",
-    })  # fmt: skip
+    })

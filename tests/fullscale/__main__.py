@@ -18,7 +18,7 @@ PUBLISHED = {  # bytes of files, or of their tensors where only those are known
     ("gguf", "binary"): 865_000_000,
     "text_encoder-mlx-4bit": 2_262_915_072, "text_encoder-hqq-4bit": 2_822_336_676,
     "vae": 168_122_000,
-}  # fmt: skip
+}
 WEIGHTS = (".safetensors", ".pt", ".gguf")
 
 

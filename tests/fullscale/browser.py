@@ -30,7 +30,7 @@ LIMIT = 1e-4
 MIB = 1 << 20
 STAGES = {  # what follows the last result
     None: "encoding", "encoder_rows": "denoising", "latents": "decoding", "decoded": "returning",
-}  # fmt: skip
+}
 WATCH = """
 () => {
   globalThis.largest = { array: 0, read: 0, upload: 0, buffer: 0, binding: 0 };

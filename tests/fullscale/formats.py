@@ -12,9 +12,9 @@ import torch
 
 BYTES = {"BF16": 2, "F16": 2, "F32": 4, "U32": 4, "I32": 4, "I64": 8, "F64": 8}
 TORCH = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32,
-         "U8": torch.uint8, "I32": torch.int32}  # fmt: skip
+         "U8": torch.uint8, "I32": torch.int32}
 GGML = {"F32": 0, "F16": 1, "Q8_0": 8, "I32": 26, "F64": 28, "BF16": 30, "TQ1_0": 34, "TQ2_0": 35,
-        "Q1_0": 41, "Q2_0": 42, "PQ2_0": 142, "PTQ1_0": 143}  # fmt: skip
+        "Q1_0": 41, "Q2_0": 42, "PQ2_0": 142, "PTQ1_0": 143}
 
 
 @dataclass
@@ -38,7 +38,7 @@ def write_safetensors(path, parts):
     for part in parts:
         size = math.prod(part.shape) * BYTES[part.dtype]
         entries[part.name] = {"dtype": part.dtype, "shape": part.shape,
-                              "data_offsets": [at, at + size]}  # fmt: skip
+                              "data_offsets": [at, at + size]}
         at += size
     text = json.dumps({"__metadata__": {"format": "pt"}} | entries, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
@@ -62,7 +62,7 @@ def write_gguf(path, parts, pairs=(), version=3, alignment=32, tail=b"", told=Tr
     alignment where it is not the usual one.
     """
     pairs = [("general.architecture", struct.pack("<I", 8) + gguf_text("flux")),
-             ("general.file_type", struct.pack("<II", 4, 0)), *pairs]  # fmt: skip
+             ("general.file_type", struct.pack("<II", 4, 0)), *pairs]
     if alignment != 32 and told:
         pairs.append(("general.alignment", struct.pack("<II", 4, alignment)))
     head = b"GGUF" + struct.pack("<IQQ", version, len(parts), len(pairs))
@@ -99,7 +99,7 @@ class Scratch:
         np.ascontiguousarray(array).tofile(path)
         tensor = torch.from_file(
             str(path), shared=False, size=array.size, dtype=TORCH[dtype]
-        )  # fmt: skip
+        )
         return tensor.reshape(array.shape)
 
     def concatenated(self, chunks, shape, dtype):

@@ -130,7 +130,7 @@ def write_unpacked(model, folder):
 def native_names(model):
     double = {"attn.norm_q": "img_attn.norm.query_norm", "attn.norm_k": "img_attn.norm.key_norm",
               "attn.norm_added_q": "txt_attn.norm.query_norm",
-              "attn.norm_added_k": "txt_attn.norm.key_norm"}  # fmt: skip
+              "attn.norm_added_k": "txt_attn.norm.key_norm"}
     linears = {"img_attn.proj": "attn.to_out.0", "txt_attn.proj": "attn.to_add_out",
                "img_mlp.0": "ff.linear_in", "img_mlp.2": "ff.linear_out",
                "txt_mlp.0": "ff_context.linear_in", "txt_mlp.2": "ff_context.linear_out"}
@@ -138,17 +138,17 @@ def native_names(model):
         "img_in.weight": ["x_embedder.weight"], "txt_in.weight": ["context_embedder.weight"],
         "final_layer.linear.weight": ["proj_out.weight"],
         "final_layer.adaLN_modulation.1.weight": ["norm_out.linear.weight"],
-    }  # fmt: skip
+    }
     for native, ours in (("in_layer", "linear_1"), ("out_layer", "linear_2")):
         embed = f"time_guidance_embed.timestep_embedder.{ours}.weight"
         names[f"time_in.{native}.weight"] = [embed]
     for kind in ("double_stream_modulation_img", "double_stream_modulation_txt",
-                 "single_stream_modulation"):  # fmt: skip
+                 "single_stream_modulation"):
         names[f"{kind}.lin.weight"] = [f"{kind}.linear.weight"]
     for i in range(model.configs["transformer"]["num_layers"]):
         ours, native = f"transformer_blocks.{i}", f"double_blocks.{i}"
         for stream, qkv in (("img", ("to_q", "to_k", "to_v")),
-                            ("txt", ("add_q_proj", "add_k_proj", "add_v_proj"))):  # fmt: skip
+                            ("txt", ("add_q_proj", "add_k_proj", "add_v_proj"))):
             fused = [f"{ours}.attn.{part}.weight" for part in qkv]
             names[f"{native}.{stream}_attn.qkv.weight"] = fused
         for name, native_name in double.items():
@@ -160,7 +160,7 @@ def native_names(model):
         names |= {f"{native}.linear1.weight": [f"{ours}.to_qkv_mlp_proj.weight"],
                   f"{native}.linear2.weight": [f"{ours}.to_out.weight"],
                   f"{native}.norm.query_norm.scale": [f"{ours}.norm_q.weight"],
-                  f"{native}.norm.key_norm.scale": [f"{ours}.norm_k.weight"]}  # fmt: skip
+                  f"{native}.norm.key_norm.scale": [f"{ours}.norm_k.weight"]}
     return names
 
 
@@ -249,7 +249,7 @@ TRANSFORMERS = {
     "gguf-64": lambda model, folder: write_gguf_file(model, folder, 64),
     "gguf-pq2_0": lambda model, folder: write_gguf_file(model, folder, kind="PQ2_0"),
     "gguf-ptq1_0": lambda model, folder: write_gguf_file(model, folder, kind="PTQ1_0"),
-}  # fmt: skip
+}
 
 
 # Text encoders
@@ -318,7 +318,7 @@ def hqq_state(model, name, shape, files):
         "compute_dtype": torch.bfloat16, "quant_zero": False, "quant_scale": False,
         "scale": files.tensor(widen_bf16(scales).astype("<f2").reshape(-1, 1), "F16"),
         "zero": files.tensor((7.5 + 0.1 * zero).astype("<f2"), "F16"),
-    }  # fmt: skip
+    }
     packed = files.tensor(groups[:half] << 4 | groups[half:], "U8")
     return {"W_q": packed, "meta": meta, "bias": None}
 

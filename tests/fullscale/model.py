@@ -26,7 +26,7 @@ TRANSFORMER = {
         "num_attention_heads": 4, "joint_attention_dim": 128, "mlp_ratio": 3.0,
         "axes_dims_rope": (8, 8, 8, 8), "rope_theta": 2000, "guidance_embeds": False,
     },
-}  # fmt: skip
+}
 TEXT_ENCODER = {
     "full": {
         "hidden_size": 2560, "num_hidden_layers": 36, "num_attention_heads": 32,
@@ -36,17 +36,17 @@ TEXT_ENCODER = {
         "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4,
         "num_key_value_heads": 2, "head_dim": 32, "intermediate_size": 128, "vocab_size": 1024,
     },
-}  # fmt: skip
+}
 AUTOENCODER = {
     "full": {"block_out_channels": (128, 256, 512, 512)},
     "tiny": {"block_out_channels": (8, 12), "latent_channels": 4, "layers_per_block": 1,
              "norm_num_groups": 4},
-}  # fmt: skip
+}
 CALL = {  # trefoil.json
     "full": {},
     "tiny": {"text_encoder_out_layers": [1, 2], "max_sequence_length": 64, "width": 32,
              "height": 32, "sizes": [[32, 32]]},
-}  # fmt: skip
+}
 
 
 def round_bf16(values):
@@ -71,14 +71,14 @@ class Model:
             vae = AutoencoderKLFlux2(
                 down_block_types=("DownEncoderBlock2D",) * stages,
                 up_block_types=("UpDecoderBlock2D",) * stages, **AUTOENCODER[scale],
-            )  # fmt: skip
+            )
             text = Qwen3Model(Qwen3Config(**TEXT_ENCODER[scale]))
         self.transformer, self.text_encoder, self.vae = map(shapes_of, (transformer, text, vae))
         self.configs = {"transformer": dict(transformer.config), "vae": dict(vae.config)}
         self.configs["text_encoder"] = {
             "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_act": "silu",
             "rms_norm_eps": 1e-6, "rope_theta": 1e6, "tie_word_embeddings": True,
-        } | TEXT_ENCODER[scale]  # fmt: skip
+        } | TEXT_ENCODER[scale]
 
     def random(self, name, chunk=0):
         return np.random.default_rng([zlib.crc32(name.encode()), chunk])

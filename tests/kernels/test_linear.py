@@ -200,7 +200,7 @@ def test_bit_order(name):
     for bits, word, bias, want in [
         (4, 0xFEDCBA98, -8, [*range(8)] * 4), (8, 0xFF020180, 0, [128, 1, 2, 255] * 8),
         (2, 0x0000001B, 0, [3, 2, 1, *[0] * 13] * 2), (1, 0x40000001, 1, [2, *[1] * 29, 2, 1]),
-    ]:  # fmt: skip
+    ]:
         if bits < 8 or name not in NO_BYTES:
             codes = {"BITS": bits, "ZERO": 2.0 ** (bits - 1)}
             assert unpacked(name, word, codes, bias) == want

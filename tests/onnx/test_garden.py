@@ -38,14 +38,14 @@ def built(tmp_path_factory):
 
 def run(*arguments, cwd=ROOT):
     return subprocess.run([sys.executable, *map(str, arguments)], cwd=cwd, capture_output=True,
-                          text=True, timeout=300)  # fmt: skip
+                          text=True, timeout=300)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_the_command_draws_diffusers_picture(built, tmp_path, precision):
     out = tmp_path / "picture.png"
     drawn = run("-c", DRAW, built, "--prompt", PROMPT, "--seed", 7, "--out", out, "--width", 96,
-                "--height", 128, "--steps", 3, "--precision", precision)  # fmt: skip
+                "--height", 128, "--steps", 3, "--precision", precision)
     assert drawn.returncode == 0, drawn.stderr
     assert drawn.stdout.startswith(f"{out}: 96 x 128, ")
     want = reference(GARDEN, PROMPT, 7, 96, 128, 3)["picture"]
@@ -68,7 +68,7 @@ def test_the_example_of_the_document(built, tmp_path):
     (["--width", "100"], "--width 100: expected a multiple of 16"),
     (["--height", "-16"], "--height -16: expected a multiple of 16"),
     (["--steps", "0"], "--steps 0: expected 1 or more"),
-])  # fmt: skip
+])
 def test_what_cannot_be_drawn(built, capsys, options, complaint):
     from export import onnx_run
 
@@ -98,7 +98,7 @@ def test_names_and_metadata(built):
             properties = {entry.key: entry.value for entry in model.metadata_props}
             assert properties["component"] == part and properties["precision"] == half
             places = {e.value for t in model.graph.initializer for e in t.external_data
-                      if e.key == "location"}  # fmt: skip
+                      if e.key == "location"}
             assert places == {f"{file}_data"}
     assert (bundle / "LICENSE").read_bytes() == (GARDEN / "LICENSE").read_bytes()
 

@@ -50,7 +50,7 @@ def test_each_graph_equals_diffusers(drawn, precision, record_property):
         "encoder_hidden_states": want["encoder_rows"][None],
         "txt_ids": token_ids(1, 1, len(want["encoder_rows"])),
         "img_ids": token_ids(rows, columns, 1),
-    }  # fmt: skip
+    }
     planes = want["latents"].T.reshape(1, -1, rows, columns)
     errors = {
         "encoder_rows": relative_error(bundle.encode(PROMPT)[0], want["encoder_rows"]),
@@ -75,7 +75,7 @@ def test_the_checker_knows_every_value(drawn):
             contrib = {node.op_type for node in model.graph.node if node.domain}
             assert contrib <= {"MatMulNBits"}
             inferred = onnx.shape_inference.infer_shapes(
-                model, check_type=True, strict_mode=True, data_prop=True).graph  # fmt: skip
+                model, check_type=True, strict_mode=True, data_prop=True).graph
             known = {v.name: v.type.tensor_type for v in [*inferred.value_info, *inferred.output]}
             names = {name for node in inferred.node for name in node.output}
             assert names == known.keys()
@@ -108,7 +108,7 @@ def test_two_prompts_and_two_pictures_at_once(drawn):
         "timestep": np.array([1, 0.3], np.float32), "encoder_hidden_states": context,
         "txt_ids": np.repeat(token_ids(1, 1, ids.shape[1]), 2, axis=0),
         "img_ids": np.concatenate([token_ids(2, 3, 1), token_ids(3, 2, 1)]),
-    }  # fmt: skip
+    }
     velocity = bundle.run("transformer", batch)
     latents = random.standard_normal((2, channels, 2, 3), np.float32)
     decoded = bundle.run("vae_decoder", {"latent_sample": latents})

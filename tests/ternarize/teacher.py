@@ -18,7 +18,7 @@ SMALL = [
     "--compute", "f32", "--device", "cpu", "--batch", "8", "--micro-batch", "4", "--held-out", "4",
     "--train-steps", "12", "--finish-steps", "6", "--reconstruct-steps", "6",
     "--reconstruct-samples", "4", "--rate", "1e-3", "--dense-rate", "1e-3",
-]  # fmt: skip
+]
 
 
 def write_teacher(path, seed=0):
@@ -27,7 +27,7 @@ def write_teacher(path, seed=0):
     modules = (
         Flux2Transformer2DModel(guidance_embeds=False, **SPEC["transformer"]),
         Qwen3ForCausalLM(text_config(SPEC["text_encoder"])), make_vae(SPEC["vae"]),
-    )  # fmt: skip
+    )
     for module in modules:
         fill(module, 1.0)
     transformer, encoder, vae = modules

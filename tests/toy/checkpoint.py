@@ -32,10 +32,10 @@ class Toy(Tiny):
         shutil.rmtree(folder / "transformer")
         write_json(folder / "transformer" / "config.json", {
             "_class_name": CLASS, "in_channels": CHANNELS, "joint_attention_dim": WIDTH,
-        })  # fmt: skip
+        })
         save(folder / TRANSFORMER, {
             "text_proj.weight": self.store(self.text_proj), "proj.weight": self.store(self.proj),
-        })  # fmt: skip
+        })
         pipeline = "ToyGuidedPipeline" if guided else "ToyPipeline"
         write_json(folder / "model_index.json", {"_class_name": pipeline})
         write_json(folder / "trefoil.json", CALL | {"num_inference_steps": 2} | call)

@@ -32,7 +32,7 @@ def latents(configs):
         4 * autoencoder.latent_channels, 2 * autoencoder.scale_factor,
         {"statistics": ["autoencoder.bn.running_mean", "autoencoder.bn.running_var"],
          "eps": autoencoder.batch_norm_eps},
-    )  # fmt: skip
+    )
 
 
 TOY = Family(
@@ -57,4 +57,4 @@ TOY = Family(
     read_own=read_own,
     check=check,
     latents=latents,
-)  # fmt: skip
+)

@@ -68,7 +68,7 @@ def derive_config(path, tensors):
 def test_a_file_that_stands_alone_is_known_by_its_names(monkeypatch, tmp_path):
     """Where no model_index.json tells the family, what the file holds does."""
     parts = [replace(part, derive_config=derive_config) if part is TOY.denoiser else part
-             for part in TOY.parts]  # fmt: skip
+             for part in TOY.parts]
     monkeypatch.setitem(FAMILIES, TOY.name, replace(TOY, parts=tuple(parts)))
     for names, family in ((["a.text_proj.weight"], "toy"), (["img_in.weight"], "flux2"),
                           (["x_embedder.weight", "y"], "flux2"), (["others.weight"], "flux2")):

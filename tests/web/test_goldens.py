@@ -18,7 +18,7 @@ def test_noise_is_torch_s():
     assert kept["uniform"] == now["uniform"]
     for old, new in zip(kept["normal"], now["normal"], strict=True):
         np.testing.assert_allclose(decode(old.pop("values")), decode(new.pop("values")), rtol=0,
-                                   atol=1e-6, err_msg=str(old))  # fmt: skip
+                                   atol=1e-6, err_msg=str(old))
         assert old == new
     for old, new in zip(kept["continued"]["draws"], now["continued"]["draws"], strict=True):
         np.testing.assert_allclose(decode(old), decode(new), rtol=0, atol=1e-6)

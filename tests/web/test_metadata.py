@@ -49,7 +49,7 @@ def test_another_studios_infotext_gives_its_settings_and_says_what_was_left_out(
     assert got["settings"] == {
         "prompt": "a castle (by night:1.2), <lora:ink:0.8>\nSteps: of stone, two\nBREAK a moat",
         "seed": 1234567890, "width": 512, "height": 768, "steps": 20,
-    }  # fmt: skip
+    }
     assert [note for note in got["notes"] if "negative prompt" not in note] == []
     assert len(got["notes"]) == 1
 
@@ -109,7 +109,7 @@ NEGATIVE = "negative prompt was left out"
         ("a cat, sitting\n" + TAIL.lower(), None),
         ("a cat, sitting\n" + TAIL.replace("512x768", "512 x 768"), None),
     ],
-)  # fmt: skip
+)
 def test_infotext_that_was_broken_on_its_way_is_read(text, told):
     got = read(png(("parameters", text.encode(), "tEXt", False)), 64)
     assert got["settings"] == TOLD
@@ -124,7 +124,7 @@ def test_what_an_infotext_does_not_tell_is_said():
         ("\\nabla\nSteps: 4", {"prompt": "\\nabla", "steps": 4}, "tells no seed or size"),
         ("a cat\nSeed: 7, Size: 64x48", {"prompt": "a cat", "seed": 7, "width": 64, "height": 48},
          "tells no steps"),
-    ]:  # fmt: skip
+    ]:
         got = read(png(("parameters", text.encode(), "tEXt", False)), 16)
         assert got["settings"] == settings, text
         assert len(got["notes"]) == 1 and absent in got["notes"][0], text

@@ -40,7 +40,7 @@ def job(folder, length, texts):
     read = read_tokenizer(folder)
     prompt = {"tokenizer": read.manifest(), "length": length, "mask": True,
               "template": {"prefix": read.prefix, "suffix": read.suffix},
-              "padding": {"id": read.pad_token_id, "side": "right"}}  # fmt: skip
+              "padding": {"id": read.pad_token_id, "side": "right"}}
     return {"file": read.file.decode(), "prompt": prompt, "texts": texts}
 
 
@@ -73,7 +73,7 @@ def test_random_texts(model):
 def test_a_tokenizer_of_qwen_s_size(tmp_path):
     write_large_tokenizer(tmp_path)
     bare = {"tokenizer": {}, "length": 4096, "template": {"prefix": "", "suffix": ""},
-            "padding": {"id": 0, "side": "right"}}  # fmt: skip
+            "padding": {"id": 0, "side": "right"}}
     (got,) = encode_all([job(tmp_path, 4096, TEXTS) | {"prompt": bare}])
     want = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     for text, encoded in zip(TEXTS, got, strict=True):
@@ -90,13 +90,13 @@ def test_half_a_character_is_read_as_utf_8_has_it(model):
 X = {"content": "<X>", "special": True}
 LENGTH = 24
 VARIED = ["a <X> pine <|im_end|> !q", "a long one, " * 12, "<X><X>a <X> <|endoftext|>", "",
-          "<|im_start|> <X>pine"]  # fmt: skip
+          "<|im_start|> <X>pine"]
 
 
 def pieces(*texts, **ids):
     """A post-processor that puts tokens around the prompt (None)."""
     single = [{"SpecialToken": {"id": text, "type_id": 0}} if text
-              else {"Sequence": {"id": "A", "type_id": 0}} for text in texts]  # fmt: skip
+              else {"Sequence": {"id": "A", "type_id": 0}} for text in texts]
     both = [{"Sequence": {"id": name, "type_id": 0}} for name in "AB"]
     table = {text: {"id": text, "ids": [index], "tokens": [text]} for text, index in ids.items()}
     return {"type": "TemplateProcessing", "single": single, "pair": both, "special_tokens": table}

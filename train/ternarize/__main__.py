@@ -19,7 +19,7 @@ def parse(arguments=None):
 
     parser = argparse.ArgumentParser(
         prog="python -m train.ternarize", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--model", required=True, metavar="DIR|ORG/NAME[@REV]",
         help="the teacher: a full-precision diffusers folder or repository")
@@ -67,7 +67,7 @@ def main(arguments=None):
         return 1
     except KeyboardInterrupt:
         print("train.ternarize: interrupted; the same command goes on from the last checkpoint",
-              file=sys.stderr)  # fmt: skip
+              file=sys.stderr)
         return 1
     return 0
 

@@ -147,7 +147,7 @@ class Descent:
             )
         return {"step": step, "loss": velocity + weight * feature, "velocity": velocity,
                 "features": feature, "flips": flips / values, "rate": rate,
-                "blend": blend}  # fmt: skip
+                "blend": blend}
 
     def parameters(self):
         return [p for group in self.optimiser.param_groups for p in group["params"]]

@@ -26,7 +26,7 @@ def save_tensors(path, tensors):
     """A safetensors file, its tensors in the order of their names."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: tensors[name].contiguous() for name in sorted(tensors)}, path,
-              metadata={"format": "pt"})  # fmt: skip
+              metadata={"format": "pt"})
 
 
 def replace_folder(folder, partial):

@@ -34,7 +34,7 @@ class Flux2:
         for side in self.size:
             if side % patch:
                 raise ExportError(f"the picture is {self.size[0]} x {self.size[1]}, expected "
-                                  f"multiples of {patch}")  # fmt: skip
+                                  f"multiples of {patch}")
         self.lowbit = [name for name, spec in layout.specs.items() if spec.role == LOWBIT]
         columns, rows = (side // patch for side in self.size)
         config = self.model.denoiser.config
@@ -82,7 +82,7 @@ class Flux2:
             return Flux2KleinPipeline._get_qwen3_prompt_embeds(
                 encoder, tokenizer, list(prompts), max_sequence_length=length,
                 hidden_states_layers=list(self.taps),
-            )  # fmt: skip
+            )
 
         return encode
 
@@ -115,7 +115,7 @@ class Flux2:
             hidden_states=states.to(contexts.dtype), timestep=sigmas,
             encoder_hidden_states=contexts, img_ids=self.image_ids.to(states.device),
             txt_ids=self.text_ids.to(states.device), guidance=None, return_dict=False,
-        )[0].float()  # fmt: skip
+        )[0].float()
 
     def stream(self, output):
         """A double block returns (text, image), a single block both in one."""

@@ -50,7 +50,7 @@ def held_out_batch(run, rows, step, sigma):
         seeds = ((run.settings.seed, NOISE_STREAM, row) for row in rows)
         shape = run.family.state_shape
         noise = np.stack([np.random.default_rng(s).standard_normal(shape, np.float32)
-                          for s in seeds])  # fmt: skip
+                          for s in seeds])
         x0 = run.trajectories.state(rows, -1)
         states = (1 - sigma) * x0 + sigma * torch.from_numpy(noise).to(x0)
     sigmas = torch.full((len(rows),), sigma, device=states.device)
@@ -80,7 +80,7 @@ def layers(student, teacher, reference):
         signal, noise, zeros, flips, count = row
         snr = 10 * math.log10(signal / noise) if noise and signal else None
         figures[name] = {"snr": snr, "zeros": zeros / count, "count": int(count),
-                         "flips": flips / count if reference else None}  # fmt: skip
+                         "flips": flips / count if reference else None}
     return figures
 
 

@@ -17,7 +17,7 @@ class Progress:
         self.close()
         seconds = 0.1 if sys.stderr.isatty() else SECONDS_IN_A_LOG
         self.bar = tqdm(desc=stage, total=total, initial=done, file=sys.stderr, mininterval=seconds,
-                        disable=self.silent)  # fmt: skip
+                        disable=self.silent)
 
     def advance(self, done, error=None):
         if error is not None:

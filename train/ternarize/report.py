@@ -27,7 +27,7 @@ def figures(run, sizes):
         "prompts": {"trained": run.prompts.trained, "held_out": run.prompts.held_out},
         "parameters": parameters(run.student, sizes), "bytes": sizes,
         "stages": run.record["stages"], "curves": run.record["curves"],
-    }  # fmt: skip
+    }
 
 
 def parameters(student, sizes):
@@ -45,7 +45,7 @@ def charts(report):
         if curve:
             steps = [entry["step"] for entry in curve]
             shown = {"loss": "loss", "velocity error": "velocity", "feature error": "features",
-                     "code flips a step": "flips"}  # fmt: skip
+                     "code flips a step": "flips"}
             series = {name: (steps, [e[key] for e in curve]) for name, key in shown.items()}
             files[f"{stage}.svg"] = chart(f"Stage {stage}", "step", "relative", series, log=True)
     blocks = report["curves"].get("reconstruct")
@@ -57,9 +57,9 @@ def charts(report):
         )
     cosines = {stage["stage"]: by_sigma(stage) for stage in stages}
     files["cosine.svg"] = chart("Velocity cosine on held-out prompts, re-noised states", "sigma",
-                                "cosine", cosines)  # fmt: skip
+                                "cosine", cosines)
     for key, title, label in (("snr", "Weight signal-to-noise ratio", "dB"),
-                              ("zeros", "Zero share", "share")):  # fmt: skip
+                              ("zeros", "Zero share", "share")):
         series = {stage["stage"]: over_layers(stage, key) for stage in stages}
         files[f"{key}.svg"] = chart(title, "layer", label, series)
     return files
@@ -67,7 +67,7 @@ def charts(report):
 
 def by_sigma(stage):
     points = sorted((p["sigma"], p["cosine"]) for p in stage["held_out"]
-                    if p["states"] == "re-noised")  # fmt: skip
+                    if p["states"] == "re-noised")
     return [sigma for sigma, _ in points], [cosine for _, cosine in points]
 
 

@@ -49,7 +49,7 @@ class Run:
         return self.settings.as_json() | {
             "teacher": self.family.fingerprint(), "prompts": self.prompts.digest,
             "processes": processes.count(), "device": self.device.type,
-        }  # fmt: skip
+        }
 
     @property
     def trained_rows(self):
@@ -69,7 +69,7 @@ class Run:
         family.prepare(transformer, self.dtype)
         self.teacher = self.place(deepcopy(transformer).requires_grad_(False))
         draw(folder, family, self.teacher, self.prompts, settings, self.dtype, self.device,
-             self.progress)  # fmt: skip
+             self.progress)
         self.trajectories = Trajectories(folder, settings.seeds_per_prompt, self.dtype, self.device)
         if settings.checkpointing:
             transformer.enable_gradient_checkpointing()
@@ -103,7 +103,7 @@ class Run:
         save_checkpoint(self.work / "checkpoint", {
             "identity": self.identity, "stage": self.stage, "step": self.step, "loop": self.loop,
             "reference": self.reference, "record": self.record, "student": self.student.state(),
-        })  # fmt: skip
+        })
         self.saved_at = time.monotonic()
 
     def save_when_due(self, make_loop):
@@ -125,7 +125,7 @@ class Run:
         self.record["stages"].append({
             "stage": self.stage, "summary": measure.summary(layers, points),
             "held_out": points, "layers": layers,
-        })  # fmt: skip
+        })
         self.skip()
         self.save()
 

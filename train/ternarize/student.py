@@ -120,7 +120,7 @@ class Student:
         return {
             "masters": detached(self.masters), "scales": detached(self.scales),
             "values": dict(self.values), "frozen": self.frozen,
-        }  # fmt: skip
+        }
 
     @torch.no_grad()
     def restore(self, state):

@@ -49,7 +49,7 @@ def draw(folder, family, teacher, prompts, settings, dtype, device, progress):
         "teacher": family.fingerprint(), "prompts": prompts.digest, "count": len(prompts.texts),
         "seeds": settings.seeds_per_prompt, "seed": settings.seed, "compute": settings.compute,
         "text_encoder_bits": settings.text_encoder_bits,
-    }  # fmt: skip
+    }
     done = rows_drawn(folder, request)
     count = len(prompts.texts)
     if done == count:
