@@ -97,6 +97,11 @@ def append(path, text):
     write(path, path.read_text(encoding="utf-8") + text)
 
 
+def is_replaced(error):
+    """Whether a page could not be asked because the next one is taking its place."""
+    return "context" in str(error) or "navigat" in str(error)
+
+
 class Tab:
     """A page that is loaded again and again; `found` counts what became of it."""
 
@@ -142,8 +147,8 @@ class Tab:
             try:
                 if self.page.evaluate(SETTLED):
                     return self.page.evaluate(PARTS)
-            except Error as error:  # it is being replaced
-                if "context" not in str(error) and "navigat" not in str(error):
+            except Error as error:
+                if not is_replaced(error):
                     raise
             self.page.wait_for_timeout(50)
         raise Error(f"not started: {self.page.inner_text('body')[:200]!r}")
@@ -189,7 +194,13 @@ class Drawer:
 
     def look(self):
         """What it is at; a drawing that has ended is followed by the next."""
-        page = self.tab.page
+        try:
+            self.look_at(self.tab.page)
+        except Error as error:
+            if not is_replaced(error):
+                raise
+
+    def look_at(self, page):
         phase = page.evaluate("document.body.dataset.phase")
         told = page.locator("#alert-text").inner_text() if phase else ""
         if told:

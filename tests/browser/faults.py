@@ -4,6 +4,9 @@ Each does no harm until `globalThis.faulty` is true, where it says so.
 """
 
 import json
+import re
+
+from playwright.sync_api import Error
 
 from tests.conftest import LAST_RESORT_MS
 
@@ -90,8 +93,24 @@ def wrap_worker(context, script, argument=None):
     context.route("**/wrapped.js", lambda route: route.fulfill(
         body=run, content_type="text/javascript"))
 
-    def begin(route):
-        body = route.fetch().text()
-        route.fulfill(body="import './wrapped.js';\n" + body, content_type="text/javascript")
+    alter(context, "**/studio/worker.js", "", "import './wrapped.js';\n")
 
-    context.route("**/studio/worker.js", begin)
+
+def alter(where, pattern, right, wrong):
+    """What a page or context receives for a pattern of addresses: `wrong` in the place of `right`.
+
+    A page that is closed meanwhile gets no answer, and nobody is told of that.
+    """
+    def answer(route):
+        try:
+            response = route.fetch()
+            text = response.text()
+            route.fulfill(body=text.replace(right, wrong, 1 if right == "" else -1),
+                          content_type=response.headers["content-type"])
+        except Error as error:
+            if not re.search("closed|disposed", str(error)):
+                raise
+            return
+        assert right in text, f"{route.request.url} does not hold {right}"
+
+    where.route(pattern, answer)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.browser import faults
 from tests.browser.library import Library
 from tests.closeness import psnr
 
@@ -48,16 +49,12 @@ def url(made, site, server):
 
 def test_a_candidate_that_computes_wrongly_is_passed_over(browser, url):
     """The reference kernel takes its place, and the picture is as good."""
-    def alter(route):
-        source = route.fetch().text()
-        changed = source.replace("partial[lane] = sums;", "partial[lane] = 1.01 * sums;")
-        route.fulfill(body=changed, content_type="text/wgsl")
-
     with Library(browser, url) as library:
         library.load(storage="memory")
         want = library.generate(**REQUEST)
     with Library(browser, url) as library:
-        library.page.route("**/linear_packed_few.wgsl", alter)
+        faults.alter(library.page, "**/linear_packed_few.wgsl", "partial[lane] = sums;",
+                     "partial[lane] = 1.01 * sums;")
         info = library.load(storage="memory")
         got = library.generate(**REQUEST)
     few = [row for row in info["kernels"] if row["op"].startswith("linear_packed few")]
@@ -69,8 +66,7 @@ def test_a_candidate_that_computes_wrongly_is_passed_over(browser, url):
 
 def test_a_candidate_that_does_not_compile_is_passed_over(browser, url):
     with Library(browser, url) as library:
-        library.page.route("**/linear_packed_few.wgsl", lambda route: route.fulfill(
-            body=route.fetch().text().replace("var sums", "var summs"), content_type="text/wgsl"))
+        faults.alter(library.page, "**/linear_packed_few.wgsl", "var sums", "var summs")
         info = library.load(storage="memory")
         library.generate(**REQUEST)
     few = [row for row in info["kernels"] if row["op"].startswith("linear_packed few")]

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from tests.browser import faults
 from tests.browser.library import Library, LibraryError
 
 REQUEST = {"prompt": "an old pine in the snow", "seed": 5, "width": 64, "height": 48, "steps": 2}
@@ -54,14 +55,8 @@ def test_a_kernel_that_computes_wrongly_is_refused(browser, url, kernel, right, 
     """As a driver would get it wrong: nothing is downloaded, both numbers are told."""
     fetched = []
 
-    def alter(route):
-        body = route.fetch().text()
-        changed = body.replace(right, wrong)
-        assert changed != body, f"{kernel}.wgsl does not hold {right}"
-        route.fulfill(body=changed, content_type="text/wgsl")
-
     with Library(browser, url) as library:
-        library.page.route(f"**/{kernel}.wgsl", alter)
+        faults.alter(library.page, f"**/{kernel}.wgsl", right, wrong)
         library.page.on("request", lambda request: fetched.append(request.url))
         with pytest.raises(LibraryError) as refused:
             library.load(storage="memory")

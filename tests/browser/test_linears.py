@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests import oracles
+from tests.browser import faults
 from tests.browser.library import Library, LibraryError
 from tests.browser.opened_engine import OPEN
 from tests.checkpoints import make_checkpoint
@@ -119,11 +120,10 @@ def test_every_kernel_knows_its_answer(engine):
     ("run % (WORD / RUN)", "run % 1u"),
 ])
 def test_a_part_that_is_wrong_is_found_out(browser, url, right, wrong):
-    def alter(route):
-        route.fulfill(body=route.fetch().text().replace(right, wrong), content_type="text/wgsl")
-
+    part = next(name for name in ("packed", "epilogue")
+                if right in assembly.text_of(f"parts/{name}"))
     with Library(browser, url) as library:
-        library.page.route("**/wgsl/parts/*.wgsl", alter)
+        faults.alter(library.page, f"**/wgsl/parts/{part}.wgsl", right, wrong)
         library.page.evaluate(OPEN)
         message = library.page.evaluate(CHECK, CHECKED[:1])
     assert "computes linear_packed " in message and "wrongly" in message
@@ -133,12 +133,9 @@ def test_a_part_that_does_not_compile_is_named_with_its_line(browser, url):
     lines = assembly.text_of("parts/epilogue").split("\n")
     [line] = [i + 1 for i, text in enumerate(lines) if "r = activate(r)" in text]
 
-    def alter(route):
-        route.fulfill(body=route.fetch().text().replace("r = activate(r)", "r = activated(r)"),
-                      content_type="text/wgsl")
-
     with Library(browser, url) as library:
-        library.page.route("**/wgsl/parts/epilogue.wgsl", alter)
+        faults.alter(library.page, "**/wgsl/parts/epilogue.wgsl", "r = activate(r)",
+                     "r = activated(r)")
         with pytest.raises(LibraryError) as refused:
             library.load(storage="memory")
     assert refused.value.name == "UnsupportedError"

@@ -195,9 +195,7 @@ def test_with_graphs_the_processor_draws_whatever_the_device_does(browser, onnx_
 def test_with_graphs_the_processor_draws_where_a_kernel_is_wrong(browser, onnx_url):
     with Library(browser, onnx_url) as library:
         library.page.evaluate(AS_A_GPU)
-        library.page.route("**/rms_norm.wgsl", lambda route: route.fulfill(
-            body=route.fetch().text().replace("1.0 / sqrt(", "1.01 / sqrt("),
-            content_type="text/wgsl"))
+        faults.alter(library.page, "**/rms_norm.wgsl", "1.0 / sqrt(", "1.01 / sqrt(")
         draws_from_graphs(library)
 
 

@@ -108,14 +108,8 @@ def test_the_safe_kernels_draw_the_same_picture(browser, url):
 def test_a_kernel_that_only_the_check_finds_wrong_gives_way_to_the_safe_ones(browser, url):
     """Right from a weight's first row on, as it is raced; with no other in its place nothing would
     draw."""
-    def alter(route):
-        source = route.fetch().text()
-        changed = source.replace("(dims.n0 + min(n", "(min(n")
-        assert changed != source
-        route.fulfill(body=changed, content_type="text/wgsl")
-
     with Library(browser, url) as library:
-        library.page.route("**/linear_packed_few.wgsl", alter)
+        faults.alter(library.page, "**/linear_packed_few.wgsl", "(dims.n0 + min(n", "(min(n")
         info = library.load(storage="memory")
         assert info["safe"]
         assert "linear_packed_few" in info["kernels"][0]["reason"]
