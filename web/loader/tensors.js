@@ -11,6 +11,7 @@ const PARTS = ['data', 'codes', 'scales', 'biases'];
 export class TensorFiles {
   #tensors;
   #latents;
+  #norm;
   #store;
 
   /**
@@ -85,10 +86,16 @@ export class TensorFiles {
   }
 
   /**
-   * What the manifest says of latents; `statistics` are tensors with their mean and variance.
+   * What the manifest says of latents; `statistics` are tensors with their mean and variance. Read
+   * once: a drawing needs no file for it that was deleted meanwhile.
    * @returns {Promise<LatentNorm>}
    */
   async latentNorm() {
+    this.#norm ??= await this.#readLatentNorm();
+    return this.#norm;
+  }
+
+  async #readLatentNorm() {
     const { channels, statistics, eps, scale = 1, shift = 0 } = this.#latents;
     if (!statistics) {
       return { scale: new Float32Array(channels).fill(scale),
