@@ -15,6 +15,7 @@ FULL_ONLY = {  # files and tests of these folders that only the whole run has, a
     "tests/export/test_fuzz_files.py": "the module that writes its files needs torch",
     "tests/export/test_gguf.py": "torch writes its checkpoints",
     "tests/export/test_groups.py": "torch writes its checkpoints",
+    "tests/export/test_hub.py": "a hub is served, and each build from it is a process",
     "tests/export/test_meaning.py::test_every_key_of_the_reference_s_own_classes_is_known":
         "diffusers' classes are read",
     "tests/export/test_mlx.py": "it stands on test_published.py",
