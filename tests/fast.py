@@ -12,6 +12,8 @@ FULL_ONLY = {  # files and tests of these folders that only the whole run has, a
     "tests/export/test_consoles.py": "processes are ended at many places",
     "tests/export/test_damage.py": "torch writes its checkpoints",
     "tests/export/test_environment.py": "environments are made and packages installed",
+    "tests/export/test_files.py::test_the_same_lists_on_the_hub": "a hub is asked for each list",
+    "tests/export/test_folders.py": "sites are built, killed, mounted over and built again",
     "tests/export/test_fuzz_files.py": "the module that writes its files needs torch",
     "tests/export/test_gguf.py": "torch writes its checkpoints",
     "tests/export/test_groups.py": "torch writes its checkpoints",
