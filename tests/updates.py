@@ -201,7 +201,7 @@ class Drawer:
                 raise
 
     def look_at(self, page):
-        phase = page.evaluate("document.body.dataset.phase")
+        phase = page.evaluate("document.body?.dataset.phase")
         told = page.locator("#alert-text").inner_text() if phase else ""
         if told:
             self.found[f"{self.name}: {told[:90]}"] += 1
