@@ -98,8 +98,11 @@ def append(path, text):
 
 
 def is_replaced(error):
-    """Whether a page could not be asked because the next one is taking its place."""
-    return "context" in str(error) or "navigat" in str(error)
+    """Whether a page could not be asked because the next one is taking its place, or has no body
+
+    yet.
+    """
+    return any(word in str(error) for word in ("context", "navigat", "of null"))
 
 
 class Tab:
