@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.browser.flaky import FlakyServer
+from tests.browser.library import Library
 from tests.browser.loader import Loader, first_shards
+from tests.browser.opened_engine import OPEN
 from tests.browser.studio import GARDEN, Visit
 from tests.conftest import launch
 from tests.hosting import Host
@@ -141,3 +143,12 @@ def loader(browser, host):
     """loader(**options) -> a Loader, closed at the end."""
     with ExitStack() as opened:
         yield lambda **options: opened.enter_context(Loader(browser, host, **options))
+
+
+@pytest.fixture(scope="module")
+def engine(browser, url):
+    """A page with the engine of the file's site opened in it, without a model."""
+    with Library(browser, url) as library:
+        library.page.evaluate(OPEN)
+        yield library.page
+        assert library.complaints == []

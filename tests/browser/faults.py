@@ -82,6 +82,14 @@ CALL = """
 }
 """.replace("PATIENCE", str(LAST_RESORT_MS))
 
+# A software adapter that is taken for a GPU.
+AS_A_GPU = """
+() => {
+  Object.defineProperty(GPUAdapterInfo.prototype, 'isFallbackAdapter', { get: () => false });
+  Object.defineProperty(GPUAdapterInfo.prototype, 'architecture', { get: () => '' });
+}
+"""
+
 
 def wrap_worker(context, script, argument=None):
     """Runs script(argument) in every page and worker of the context, before their own scripts.

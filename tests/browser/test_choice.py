@@ -41,12 +41,6 @@ SLOW_CLOCK = """
   performance.now = () => now() / 50;
 }
 """
-AS_A_GPU = """
-() => {
-  Object.defineProperty(GPUAdapterInfo.prototype, 'isFallbackAdapter', { get: () => false });
-  Object.defineProperty(GPUAdapterInfo.prototype, 'architecture', { get: () => '' });
-}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +99,7 @@ def test_kernels_that_won_on_a_gpu_draw_the_same_picture(browser, url):
         want = library.generate(**REQUEST)["rgba"].astype(np.float64)
     with Library(browser, url) as library:
         library.page.evaluate(SLOW_CLOCK)
-        library.page.evaluate(AS_A_GPU)
+        library.page.evaluate(faults.AS_A_GPU)
         info = library.load(storage="memory")
         got = library.generate(**REQUEST)["rgba"]
         assert library.complaints == []

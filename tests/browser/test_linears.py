@@ -9,7 +9,6 @@ from tests import oracles
 from tests.browser import faults
 from tests.browser.library import Library, LibraryError
 from tests.browser.opened_engine import OPEN
-from tests.checkpoints import make_checkpoint
 from tests.kernels import assembly
 from tests.kernels.packing import BF16, encode, integers, normal, pack_codes
 from tests.tolerance import assert_close
@@ -51,17 +50,8 @@ CHECKED = [(name, constants) for name in (
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory, site, server):
-    folder = make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "model", "shallow")
-    return server(site(folder))
-
-
-@pytest.fixture(scope="module")
-def engine(browser, url):
-    with Library(browser, url) as library:
-        library.page.evaluate(OPEN)
-        yield library.page
-        assert library.complaints == []
+def url(made, site, server):
+    return server(site(made("shallow")))
 
 
 def stored(data):

@@ -8,7 +8,6 @@ import pytest
 from tests import oracles
 from tests.browser.library import Library
 from tests.browser.opened_engine import OPEN
-from tests.checkpoints import make_checkpoint
 from tests.kernels.packing import normal
 from tests.tolerance import assert_close
 
@@ -51,17 +50,8 @@ EPS = 1e-5
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory, site, server):
-    folder = make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "model", "shallow")
-    return server(site(folder))
-
-
-@pytest.fixture(scope="module")
-def engine(browser, url):
-    with Library(browser, url) as library:
-        library.page.evaluate(OPEN)
-        yield library.page
-        assert library.complaints == []
+def url(made, site, server):
+    return server(site(made("shallow")))
 
 
 def tensor(array, label="input"):

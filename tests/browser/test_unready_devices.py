@@ -175,26 +175,18 @@ def draws_from_graphs(library, **options):
     library.generate(**SMALL)
 
 
-AS_A_GPU = """
-() => {
-  Object.defineProperty(GPUAdapterInfo.prototype, 'isFallbackAdapter', { get: () => false });
-  Object.defineProperty(GPUAdapterInfo.prototype, 'architecture', { get: () => '' });
-}
-"""
-
-
 @pytest.mark.parametrize("fault", ["adapter-rejects", "device-silent", "pipeline-rejects",
                                    "map-rejects"])
 def test_with_graphs_the_processor_draws_whatever_the_device_does(browser, onnx_url, fault):
     with Library(browser, onnx_url) as library:
-        library.page.evaluate(AS_A_GPU)
+        library.page.evaluate(faults.AS_A_GPU)
         library.page.evaluate(faults.CALL, CALLS[fault][0])
         draws_from_graphs(library)
 
 
 def test_with_graphs_the_processor_draws_where_a_kernel_is_wrong(browser, onnx_url):
     with Library(browser, onnx_url) as library:
-        library.page.evaluate(AS_A_GPU)
+        library.page.evaluate(faults.AS_A_GPU)
         faults.alter(library.page, "**/rms_norm.wgsl", "1.0 / sqrt(", "1.01 / sqrt(")
         draws_from_graphs(library)
 
@@ -203,5 +195,5 @@ def test_with_graphs_the_processor_is_preferred_to_a_software_adapter_alone(brow
     with Library(browser, onnx_url) as library:
         draws_from_graphs(library)
         assert library.load(storage="memory", engine="webgpu")["engine"] == "webgpu"
-        library.page.evaluate(AS_A_GPU)
+        library.page.evaluate(faults.AS_A_GPU)
         assert library.load(storage="memory")["engine"] == "webgpu"
