@@ -119,6 +119,7 @@ def claims(content_range, kind=None):
     return {"claims": content_range, "kind": kind}
 
 
+LATE_END = {"late": True}  # the body's end comes after the page has read all the rest
 WHOLE = {"whole": True}  # 200 and the whole file, whatever range is asked for
 FROM_ZERO = {"from_zero": True}  # 206 and the whole file, in answer to any range
 WRONG = {"wrong": True}  # a byte of the body is another one
@@ -183,13 +184,13 @@ class FlakyHandler(Handler):
             self.headers["Range"] = f"bytes={first}-{first + self.fault['pieces'] - 1}"
 
     def end_headers(self):
-        if {"cut", "hold"} & self.fault.keys():
+        if {"cut", "hold", "late"} & self.fault.keys():
             self.number = next(self.flaky.numbers)
             super().send_header(ANSWER, str(self.number))
         super().end_headers()
 
     def send_header(self, key, value):
-        if key == "Content-Length" and "short" in self.fault:
+        if key == "Content-Length" and {"short", "late"} & self.fault.keys():
             key, value = "Connection", "close"  # its end is the body's
         if key == "Content-Range" and "claims" in self.fault:
             if self.fault["claims"] is None:
@@ -259,13 +260,13 @@ class FlakyHandler(Handler):
                 self.flaky.pace(len(piece))
                 self.wfile.write(piece)
                 self.flaky.sent[name] += len(piece)
-            if "cut" in fault:
+            if {"cut", "late"} & fault.keys():
                 self.until_read(len(body))
             if "hold" in fault:
                 self.wait_for_close()
         except OSError:
             pass
-        self.close_connection = self.close_connection or short is not None
+        self.close_connection |= short is not None or "late" in fault
 
 
 # By the key of a fault that leaves nothing of the ordinary answer.

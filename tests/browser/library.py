@@ -60,6 +60,7 @@ async (url) => {
   };
 }
 """
+EMPTY = '<!doctype html><title>empty</title><link rel="icon" href="data:,">'
 WORKER = """
 () => {
   const blob = new Blob([], { type: 'text/javascript' });
@@ -93,8 +94,9 @@ class Library:
         self.page.on("console", lambda message: message.type in ("error", "warning")
                      and self.complaints.append(message.text))
         self.page.route(url + "empty.html", lambda route: route.fulfill(
-            body="<!doctype html><title>empty</title>", content_type="text/html"))
+            body=EMPTY, content_type="text/html"))
         self.page.goto(url + "empty.html")
+        self.page.unroute(url + "empty.html")  # while there is one, the browser's cache is off
         self.scope = self.start_worker() if worker else self.page
         self.scope.evaluate(SETUP, url)
 

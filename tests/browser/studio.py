@@ -6,6 +6,8 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
+from tests.waiting import wait_until
+
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 SMALL = "width=64&height=64&steps=2"
 
@@ -31,6 +33,7 @@ HOLD = """
   }
 }
 """
+IS_HELD = "() => gate.shut !== null"
 LET_GO = "() => { gate.shut?.resolve(); gate.shut = null; }"
 
 
@@ -81,10 +84,12 @@ class Visit:
         self.page.workers[0].evaluate(HOLD, {"stage": stage, "step": step})
 
     def let_go(self, last=True):
-        """The drawing goes on; with `last` no other one is held."""
+        """The drawing goes on, once it is held; with `last` no other one will be."""
+        worker = self.page.workers[0]
+        wait_until(lambda: worker.evaluate(IS_HELD), "a drawing is held")
         if last:
             self.hold(stage=None)
-        self.page.workers[0].evaluate(LET_GO)
+        worker.evaluate(LET_GO)
 
     def loaded(self):
         expect(self.page.get_by_text("Ready ·")).to_be_visible()

@@ -135,7 +135,9 @@ async function attempt(url, sink, { signal, cache, ranged }) {
       // What a server sends again though it is here already is passed over.
       const fresh = value.subarray(Math.max(sink.received - at, 0));
       at += value.length;
-      if (await take(sink, fresh)) return;
+      if (!await take(sink, fresh)) continue;
+      if (!sink.longer) await end(body, watch);
+      return;
     }
     if (sink.bytes === undefined) sink.finish();
     else throw new Failure('ended', { fulfilled: at === place.end });
@@ -161,6 +163,13 @@ async function piece(body, watch) {
     if (watch.stalled) throw new Failure('stalled', { cause });
     throw new Failure('broken', { cause });
   }
+}
+
+/** Sees the end of a body that is whole: a browser's cache keeps none that is left before. */
+async function end(body, watch) {
+  try {
+    await piece(body, watch);
+  } catch {} // nothing is missing
 }
 
 /** @returns {Promise<boolean>} whether the file is complete; what a server sends beyond is cut */
