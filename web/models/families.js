@@ -122,16 +122,18 @@ export function familyOf({ name, family: named, prompts, sampler }) {
  */
 
 /**
- * Made of the manifest's sampler and { steps, tokens, executor, noise }: noise may be drawn on
- * again.
+ * Made of the manifest's sampler and { steps, tokens, executor, noise }: noise() is more of the
+ * seed's, [L, C], drawn on where the last call ended.
  * @typedef {object} Sampler
  * @property {Float32Array} sigmas [steps + 1]
  * @property {number[]} times [steps], when the denoiser is asked: diffusers' timesteps
- * @property {(noise: Float32Array) => Float32Array} start the first latents
+ * @property {(noise: Float32Array, shape: number[]) => Float32Array} start the first latents, [L,
+ *   C], as the denoiser is given them
  * @property {(i: number, latents: any, velocity: any) => void} step in place: latents at time
  *   i become those at the next
  * @property {(i: number, latents: Float32Array, velocity: Float32Array) => Float64Array} clean what
- *   latents after step i would be without their noise
+ *   latents at time i would be without their noise
+ * @property {() => void} [release] lets go of what it kept from step to step
  */
 
 /**
@@ -145,6 +147,7 @@ export function familyOf({ name, family: named, prompts, sampler }) {
  * @property {(conditions: Conditions, hooks: Hooks, work: (velocityOf: (latents: any, step:
  *   number, text: number) => Promise<any>) => Promise<void>) => Promise<void>} denoise
  * @property {(x: any, y: any, alpha: number) => void} addScaled in place: x += alpha * y
+ * @property {(x: any, into: any) => void} copy
  * @property {(tensor: any) => void} release
  * @property {(tensor: any, hooks: Hooks) => Promise<void>} settle releases it and runs what was
  *   recorded
