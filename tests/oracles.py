@@ -97,6 +97,35 @@ def attention(q, k, v, valid, scale, causal=False, q0=0, softcap=0, window=0, bi
     return np.einsum("hij,jhd->ihd", p / np.maximum(p.sum(axis=-1, keepdims=True), 1e-300), v)
 
 
+def linear_attention_sums(k, v, slice_tokens):
+    """k, v [T,H,DH] -> [ceil(T/slice), H, DH+1, DH]: sums of relu(k) (v, 1)^T, transposed."""
+    k, v = np.maximum(f64(k), 0), f64(v)
+    v = np.concatenate([v, np.ones_like(v[..., :1])], axis=-1)
+    parts = [slice(t, t + slice_tokens) for t in range(0, len(k), slice_tokens)]
+    sums = np.stack([np.einsum("thj,thi->hji", k[part], v[part]) for part in parts])
+    return np.concatenate([sums[..., :-1], sums[..., -1][..., None, :]], axis=-2)
+
+
+def linear_attention_merge(partials):
+    """partials [slices, ...] -> their sum."""
+    return f64(partials).sum(axis=0)
+
+
+def linear_attention_apply(q, sums):
+    """q [T,H,DH], sums [H,DH+1,DH] -> [T,H,DH]."""
+    q = np.maximum(f64(q), 0)
+    above = np.einsum("thj,hji->thi", q, f64(sums)[:, :-1])
+    return above / (np.einsum("thj,hj->th", q, f64(sums)[:, -1])[..., None] + 1e-15)
+
+
+def linear_attention(q, k, v):
+    """q, k, v [T,H,DH] -> [T,H,DH], by the T x T matrix: weights relu(q) . relu(k), no softmax."""
+    q, k = np.maximum(f64(q), 0), np.maximum(f64(k), 0)
+    weights = np.einsum("thd,shd->hts", q, k)
+    below = weights.sum(axis=-1).T[..., None] + 1e-15
+    return np.einsum("hts,shd->thd", weights, f64(v)) / below
+
+
 def silu(x):
     return f64(x) * sigmoid(x)
 
@@ -107,6 +136,11 @@ def sigmoid(x):
 
 def add_scaled(x, alpha, y):
     return x + alpha * f64(y)
+
+
+def add_row(x, row):
+    """x [M,D], row [D]."""
+    return f64(x) + row
 
 
 def conv2d(x, w, bias, up=1, y=0.0):
@@ -131,6 +165,20 @@ def conv2d_down(x, w, bias):
     taps = [padded[i : i + height - 1 : 2, j : j + width - 1 : 2] @ f64(w[:, i, j]).T
             for i in range(3) for j in range(3)]
     return sum(taps) + bias
+
+
+def depthwise(x, w, bias=0.0, gated=False):
+    """x [H,W,C], w [KS,KS,C] -> [H,W,C], zeros around; gated: halves a and b of the channels, and
+    a * silu(b) [H,W,C/2]."""
+    height, width, _ = x.shape
+    ks = len(w)
+    padded = np.pad(f64(x), ((ks // 2, ks // 2), (ks // 2, ks // 2), (0, 0)))
+    y = bias + sum(padded[i : i + height, j : j + width] * f64(w[i, j])
+                   for i in range(ks) for j in range(ks))
+    if not gated:
+        return y
+    a, b = np.split(y, 2, axis=-1)
+    return a * silu(b)
 
 
 def group_norm_stats(x, groups, chunk):

@@ -7,7 +7,7 @@ import numpy as np
 
 from export.errors import ExportError
 from export.packing.formats import STORAGE_OF, Packed, Storage, narrow, pack_words, quantize_affine
-from export.packing.spec import CONV, Expected
+from export.packing.spec import CONV, DEPTHWISE, Expected
 from export.source.safetensors import Checkpoint
 
 GROUP = 64
@@ -73,9 +73,11 @@ def dense_storage(checkpoint, name, spec):
 
 
 def channels_last(spec):
-    if spec.role != CONV:
+    if spec.role not in (CONV, DEPTHWISE):
         return spec.shape
     out_channels, in_channels, height, width = spec.shape
+    if spec.role == DEPTHWISE:
+        return (height, width, out_channels)
     return (out_channels, height, width, in_channels)
 
 
@@ -83,6 +85,8 @@ def pack_dense(checkpoint, name, spec):
     dtype, data = read_dense(checkpoint, name)
     if spec.role == CONV:
         data = data.transpose(0, 2, 3, 1)
+    if spec.role == DEPTHWISE:
+        data = data[:, 0].transpose(1, 2, 0)
     storage = Storage(STORAGE_OF[dtype], channels_last(spec))
     return Packed(storage, {"data": np.ascontiguousarray(data)})
 

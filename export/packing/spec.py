@@ -11,6 +11,8 @@ FLOATS = ("F32", "F16", "BF16")
 # Roles of matrices. A low-bit one is ternary or binary at the source; a linear, and a table of ROWS
 # that are gathered on the CPU, may be quantised here; the others are kept exactly.
 LOWBIT, LINEAR, ROWS, CONV, DENSE = "lowbit", "linear", "rows", "conv", "dense"
+# A convolution of each channel by itself, [C, 1, kh, kw], is kept exactly as [kh, kw, C].
+DEPTHWISE = "depthwise"
 # A tensor of any rank that is kept exactly, and is floats of 32 bits on the GPU.
 VECTOR = "vector"
 

@@ -7,8 +7,10 @@
  * caller has.
  */
 import { attentionSite, recordAttention } from './attention.js';
+import { depthwise, glumbConv } from './depthwise.js';
 import { ShapeError } from './errors.js';
 import { ACT, EPILOGUE, inputUnit, linearSite, recordLinear } from './linear.js';
+import { applySums, linearAttention, sumKeys } from './linear_attention.js';
 import { expectShape } from './memory.js';
 import { PictureOps } from './pictures.js';
 
@@ -222,6 +224,65 @@ export class Ops extends PictureOps {
       });
     }
     return o;
+  }
+
+  /**
+   * As linear_attention.js has it: q, k, v [T, width] -> [T, heads * headWidth].
+   * @param {Tensor} q
+   * @param {Tensor} k
+   * @param {Tensor} v
+   * @param {import('./linear_attention.js').Heads} heads
+   */
+  linearAttention(q, k, v, heads) {
+    return linearAttention(this, q, k, v, heads);
+  }
+
+  /**
+   * Its first half, for keys and values in several tensors.
+   * @param {[Tensor, Tensor][]} strips
+   * @param {import('./linear_attention.js').Heads} heads
+   */
+  linearAttentionSums(strips, heads) {
+    return sumKeys(this, strips, heads);
+  }
+
+  /**
+   * Its second half.
+   * @param {Tensor} q
+   * @param {Tensor} sums
+   * @param {import('./linear_attention.js').Heads} heads
+   */
+  linearAttentionOf(q, sums, heads) {
+    return applySums(this, q, sums, heads);
+  }
+
+  /**
+   * A convolution of each channel by itself: depthwise.js.
+   * @param {Tensor} x
+   * @param {Weight} weight
+   * @param {{ bias?: Tensor, gated?: boolean, row0?: number, rows?: number }} [options]
+   */
+  depthwise(x, weight, options) {
+    return depthwise(this, x, weight, options);
+  }
+
+  /**
+   * The gated MLP with a depth-wise convolution in its middle: depthwise.js.
+   * @param {Tensor} x
+   * @param {Parameters<typeof glumbConv>[2]} parts
+   * @param {Parameters<Ops['linear']>[2]} [options]
+   */
+  glumbConv(x, parts, options) {
+    return glumbConv(this, x, parts, options);
+  }
+
+  /** In place: x [M, D] += row [D], to each row. */
+  addRow(x, row) {
+    const [M, D] = x.shape;
+    expectShape('addRow', row.reshape(row.count), [D]);
+    if (D % 4) throw new ShapeError(`addRow: ${x.label} is [${x.shape}], expected fours`);
+    this.dispatch('add_row', { dims: { M, D }, tensors: [row, x], cost: x.count });
+    return x;
   }
 
   /** In place: x += alpha * y. */

@@ -46,8 +46,8 @@ const NEEDED = [
  * @property {Prompt[]} prompts
  * @property {{ channels: number, pixels: number, [more: string]: any }} latents
  * @property {{ class: string, shift: string, config: Record<string, any> }} sampler
- * @property {{ tables: { tokens?: number, steps: number, tensor: string }[], projections: string[],
- *   parts: number[] }} [schedules]
+ * @property {{ tables: { tokens?: number, guidance?: number, steps: number, tensor: string }[],
+ *   projections: string[], parts: number[] }} [schedules]
  * @property {{ matrix: number[][], bias: number[], cell: number }} [preview]
  * @property {Record<string, Component>} components
  * @property {Record<string, any>} tensors by name: shape, storage, use, and extents in the shards
