@@ -2,11 +2,11 @@
 
 import numpy as np
 
-EPILOGUES = [  # r the product, y what was there before, gate [N]
-    lambda r, y, gate: r,
-    lambda r, y, gate: y + r,
-    lambda r, y, gate: silu(y) * r,
-    lambda r, y, gate: y + gate * r,
+EPILOGUES = [  # r the product, y what was there before, gate [N], act an activation
+    lambda r, y, gate, act: act(r),
+    lambda r, y, gate, act: y + act(r),
+    lambda r, y, gate, act: act(y) * r,
+    lambda r, y, gate, act: y + gate * act(r),
 ]
 
 
@@ -21,8 +21,8 @@ ACTIVATIONS = [  # none, silu, gelu_tanh, quick_gelu, relu
 
 def linear_dense(x, w, epilogue=0, y=0.0, gate=0.0, bias=0.0, act=0):
     """x [M,K], w [N,K], gate and bias [N] -> [M,N]; y [M,N] is what was there before."""
-    r = ACTIVATIONS[act](f64(x) @ f64(w).T + f64(bias))
-    return EPILOGUES[epilogue](r, f64(y), f64(gate))
+    r = f64(x) @ f64(w).T + f64(bias)
+    return EPILOGUES[epilogue](r, f64(y), f64(gate), ACTIVATIONS[act])
 
 
 def linear_packed(x, codes, scales, zero, biases=None, **after):

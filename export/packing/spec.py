@@ -37,6 +37,7 @@ class Spec:
     shape: tuple[int, ...]
     role: str = DENSE
     cut: int = 0  # column at which the runtime cuts it in two, which no group may cross
+    plus: float = 0  # what is added to each of its values, in f32; only of what is kept exactly
 
     @property
     def is_linear(self):
@@ -44,8 +45,8 @@ class Spec:
         return self.role in (LINEAR, ROWS)
 
 
-def vector(count):
-    return Spec((count,), VECTOR)
+def vector(count, plus=0):
+    return Spec((count,), VECTOR, plus=plus)
 
 
 @dataclass(frozen=True)

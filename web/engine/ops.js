@@ -40,18 +40,18 @@ export class Ops extends PictureOps {
 
   /**
    * y[M, N] = r, the product x[M, K] . W[n0 .. n0 + N, k0 .. k0 + K]^T, or what is made of it:
-   * with `bias` r + bias[n0 .. n0 + N], then `act` of that, then `add`, `swiglu` or `gate`.
+   * with `bias` r + bias[n0 .. n0 + N], then `act` of that, then `add`, `glu` or `gate`.
    * @param {Tensor} x
    * @param {Weight} weight [N_all, K_all]
    * @param {{ rows?: [number, number], columns?: [number, number], bias?: Tensor,
-   *   act?: keyof typeof ACT, into?: Tensor, add?: boolean, swiglu?: boolean,
+   *   act?: keyof typeof ACT, into?: Tensor, add?: boolean, glu?: boolean,
    *   gate?: [Tensor, number] }} [options]
    *   rows = [n0, N], columns = [k0, K]: the part of W that is used; default all of it. bias: f32
-   *   [N_all]. With `into` y: add: y += r; swiglu: y = silu(y) * r; gate [modulation, chunk]:
-   *   y += chunk of N of the modulation vector * r
+   *   [N_all]. With `into` y: add: y += r; glu: y = act(y) * r, where r is not activated; gate
+   *   [modulation, chunk]: y += chunk of N of the modulation vector * r
    * @throws {ShapeError} shapes do not fit, or a part does not begin and end between groups
    */
-  linear(x, weight, { rows, columns, bias, act = 'none', into, add, swiglu, gate } = {}) {
+  linear(x, weight, { rows, columns, bias, act = 'none', into, add, glu, gate } = {}) {
     const [n0, N] = rows ?? [0, weight.shape[0]];
     const [k0, K] = columns ?? [0, weight.shape[1]];
     const M = x.shape[0];
@@ -71,7 +71,7 @@ export class Ops extends PictureOps {
         + Object.keys(ACT).join(', '));
     }
     const kernel = this.choice.pick(op, constants, { M, N, K });
-    const made = (add && 'add') || (swiglu && 'swiglu') || (gate && 'gate') || 'write';
+    const made = (add && 'add') || (glu && 'glu') || (gate && 'gate') || 'write';
     const step = this.#rowStep(M, 2 * N * K);
     for (let m = 0; m < M; m += step) {
       const count = Math.min(step, M - m);
@@ -85,14 +85,15 @@ export class Ops extends PictureOps {
   }
 
   /**
-   * Linear, gated: y (+)= (silu(x . Wg^T) * (x . Wu^T)) . Wo^T, by row chunks so that the middle
-   * stays small.
+   * Linear, gated: y (+)= (act(x . Wg^T) * (x . Wu^T)) . Wo^T, by row chunks so that the middle
+   * stays small: SwiGLU with act silu, GeGLU with gelu_tanh.
    * @param {Tensor} x
    * @param {Record<'gate' | 'up' | 'down', [Weight, [number, number]?]>} parts each weight with the
    *   rows of it that are meant, of down the columns, as `linear` takes them
+   * @param {keyof typeof ACT} act
    * @param {Parameters<Ops['linear']>[2]} [options] what becomes of the result
    */
-  swigluMlp(x, { gate, up, down }, options = {}) {
+  gatedMlp(x, { gate, up, down }, act, options = {}) {
     const F = gate[1]?.[1] ?? gate[0].shape[0];
     const M = x.shape[0];
     const y = options.into ?? this.empty([M, down[0].shape[0]], down[0].label);
@@ -102,7 +103,7 @@ export class Ops extends PictureOps {
       this.scope(() => {
         const part = x.rows(m, count);
         const middle = this.linear(part, gate[0], { rows: gate[1] });
-        this.linear(part, up[0], { rows: up[1], into: middle, swiglu: true });
+        this.linear(part, up[0], { rows: up[1], into: middle, act, glu: true });
         this.linear(middle, down[0], { ...options, columns: down[1], into: y.rows(m, count) });
       });
     }

@@ -64,9 +64,9 @@ function layer(g, x, w, config, { angles, valid }) {
     g.linear(a, w('self_attn.o_proj'), { into: x, add: true });
   });
   const h = g.rmsNorm(x, w('post_attention_layernorm').data, eps);
-  g.swigluMlp(h, {
+  g.gatedMlp(h, {
     gate: [w('mlp.gate_proj')], up: [w('mlp.up_proj')], down: [w('mlp.down_proj')],
-  }, { into: x, add: true });
+  }, 'silu', { into: x, add: true });
 }
 
 /**
