@@ -82,7 +82,7 @@ def open_tensors(part, place, call, bits):
     tensors = place.layout.open(place)
     strip_prefixes(tensors, part.module.ANCHORS)
     if part.original and place.layout.stands_alone and part.original.mark in tensors.entries:
-        tensors = Renamed(tensors, part.original.rename(call))
+        tensors = Renamed(tensors, part.original.rename(call, tensors.entries.keys()))
     if part.module.PREFIX:
         tensors.strip_prefix(part.module.PREFIX)
     layout = layouts.by_content(place.layout, tensors.entries, part.layouts)
@@ -122,6 +122,7 @@ def open_component(part, config, layout, tensors, bits):
             "the option out"
         )
     specs = part.module.spec(config) | images
+    tensors.flatten({name: spec.shape for name, spec in specs.items()})
     own = (bits or USUAL_BITS,) if part.kind == ENCODER and layout.quantises else ()
     component = Component(part, config, layout(tensors, specs, *own), specs,
                           image_input=tuple(images))

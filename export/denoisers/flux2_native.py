@@ -39,8 +39,8 @@ SINGLE = {
 BLOCK = re.compile(r"(double|single)_blocks\.(\d+)\.(.+)")
 
 
-def renaming(call):
-    """`rename` for a checkpoint with this trefoil.json."""
+def renaming(call, names):
+    """`rename` for a checkpoint with this trefoil.json, whatever names it has."""
     return partial(rename, swapped=call.flag("swapped_norm_out", False))
 
 

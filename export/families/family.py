@@ -4,7 +4,7 @@ A family is one value in a file of this folder and one line in its registry; a p
 denoisers/, text_encoders/ or autoencoders/ (PartModule).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -87,12 +87,13 @@ class Asked:
 class OriginalNames:
     """How a file with the names of the original code is known and renamed.
 
-    mark: a name that it has; rename(trefoil.json): a function (name, rows) -> {our name: [(first
-    row, rows), ...]}.
+    mark: a name that it has; rename(trefoil.json, its names): a function (name, rows) -> {our
+    name: [(first row, rows), ...]}.
     """
 
     mark: str
-    rename: Callable[[Configuration], Callable[[str, int], dict[str, list[tuple[int, int]]]]]
+    rename: Callable[[Configuration, Collection[str]],
+                     Callable[[str, int], dict[str, list[tuple[int, int]]]]]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ wins.
 import fnmatch
 from pathlib import Path
 
+from export.layouts.codes2b import Codes2b
 from export.layouts.floats import Floats
 from export.layouts.gemlite import Gemlite
 from export.layouts.gguf import Gguf
@@ -17,8 +18,9 @@ from export.layouts.mlx_grid import sibling
 from export.layouts.mlx_packed import MlxPacked
 from export.layouts.native import Native
 from export.layouts.unpacked import Unpacked
+from export.source.codes2b import CODES
 
-LOWBIT = (MlxPacked, Unpacked, Gemlite, Gguf, Native)  # of denoisers
+LOWBIT = (MlxPacked, Unpacked, Gemlite, Gguf, Native, Codes2b)  # of denoisers
 LINEAR = (MlxAffine, Floats, Hqq)  # of text encoders
 WHOLE = (Floats,)  # of autoencoders
 # A safetensors file may hold the one or the other, whatever its folder is called.
@@ -56,6 +58,8 @@ def by_content(layout, entries, choices):
     words = [name for name, entry in entries.items() if entry.dtype == "U32"]
     packed = any(sibling(name, "scales") in entries for name in words if name.endswith("weight"))
     other = (PACKED if packed else PLAIN).get(layout, layout)
+    if any(name.endswith(f".{CODES}") for name in entries):
+        other = Codes2b
     return other if other in choices else layout
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from export.errors import ExportError
 from export.layouts.mlx_grid import Declared, Grid, read_grid, sibling
-from export.layouts.unpacked import Unpacked
+from export.layouts.unpacked import Unpacked, refuse_code_3
 from export.packing.formats import (
     STORAGE_OF,
     USUAL_GROUP,
@@ -90,7 +90,7 @@ class MlxPacked:
         if storage.kind != "ternary":
             return Packed(storage, {"codes": words} | parts)
         codes = unpack_words(words, 2)
-        self.refuse_code_3(name, codes)
+        refuse_code_3(self.checkpoint.folder, name, codes)
         return Packed(storage, {"codes": pack_trits(codes)} | parts)
 
     def words(self, name):
@@ -100,14 +100,6 @@ class MlxPacked:
     def grid(self, name):
         """Scales and biases, Tensors [out, in/group]."""
         return read_scales(self.checkpoint, name)
-
-    def refuse_code_3(self, name, codes):
-        if codes.max(initial=0) == 3:
-            row, column = np.unravel_index(int(np.argmax(codes == 3)), codes.shape)
-            raise ExportError(
-                f"{self.checkpoint.folder}: {name} holds code 3 at row {row}, column {column}, "
-                "expected 0, 1 or 2 in a ternary tensor (bias = -scale); the file is damaged"
-            )
 
 
 def is_packed(checkpoint, name):

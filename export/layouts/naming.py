@@ -69,4 +69,4 @@ class Renamed(Tensors):
                 parts.append(self.source.read(native, start + begin, start + end).data)
             at += count
         data = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return Tensor(name, entry.dtype, data)
+        return Tensor(name, entry.dtype, data.reshape(len(data), *entry.shape[1:]))

@@ -5,6 +5,7 @@ wrote it; without a configuration beside it, that follows from the shapes.
 """
 
 from export.layouts.unpacked import Unpacked
+from export.source.codes2b import unfold
 from export.source.safetensors import Checkpoint
 
 
@@ -14,7 +15,7 @@ class Native(Unpacked):
 
     @staticmethod
     def open(place):
-        return Checkpoint(one_file(place))
+        return unfold(Checkpoint(one_file(place)))
 
 
 def one_file(place):

@@ -62,19 +62,25 @@ class Unpacked:
         chunks = [self.read_grid(name, row, row + step) for row in range(0, rows, step)]
         codes, scale = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
         group, scale = widest_group(scale, spec)
+        return self.store(name, codes, scale, group, self.checkpoint.entries[name].dtype)
+
+    def store(self, name, codes, scale, group, dtype):
+        """The Packed of ternary codes u8 [N, K] and scales f32 [N, K/group], of a `dtype` once."""
         if (codes == ZERO).any():
             kind, packed = "ternary", pack_trits(codes)
         else:
             # scale*(code - 0.5): a binary scale is twice the magnitude.
             kind, packed, scale = "binary", pack_words(codes >> 1, 1), 2 * scale
-        dtype, scales = self.narrow(name, scale, self.checkpoint.entries[name].dtype)
-        storage = Storage(kind, spec.shape, group, STORAGE_OF[dtype])
+        dtype, scales = self.narrow(name, scale, dtype)
+        storage = Storage(kind, self.specs[name].shape, group, STORAGE_OF[dtype])
         return Packed(storage, {"codes": packed, "scales": scales})
 
     def read_grid(self, name, first, last):
         """Rows first..last as ternary codes u8 [rows, K] and magnitudes f32 [rows, K/16]."""
         values = self.checkpoint.read_finite(name, first, last).float32()
         rows, columns = values.shape
+        if columns % GROUP_STEP:
+            self.fail(name, f"has {columns} inputs, expected a multiple of {GROUP_STEP}")
         values = values.reshape(rows, columns // GROUP_STEP, GROUP_STEP)
         magnitudes = np.abs(values)
         scale = magnitudes.max(axis=-1)
@@ -103,8 +109,7 @@ class Unpacked:
         other = other_group(magnitudes, spec)
         if other:
             self.fail(name, f"is ternary in groups of {other}; this version packs multiples of "
-                      f"{GROUP_STEP}, as its kernels take them: make the model with groups of "
-                      f"{USUAL_GROUP}")
+                      f"{GROUP_STEP}, as its kernels take them: {what_fits(spec)}")
         row, run = np.unravel_index(int(np.argmin(on_grid)), on_grid.shape)
         start = int(run) * GROUP_STEP // USUAL_GROUP * USUAL_GROUP
         found = np.unique(magnitudes[row, start : start + USUAL_GROUP])
@@ -117,6 +122,16 @@ class Unpacked:
 
     def fail(self, name, message):
         raise ExportError(f"{self.checkpoint.folder}: {name} {message}")
+
+
+def refuse_code_3(folder, name, codes):
+    """Raises ExportError where codes u8 [N, K] of two bits are not ternary."""
+    if codes.max(initial=0) == 3:
+        row, column = np.unravel_index(int(np.argmax(codes == 3)), codes.shape)
+        raise ExportError(
+            f"{folder}: {name} holds code 3 at row {row}, column {column}, expected 0, 1 or 2 in a "
+            "ternary tensor (bias = -scale); the file is damaged"
+        )
 
 
 def widest_group(scale, spec):
@@ -133,6 +148,17 @@ def groups_of(spec):
     """Widths of a group that the kernels take, 128 first, then the widest."""
     widths = [g for g in divisors(spec) if g % GROUP_STEP == 0 and g <= MOST_GROUP]
     return sorted(widths, key=lambda g: (g != USUAL_GROUP, -g))
+
+
+def what_fits(spec):
+    """What to do about a group that the kernels do not take, as a sentence's end."""
+    inputs = f"its {spec.shape[1]} inputs"
+    groups = [str(group) for group in sorted(groups_of(spec))]
+    if not groups:
+        return f"{inputs} are no multiple of {GROUP_STEP}"
+    *others, last = groups
+    groups = f"{', '.join(others)} or {last}" if others else last
+    return f"make the model with groups of {groups}, which divide {inputs}"
 
 
 def divisors(spec):

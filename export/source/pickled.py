@@ -62,7 +62,8 @@ class Pickled(Tensors):
         rows = rows[first:last].clone() if entry.shape else rows.clone()
         self.bytes_read += rows.nbytes
         data = rows.contiguous().flatten().view(torch.uint8).numpy().view(DTYPES[entry.dtype])
-        return Tensor(name, entry.dtype, data.reshape(rows.shape))
+        shape = (len(rows), *entry.shape[1:]) if entry.shape else ()
+        return Tensor(name, entry.dtype, data.reshape(shape))
 
 
 def dtype_of(tensor):

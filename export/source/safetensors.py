@@ -11,7 +11,7 @@ import re
 import struct
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +199,7 @@ class Tensors:
     """What a layout reads, whatever the file format; `folder` is where, for messages.
 
     `entries` is name -> Entry, and read(name, first, last) gives rows first..last of one tensor
-    (all of it by default); rows run along axis 0.
+    (all of it by default), each of the shape that its entry has; rows run along axis 0.
     """
 
     folder: Path
@@ -219,6 +219,13 @@ class Tensors:
             if renamed.setdefault(new_name(name), entry) is not entry:
                 raise ExportError(f"{entry.path}: {name} is there with and without {taken!r}")
         self.entries = renamed
+
+    def flatten(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Takes x for the matrix [out, in] that `shapes` has, where it is a 1x1 convolution."""
+        for name, shape in shapes.items():
+            entry = self.entries.get(name)
+            if entry and len(shape) == 2 and entry.shape == (*shape, 1, 1):
+                self.entries[name] = replace(entry, shape=shape)
 
     def read_finite(self, name: str, first: int = 0, last: int | None = None) -> Tensor:
         """As read; raises ExportError when a value is infinite or not a number."""

@@ -10,10 +10,11 @@ from export.layouts import Floats, MlxAffine, MlxPacked, Unpacked
 from export.layouts.gemlite import METADATA, Gemlite
 from export.layouts.hqq import META, Hqq
 from export.layouts.mlx_grid import sibling
+from export.layouts.naming import Renamed
 from export.layouts.native import Native
 from export.packing.spec import LINEAR, LOWBIT, Spec, check_complete
-from export.source.safetensors import Entry, Tensor, Tensors
-from tests.export.tiny import bf16, pack_bits
+from export.source.safetensors import Checkpoint, Entry, Tensor, Tensors
+from tests.export.tiny import bf16, pack_bits, save
 
 GROUPS = (16, 48, 96, 112, 160)
 ROWS, NAME = 6, "a.weight"
@@ -147,3 +148,80 @@ def test_what_is_quantised_here_has_its_own_group(tmp_path):
     held = Held(tmp_path, {NAME: ("BF16", bf16(values))})
     layout = Floats(held, {NAME: Spec(values.shape, LINEAR)}, 4)
     assert layout.pack(NAME).storage.group == 64
+
+
+WIDTHS = (2240, 5600, 1152, 2880)  # of Sana 1.6B and 0.6B: the model's and its MLP's
+
+
+def grid_weights(columns, group, rows=ROWS):
+    """f32 [rows, columns], ternary in groups of that width, that bf16 holds."""
+    random = np.random.default_rng(columns + group)
+    scales = random.permutation(np.arange(1, 1 + rows * (columns // group))) % 127 + 1
+    scales = scales.reshape(rows, -1) / 256.0
+    return np.repeat(scales, group, axis=1) * random.integers(-1, 2, (rows, columns))
+
+
+@pytest.mark.parametrize(("columns", "group", "stored"), [
+    *((2240, g, g) for g in (16, 32, 80, 112, 160, 224)),
+    *((5600, g, g) for g in (80, 112, 160, 224)),
+    *((columns, g, g) for columns in (1152, 2880) for g in (32, 64, 96, 144, 192)),
+    (2240, 320, 160), (2240, 560, 112), (2240, 1120, 224), (2240, 2240, 224), (5600, 560, 112),
+    (2880, 2880, 240), (1152, 1152, 128), (1152, 384, 128),
+])
+def test_the_widths_of_other_families(columns, group, stored, tmp_path):
+    """Wider groups are stored as the widest that divides them, with their scales repeated."""
+    assert columns in WIDTHS
+    weights = grid_weights(columns, group)
+    packed = packed_by(Unpacked, {NAME: ("BF16", bf16(weights))}, Spec(weights.shape, LOWBIT),
+                       tmp_path)
+    assert (packed.storage.group, packed.storage.scales_dtype) == (stored, "bf16")
+    assert (weights_of(packed) == weights).all()
+
+
+@pytest.mark.parametrize("group", [8, 20, 28, 35, 40, 56, 70, 140, 280])
+def test_groups_that_no_storable_one_divides(group, tmp_path):
+    weights = grid_weights(2240, group)
+    layout = Unpacked(Held(tmp_path, {NAME: ("BF16", bf16(weights))}),
+                      {NAME: Spec(weights.shape, LOWBIT)})
+    with pytest.raises(ExportError) as error:
+        layout.pack(NAME)
+    assert str(error.value).endswith(
+        f"{NAME} is ternary in groups of {group}; this version packs multiples of 16, as its "
+        "kernels take them: make the model with groups of 16, 32, 64, 80, 112, 160 or 224, which "
+        "divide its 2240 inputs")
+
+
+def test_inputs_that_are_no_multiple_of_16(tmp_path):
+    held = Held(tmp_path, {NAME: ("BF16", bf16(np.ones((4, 40))))})
+    with pytest.raises(ExportError, match="a.weight has 40 inputs, expected a multiple of 16"):
+        Unpacked(held, {NAME: Spec((4, 40), LOWBIT)}).pack(NAME)
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F32"])
+def test_scales_have_the_fewest_bits_that_hold_them(dtype, tmp_path):
+    """Of f32 weights 16 bits where those are exact, else f32; of bf16 ones their own."""
+    for factor, stored in ((1.0, "bf16"), (1 + 2.0**-9, "f16"), (1 + 2.0**-20, "f32")):
+        weights = (np.sign(grid_weights(160, 160)) * factor).astype("<f4")
+        held = {NAME: (dtype, weights if dtype == "F32" else bf16(weights))}
+        packed = packed_by(Unpacked, held, Spec(weights.shape, LOWBIT), tmp_path)
+        assert packed.storage.scales_dtype == (stored if dtype == "F32" else "bf16")
+
+
+def test_convolutions_of_one_by_one_are_matrices(tmp_path):
+    """In a file as it lies there, and where rows of other tensors make it up."""
+    weights = grid_weights(160, 80).astype("<f4")
+    path = tmp_path / "m.safetensors"
+    save(path, {NAME: ("F32", weights[..., None, None]),
+                "b.weight": ("F32", np.ones((4, 4, 3, 3)))})
+
+    def halves(name, rows):
+        return {f"{name}.{i}": [(i * rows // 2, rows // 2)] for i in (0, 1)}
+
+    for source, name, rows in ((Checkpoint(path), NAME, slice(None)),
+                               (Renamed(Checkpoint(path), halves), f"{NAME}.1", slice(3, 6))):
+        specs = {name: Spec(weights[rows].shape, LOWBIT)}
+        source.flatten({name: spec.shape for name, spec in specs.items()} | {"b.weight": (4, 4)})
+        packed = Unpacked(source, specs).pack(name)
+        assert packed.storage.shape == specs[name].shape
+        assert (weights_of(packed) == weights[rows]).all()
+    assert Checkpoint(path).read("b.weight").data.shape == (4, 4, 3, 3)
