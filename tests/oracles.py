@@ -196,6 +196,11 @@ def linear_grouped(x, w):
     return np.einsum("pgk,gok->pgo", groups, f64(w).reshape(-1, k, k)).reshape(x.shape)
 
 
+def place_channels(x, y, first):
+    """x [P,C] in place of channels first .. first + C - 1 of y [P,Cy]."""
+    return np.concatenate([y[:, :first], x, y[:, first + x.shape[1] :]], axis=1)
+
+
 def pixel_shuffle(x, up, repeat, y=0.0):
     """x [H,W,Cin] -> [H*up,W*up,Cin*repeat/up²]; each channel repeated, then up² of them become
     the pixels of a square; y is what is added to."""

@@ -11,6 +11,7 @@ TOLERANCE = {
     "add_scaled": (1e-13, 2e-6),
     "add_row": (1e-13, 2e-6),
     "relu": (0, 0),
+    "place_channels": (0, 0),
     "pixel_shuffle": (1e-13, 2e-6),
     "silu": (1e-12, 1e-5),  # WGSL grants exp 3 + 2|x| ulp
     "unpatchify": (1e-13, 2e-6),

@@ -1,7 +1,7 @@
-// linear_grouped    y[p, c] = sum over k < K of w[c, k] * x[p, c/K*K + k]
+// linear_grouped    y[y0+p, c] = sum over k < K of w[c, k] * x[p, c/K*K + k]
 //
 //   groups of K channels, each with a matrix [K, K] of its own: a grouped 1x1 convolution
-//   x, y   [P, C] f32
+//   x, y   [*, C] f32, P pixels of each
 //   w      [C, K] f32
 //   grid   P*C/256 stride
 //   needs  K % 4 == 0; C % K == 0
@@ -9,7 +9,7 @@
 //
 // A thread takes four channels of a pixel.
 
-struct Dims { P: u32, C: u32, K: u32 }
+struct Dims { P: u32, C: u32, K: u32, y0: u32 }
 
 @group(0) @binding(0) var<uniform> dims: Dims;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
@@ -31,6 +31,6 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
                      dot(w[filters + 2u * depth + k], input),
                      dot(w[filters + 3u * depth + k], input));
     }
-    y[i] = value;
+    y[dims.y0 * quads + i] = value;
   }
 }

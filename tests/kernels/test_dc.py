@@ -18,9 +18,18 @@ GROUPS = {"smallest": (1, 4, 4), "ragged": (7, 24, 8), "real": (20, 192, 32)}  #
 def test_linear_grouped(case):
     pixels, channels, k = GROUPS[case]
     x, w = normal(1, pixels, channels), normal(2, channels, k)
-    got = gpu.run("linear_grouped", {"P": pixels, "C": channels, "K": k},
-                  {"x": x, "w": w, "y": x.shape}, most_groups=FEW)
-    assert_close("linear_grouped", case, got, oracles.linear_grouped(x, w))
+    got = gpu.run("linear_grouped", {"P": pixels, "C": channels, "K": k, "y0": 2},
+                  {"x": x, "w": w, "y": (pixels + 2, channels)}, most_groups=FEW)
+    assert np.isnan(got[:2]).all()
+    assert_close("linear_grouped", case, got[2:], oracles.linear_grouped(x, w))
+
+
+def test_place_channels():
+    x, y = normal(1, 300, 5), normal(2, 301, 9)
+    got = gpu.run("place_channels", {"P": 300, "C": 5, "Cy": 9, "y0": 1, "c0": 3},
+                  {"x": x, "y": y}, most_groups=FEW)
+    assert np.array_equal(got[0], y[0])
+    assert_close("place_channels", "ragged", got[1:], oracles.place_channels(x, y[1:], 3))
 
 
 @pytest.mark.parametrize("up, repeat, cin", [(1, 4, 3), (2, 1, 8), (2, 2, 6), (2, 4, 3)])

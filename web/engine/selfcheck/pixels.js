@@ -7,9 +7,17 @@ export const PIXELS = {
   linear_grouped() {
     const [P, C, K] = [5, 24, 8];
     const [x, w] = [wave(P * C, 0), wave(C * K, 1)];
-    return elementwise([x, w], zeros(P * C), { P, C, K }, (_, i) => {
+    return elementwise([x, w], zeros(P * C), { P, C, K, y0: 0 }, (_, i) => {
       const first = i - i % K;
       return sum(K, (k) => w[i % C * K + k] * x[first + k]);
+    });
+  },
+  place_channels() {
+    const [P, C, Cy, c0] = [7, 3, 8, 4];
+    const x = wave(P * C, 0);
+    return elementwise([x], wave(P * Cy, 1), { P, C, Cy, y0: 0, c0 }, (before, i) => {
+      const c = i % Cy - c0;
+      return c >= 0 && c < C ? x[Math.floor(i / Cy) * C + c] : before;
     });
   },
   pixel_shuffle(o) {
