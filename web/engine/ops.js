@@ -11,10 +11,9 @@ import { depthwise, glumbConv } from './depthwise.js';
 import { ShapeError } from './errors.js';
 import { ACT, EPILOGUE, inputUnit, linearSite, recordLinear } from './linear.js';
 import { applySums, linearAttention, sumKeys } from './linear_attention.js';
-import { expectShape } from './memory.js';
+import { Tensor, expectShape } from './memory.js';
 import { RowOps } from './rows.js';
 
-/** @import { Tensor } from './memory.js' */
 /** @import { Weight } from './weights.js' */
 
 /** Row counts of chunks are multiples of this, so that every chunk starts 256-byte aligned. */
@@ -36,6 +35,29 @@ export class Ops extends RowOps {
     expectShape('clone', into, x.shape);
     this.copy(x, into);
     return into;
+  }
+
+  /**
+   * Rows of tensors of one width, one after another.
+   * @param {[x: Tensor, first: number, count: number][]} pieces rows first .. first + count - 1 of
+   *   x [M, D]
+   * @param {string} label
+   * @returns {Tensor} [the sum of their counts, D]
+   * @throws {ShapeError} a piece has no such rows, or another width
+   */
+  joinRows(pieces, label) {
+    const D = pieces[0][0].width;
+    const y = this.empty([pieces.reduce((sum, [, , count]) => sum + count, 0), D], label);
+    let at = 0;
+    for (const [x, first, count] of pieces) {
+      expectShape(`joinRows ${label}`, x, [x.shape[0], D]);
+      if (!(count > 0 && first >= 0 && first + count <= x.shape[0])) {
+        throw new ShapeError(`joinRows ${label}: ${count} rows from ${first} on, of [${x.shape}]`);
+      }
+      this.copy(rowsOf(x, first, count), rowsOf(y, at, count));
+      at += count;
+    }
+    return y;
   }
 
   /**
@@ -199,20 +221,22 @@ export class Ops extends RowOps {
    * @param {Tensor} k
    * @param {Tensor} v
    * @param {{ headWidth: number, scale?: number, causal?: boolean, valid?: number,
-   *   window?: number, softcap?: number, bias?: Tensor }} options
+   *   window?: number, softcap?: number, bias?: Tensor, at?: number }} options
    *   scale: Dh ** -0.5 unless it is given. Which keys count: those before `valid`; causal: those
-   *   up to the query's own place; window: and no more than so many of them. What becomes of a
-   *   score: softcap * tanh(score / softcap), then bias [Hq, Tq + Tk - 1] is added, which has for
-   *   each head the distances key - query from 1 - Tq to Tk - 1
+   *   up to the query's own place, the first query's being `at`, 0 unless told; window: and no more
+   *   than so many of them. What becomes of a score: softcap * tanh(score / softcap), then bias
+   *   [Hq, at + Tq + Tk - 1] is added, which has for each head the distances key - query from
+   *   1 - at - Tq to Tk - 1
    * @throws {ShapeError}
    */
   attention(q, k, v, options) {
     const { headWidth: Dh, scale = options.headWidth ** -0.5, valid = k.shape[0], bias } = options;
+    const { at = 0 } = options;
     const [Tq, Tk] = [q.shape[0], k.shape[0]];
     const [Hq, Hkv] = [q.width / Dh, k.width / Dh];
     expectHeads(q, k, Dh);
     expectShape('attention', v, [Tk, Hkv * Dh]);
-    if (bias) expectShape('attention', bias, [Hq, Tq + Tk - 1]);
+    if (bias) expectShape('attention', bias, [Hq, at + Tq + Tk - 1]);
     const o = this.empty(q.shape, 'attention');
     const constants = attentionSite(options, Tk);
     const kernel = this.choice.pick('attention', constants, { M: Tq, N: Tk, K: Hq * Dh });
@@ -220,7 +244,7 @@ export class Ops extends RowOps {
     for (let q0 = 0; q0 < Tq; q0 += step) {
       const count = Math.min(step, Tq - q0);
       recordAttention(this, kernel, {
-        constants, dims: { Tq: count, Tk, Hq, Hkv, valid, q0, scale },
+        constants, dims: { Tq: count, Tk, Hq, Hkv, valid, q0: at + q0, scale },
         q: q.rows(q0, count), k, v, bias, o: o.rows(q0, count),
       });
     }
@@ -325,6 +349,11 @@ export class Ops extends RowOps {
     const rows = Math.floor(this.dispatchCost / rowCost / ROW_STEP) * ROW_STEP;
     return Math.min(M, Math.max(ROW_STEP, rows));
   }
+}
+
+/** Rows of x, wherever they begin: for copies, which need no alignment. */
+function rowsOf(x, first, count) {
+  return new Tensor(x.allocation, [count, x.width], x.label, x.offset + 4 * first * x.width);
 }
 
 function expectHeads(q, k, Dh) {
