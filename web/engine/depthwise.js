@@ -86,7 +86,13 @@ export function glumbConv(g, x, parts, options = {}) {
   return y;
 }
 
-/** Rows first .. past - 1 of the middle, of which `above` has the first two if it is given. */
+/**
+ * Rows first .. past - 1 of the middle, of which `above` has the first two if it is given.
+ * @param {import('./ops.js').Ops} g
+ * @param {Tensor} x
+ * @param {Parameters<typeof glumbConv>[2]} parts
+ * @param {{ first: number, past: number, above: Tensor | null }} rows
+ */
 function middleRows(g, x, { width: W, inverted: [weight, bias] }, { first, past, above }) {
   const [F2, D] = [weight.shape[0], x.width];
   const middle = g.empty([past - first, W, F2], weight.label);
