@@ -3,10 +3,15 @@
  * each other. A family is its parts, by the names of the manifest; draw.js knows no more of it.
  */
 import { ModelError } from '../engine/errors.js';
+import * as dc from './autoencoders/dc.js';
 import * as kl from './autoencoders/kl.js';
 import { Flux2 } from './denoisers/flux2.js';
 import { encodeReferences } from './denoisers/flux2_references.js';
+import { Sana } from './denoisers/sana.js';
+import { DpmSolver } from './samplers/dpm_solver.js';
 import { FlowEuler } from './samplers/flow_euler.js';
+import { Scm } from './samplers/scm.js';
+import * as gemma2 from './text_encoders/gemma2.js';
 import * as qwen3 from './text_encoders/qwen3.js';
 
 /** @type {Record<string, Family>} by the manifest's `family` */
@@ -17,6 +22,16 @@ export const FAMILIES = {
     autoencoder: kl,
     samplers: { FlowMatchEulerDiscreteScheduler: FlowEuler },
     references: encodeReferences,
+  },
+  sana: {
+    encoders: { text_encoder: gemma2 },
+    Denoiser: Sana,
+    autoencoder: dc,
+    samplers: {
+      DPMSolverMultistepScheduler: DpmSolver,
+      FlowMatchEulerDiscreteScheduler: FlowEuler,
+      SCMScheduler: Scm,
+    },
   },
 };
 
