@@ -10,7 +10,7 @@ from export.packing.model import Component, Model, PromptInput
 from export.packing.spec import check_complete, why_dropped
 from export.prompts.tokenizer import read_tokenizer
 from export.source import files, quantisers
-from export.source.configuration import Configuration
+from export.source.configuration import Configuration, show
 from export.source.meaning import check_quantization_file
 
 USUAL_BITS = 4  # of a text encoder that is quantised here
@@ -26,6 +26,9 @@ def open_model(source, text_encoder_bits=None, with_image_input=False):
     # 1 recognise the family, and its parts among the files
     family, pipeline, chosen = choose(source, text_encoder_bits)
     call, index = (read_setting(source, chosen, name) for name in (files.CALL, files.MODEL_INDEX))
+    if with_image_input and not family.image_input:
+        raise ExportError(f"{source.folder}: models of the family {family.name} draw from no "
+                          "reference images; leave --with-image-input out")
     asked = Asked(family.read_own(index, call), with_image_input)
 
     # 2 open each part
@@ -42,9 +45,10 @@ def open_model(source, text_encoder_bits=None, with_image_input=False):
     configs = {name: each.config for name, each in opened.items()}
     prompts = open_prompts(family, chosen.tokenizers, configs)
     latents = family.latents(configs)
-    called = read_call(call, family.pipelines[pipeline], latents.pixels, asked.own,
-                       with_image_input)
-    sampler = open_sampler(chosen.settings[files.SCHEDULER_CONFIG], family)
+    defaults = family.defaults(family.pipelines[pipeline], configs, latents)
+    called = read_call(call, defaults, latents.pixels, asked.own, with_image_input)
+    sampler = open_sampler(chosen.settings[files.SCHEDULER_CONFIG], family, defaults.samplers,
+                           called)
     tables = family.tables(configs, called, latents, sampler)
     components = {}
     for part in family.parts:
@@ -150,11 +154,17 @@ def open_prompts(family, tokenizers, configs):
     return tuple(prompts)
 
 
-def open_sampler(path, family):
-    """The Sampler of scheduler_config.json, or the family's own where there is none."""
+def open_sampler(path, family, classes, call):
+    """The Sampler of scheduler_config.json, or the pipeline's usual one where there is none.
+
+    classes: those that the pipeline draws with, () for all of the family's.
+    """
     config = Configuration.read(path) if path else None
+    classes = classes or tuple(family.samplers)
     name = config.get("_class_name", None) if config else None
-    usual = next(iter(family.samplers))
-    name = name if isinstance(name, str) and name in family.samplers else usual
+    if isinstance(name, str) and name in family.samplers and name not in classes:
+        config.fail(f"_class_name is {show(name)}, and the pipeline of this model draws only with "
+                    + " or ".join(classes))
+    name = name if isinstance(name, str) and name in classes else classes[0]
     module = family.samplers[name]
-    return Sampler(name, module, module.read_config(config, family.scheduler))
+    return Sampler(name, module, module.read_config(config, family.scheduler, call))

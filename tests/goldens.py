@@ -15,6 +15,7 @@ from transformers import AutoTokenizer
 
 from tests.checkpoints import scheduler
 from tests.reference import call_arguments, chat
+from tests.sana_schedules import sana_schedules
 from tests.web.golden_files import FOLDER, encode
 from tests.web.texts import TEXTS, random_texts
 
@@ -98,7 +99,8 @@ def padded(tokenizer, text, length):
             "dropped": max(0, len(tokenizer(whole)["input_ids"]) - length)}
 
 
-GOLDENS = {"schedule": schedules, "noise": noises, "prompts": prompts}
+GOLDENS = {"schedule": schedules, "sana_schedule": sana_schedules, "noise": noises,
+           "prompts": prompts}
 
 
 def lines(value, depth=2):

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-EPILOGUES = [  # r the product, y what was there before, gate [N]
-    lambda r, y, gate: r,
-    lambda r, y, gate: y + r,
-    lambda r, y, gate: silu(y) * r,
-    lambda r, y, gate: y + gate * r,
+EPILOGUES = [  # r the product, y what was there before, gate [N], act an activation
+    lambda r, y, gate, act: act(r),
+    lambda r, y, gate, act: y + act(r),
+    lambda r, y, gate, act: act(y) * r,
+    lambda r, y, gate, act: y + gate * act(r),
 ]
 
 
@@ -21,8 +21,8 @@ ACTIVATIONS = [  # none, silu, gelu_tanh, quick_gelu, relu
 
 def linear_dense(x, w, epilogue=0, y=0.0, gate=0.0, bias=0.0, act=0):
     """x [M,K], w [N,K], gate and bias [N] -> [M,N]; y [M,N] is what was there before."""
-    r = ACTIVATIONS[act](f64(x) @ f64(w).T + f64(bias))
-    return EPILOGUES[epilogue](r, f64(y), f64(gate))
+    r = f64(x) @ f64(w).T + f64(bias)
+    return EPILOGUES[epilogue](r, f64(y), f64(gate), ACTIVATIONS[act])
 
 
 def linear_packed(x, codes, scales, zero, biases=None, **after):
@@ -65,6 +65,11 @@ def rms_norm(x, w, eps, b=0.0):
     return x / np.sqrt(np.square(x).mean(axis=1, keepdims=True) + eps) * w + b
 
 
+def rms_norm_pixels(x, w, b, eps, act=0, y=0.0):
+    """x [P,C], w and b [C]; y [P,C] is what is added to."""
+    return y + ACTIVATIONS[act](rms_norm(x, w, eps, b))
+
+
 def rms_norm_rope(x, w, eps, angles, half_split):
     """x [T,H,Dh], w [Dh], angles [T,Dh/2,2]: norm of heads, then rope."""
     x = rms_norm(x.reshape(-1, x.shape[-1]), w, eps).reshape(x.shape)
@@ -97,8 +102,41 @@ def attention(q, k, v, valid, scale, causal=False, q0=0, softcap=0, window=0, bi
     return np.einsum("hij,jhd->ihd", p / np.maximum(p.sum(axis=-1, keepdims=True), 1e-300), v)
 
 
+def linear_attention_sums(k, v, slice_tokens):
+    """k, v [T,H,DH] -> [ceil(T/slice), H, DH+1, DH]: sums of relu(k) (v, 1)^T, transposed."""
+    k, v = np.maximum(f64(k), 0), f64(v)
+    v = np.concatenate([v, np.ones_like(v[..., :1])], axis=-1)
+    parts = [slice(t, t + slice_tokens) for t in range(0, len(k), slice_tokens)]
+    sums = np.stack([np.einsum("thj,thi->hji", k[part], v[part]) for part in parts])
+    return np.concatenate([sums[..., :-1], sums[..., -1][..., None, :]], axis=-2)
+
+
+def linear_attention_merge(partials):
+    """partials [slices, ...] -> their sum."""
+    return f64(partials).sum(axis=0)
+
+
+def linear_attention_apply(q, sums):
+    """q [T,H,DH], sums [H,DH+1,DH] -> [T,H,DH]."""
+    q = np.maximum(f64(q), 0)
+    above = np.einsum("thj,hji->thi", q, f64(sums)[:, :-1])
+    return above / (np.einsum("thj,hj->th", q, f64(sums)[:, -1])[..., None] + 1e-15)
+
+
+def linear_attention(q, k, v):
+    """q, k, v [T,H,DH] -> [T,H,DH], by the T x T matrix: weights relu(q) . relu(k), no softmax."""
+    q, k = np.maximum(f64(q), 0), np.maximum(f64(k), 0)
+    weights = np.einsum("thd,shd->hts", q, k)
+    below = weights.sum(axis=-1).T[..., None] + 1e-15
+    return np.einsum("hts,shd->thd", weights, f64(v)) / below
+
+
 def silu(x):
     return f64(x) * sigmoid(x)
+
+
+def relu(x):
+    return np.maximum(f64(x), 0)
 
 
 def sigmoid(x):
@@ -107,6 +145,11 @@ def sigmoid(x):
 
 def add_scaled(x, alpha, y):
     return x + alpha * f64(y)
+
+
+def add_row(x, row):
+    """x [M,D], row [D]."""
+    return f64(x) + row
 
 
 def conv2d(x, w, bias, up=1, y=0.0):
@@ -131,6 +174,40 @@ def conv2d_down(x, w, bias):
     taps = [padded[i : i + height - 1 : 2, j : j + width - 1 : 2] @ f64(w[:, i, j]).T
             for i in range(3) for j in range(3)]
     return sum(taps) + bias
+
+
+def depthwise(x, w, bias=0.0, gated=False):
+    """x [H,W,C], w [KS,KS,C] -> [H,W,C], zeros around; gated: halves a and b of the channels, and
+    a * silu(b) [H,W,C/2]."""
+    height, width, _ = x.shape
+    ks = len(w)
+    padded = np.pad(f64(x), ((ks // 2, ks // 2), (ks // 2, ks // 2), (0, 0)))
+    y = bias + sum(padded[i : i + height, j : j + width] * f64(w[i, j])
+                   for i in range(ks) for j in range(ks))
+    if not gated:
+        return y
+    a, b = np.split(y, 2, axis=-1)
+    return a * silu(b)
+
+
+def linear_grouped(x, w):
+    """x [P,C], w [C,K] -> [P,C]: a matrix of its own for each K channels."""
+    groups, k = f64(x).reshape(len(x), -1, w.shape[1]), w.shape[1]
+    return np.einsum("pgk,gok->pgo", groups, f64(w).reshape(-1, k, k)).reshape(x.shape)
+
+
+def place_channels(x, y, first):
+    """x [P,C] in place of channels first .. first + C - 1 of y [P,Cy]."""
+    return np.concatenate([y[:, :first], x, y[:, first + x.shape[1] :]], axis=1)
+
+
+def pixel_shuffle(x, up, repeat, y=0.0):
+    """x [H,W,Cin] -> [H*up,W*up,Cin*repeat/up²]; each channel repeated, then up² of them become
+    the pixels of a square; y is what is added to."""
+    height, width, _ = x.shape
+    squares = f64(x).repeat(repeat, axis=2).reshape(height, width, -1, up, up)
+    shuffled = squares.transpose(0, 3, 1, 4, 2)
+    return y + shuffled.reshape(height * up, width * up, -1)
 
 
 def group_norm_stats(x, groups, chunk):

@@ -5,14 +5,13 @@ double_stream_modulation img [6 D] and txt [6 D], single_stream [3 D], norm_out 
 projections that they stand for are fetched only for schedules without a table.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from export.denoisers.time_embedding import project, silu, waves
 from export.packing.formats import DTYPE_OF, Storage
 from export.samplers.flow_euler import times
-from export.source.safetensors import widen
 
 TABLE_STEPS = 8  # the most that a table is made for
 EMBEDDERS = tuple(f"time_guidance_embed.timestep_embedder.linear_{n}.weight" for n in (1, 2))
@@ -23,8 +22,6 @@ MODULATIONS = (  # in the order of a row
     "norm_out.linear.weight",
 )
 PARTS = (6, 6, 3, 2)  # vectors of D values that each of them makes
-CHUNK_VALUES = 1 << 22  # weights are widened to float64 this many at a time
-f32 = np.float32
 
 
 @dataclass(frozen=True)
@@ -95,27 +92,3 @@ class Modulations:
         """f32 [steps, 17 D]."""
         at = np.searchsorted(self.timesteps, table.timesteps)
         return np.concatenate([rows[at] for rows in self.rows], axis=1)
-
-
-def waves(moments, channels):
-    """[cos, sin] of timestep * 10000^(-i / half), float64 [T, channels].
-
-    The angles are rounded to float32 where diffusers and
-    web/models/denoisers/flux2_tables.js round them.
-    """
-    half = channels // 2
-    exponents = f32(-math.log(10000)) * np.arange(half, dtype=f32) / f32(half)
-    frequencies = np.exp(exponents.astype(float)).astype(f32)
-    angles = (moments[:, None] * frequencies).astype(float)
-    return np.concatenate([np.cos(angles), np.sin(angles)], axis=1).astype(f32).astype(float)
-
-
-def project(x, weight, dtype):
-    """x [T, K] . weight [N, K]^T in float64, in chunks of rows of the weight."""
-    step = max(1, CHUNK_VALUES // weight.shape[1])
-    chunks = (weight[row : row + step] for row in range(0, len(weight), step))
-    return np.concatenate([x @ widen(chunk, dtype).astype(float).T for chunk in chunks], axis=1)
-
-
-def silu(x):
-    return x * (0.5 + 0.5 * np.tanh(0.5 * x))

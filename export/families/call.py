@@ -39,7 +39,8 @@ class Guidance:
 class Call:
     """The call of a pipeline; a family's defaults of it are one too.
 
-    own: what the family alone knows, by diffusers' names.
+    own: what the family alone knows, by diffusers' names. samplers: of defaults, the classes that
+    the pipeline draws with, the usual one first; () for all of the family's.
     """
 
     num_inference_steps: int
@@ -51,6 +52,7 @@ class Call:
     guidance: Guidance = Guidance()
     image_input: dict | None = None  # {"most"} reference images, where they can be encoded
     own: dict[str, Any] = field(default_factory=dict)
+    samplers: tuple[str, ...] = ()
 
     def manifest(self):
         given = {

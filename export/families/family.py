@@ -59,11 +59,14 @@ class PartModule(Protocol):
 class SamplerModule(Protocol):
     """One sampler in one file; `config` is what read_config gives: scheduler_config.json."""
 
-    def read_config(self, config: Configuration | None, own: dict) -> dict:
-        """The values; `own`, the family's, where there is no file. Raises ExportError."""
+    def read_config(self, config: Configuration | None, own: dict, call: Call) -> dict:
+        """The values, some of which the pipeline's call may have; where there is no file `own`, the
+
+        family's, or the class's. Raises ExportError.
+        """
 
     def shift_of(self, config: dict) -> str:
-        """How the times are shifted: "empirical" or "static"."""
+        """How the times are shifted: "empirical", "static", "twice" or "none"."""
 
     def times(self, steps: int, tokens: int, config: dict) -> Any:
         """f32 [steps]: the times at which the denoiser is asked, `tokens` of the picture's."""
@@ -184,11 +187,13 @@ class Family:
     """A model family; parts in the order in which a picture uses them.
 
     pipelines: class in model_index.json -> the call's defaults; samplers: class -> module;
-    scheduler: the values of scheduler_config.json where there is none; unread: a regular expression
-    of a file's name -> why it is not read and what to take instead. Functions:
+    scheduler: the values of scheduler_config.json where there is none; image_input: whether it
+    draws from reference images; unread: a regular expression of a file's name -> why that is not
+    read and what to take instead. Functions:
 
         read_own(index, call)        what model_index.json and trefoil.json say to it alone: values
                                      that the call's manifest has too; raises ExportError
+        defaults(call, configs, latents)     a pipeline's call as it is for this model
         check(opened)                what the parts, name -> Opened, must agree on
         latents(configs)             name -> PartConfig -> Latents
         tables(configs, call, latents, sampler)   the denoiser's Tables, or None
@@ -204,6 +209,8 @@ class Family:
     read_own: Callable[[Configuration, Configuration], dict[str, Any]]
     check: Callable[[dict[str, Opened]], None]
     latents: Callable[[dict[str, Any]], Latents]
+    image_input: bool = False
+    defaults: Callable = field(default=lambda call, configs, latents: call)
     tables: Callable = field(default=lambda configs, call, latents, sampler: None)
     preview: Callable = field(default=lambda component: None)
     base: Base | None = None

@@ -97,6 +97,7 @@ FLUX2 = Family(
     prompts=(Prompt("text_encoder"),),
     samplers={"FlowMatchEulerDiscreteScheduler": flow_euler},
     scheduler=flux2.SCHEDULER,
+    image_input=True,
     read_own=read_own,
     check=check,
     latents=latents,

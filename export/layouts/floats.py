@@ -7,7 +7,7 @@ import numpy as np
 
 from export.errors import ExportError
 from export.packing.formats import STORAGE_OF, Packed, Storage, narrow, pack_words, quantize_affine
-from export.packing.spec import CONV, Expected
+from export.packing.spec import CONV, DEPTHWISE, Expected
 from export.source.safetensors import Checkpoint
 
 GROUP = 64
@@ -67,30 +67,38 @@ class Floats:
 def dense_storage(checkpoint, name, spec):
     """The storage of a tensor that is kept exactly; convolutions become channels-last."""
     dtype = checkpoint.entries[name].dtype
-    if dtype == "F32":  # the values tell whether fewer bits hold them
-        dtype = read_dense(checkpoint, name)[0]
+    if dtype == "F32" or spec.plus:  # the values tell whether fewer bits hold them
+        dtype = read_dense(checkpoint, name, spec)[0]
     return Storage(STORAGE_OF[dtype], channels_last(spec))
 
 
 def channels_last(spec):
-    if spec.role != CONV:
+    if spec.role not in (CONV, DEPTHWISE):
         return spec.shape
     out_channels, in_channels, height, width = spec.shape
+    if spec.role == DEPTHWISE:
+        return (height, width, out_channels)
     return (out_channels, height, width, in_channels)
 
 
 def pack_dense(checkpoint, name, spec):
-    dtype, data = read_dense(checkpoint, name)
+    dtype, data = read_dense(checkpoint, name, spec)
     if spec.role == CONV:
         data = data.transpose(0, 2, 3, 1)
+    if spec.role == DEPTHWISE:
+        data = data[:, 0].transpose(1, 2, 0)
     storage = Storage(STORAGE_OF[dtype], channels_last(spec))
     return Packed(storage, {"data": np.ascontiguousarray(data)})
 
 
-def read_dense(checkpoint, name):
-    """dtype and data of a tensor: as stored, or F32 in the narrowest type that holds it exactly."""
+def read_dense(checkpoint, name, spec):
+    """dtype and data of a tensor: as stored, or F32 in the narrowest type that holds it exactly.
+
+    What its spec adds is added in F32.
+    """
     tensor = checkpoint.read_finite(name)
-    if tensor.dtype != "F32":
+    if tensor.dtype != "F32" and not spec.plus:
         return tensor.dtype, tensor.data
-    dtype, (data,) = narrow(tensor.data)
+    values = tensor.float32() + np.float32(spec.plus) if spec.plus else tensor.data
+    dtype, (data,) = narrow(values)
     return dtype, data

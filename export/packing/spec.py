@@ -11,6 +11,8 @@ FLOATS = ("F32", "F16", "BF16")
 # Roles of matrices. A low-bit one is ternary or binary at the source; a linear, and a table of ROWS
 # that are gathered on the CPU, may be quantised here; the others are kept exactly.
 LOWBIT, LINEAR, ROWS, CONV, DENSE = "lowbit", "linear", "rows", "conv", "dense"
+# A convolution of each channel by itself, [C, 1, kh, kw], is kept exactly as [kh, kw, C].
+DEPTHWISE = "depthwise"
 # A tensor of any rank that is kept exactly, and is floats of 32 bits on the GPU.
 VECTOR = "vector"
 
@@ -35,6 +37,7 @@ class Spec:
     shape: tuple[int, ...]
     role: str = DENSE
     cut: int = 0  # column at which the runtime cuts it in two, which no group may cross
+    plus: float = 0  # what is added to each of its values, in f32; only of what is kept exactly
 
     @property
     def is_linear(self):
@@ -42,8 +45,8 @@ class Spec:
         return self.role in (LINEAR, ROWS)
 
 
-def vector(count):
-    return Spec((count,), VECTOR)
+def vector(count, plus=0):
+    return Spec((count,), VECTOR, plus=plus)
 
 
 @dataclass(frozen=True)

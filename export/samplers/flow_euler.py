@@ -19,7 +19,7 @@ EMPIRICAL, STATIC = "empirical", "static"  # kinds of shifts
 f32 = np.float32
 
 
-def read_config(config, own):
+def read_config(config, own, call):
     """The values of scheduler_config.json (a Configuration), by the keys of `own`.
 
     Without a file `config` is None, and the values are the family's `own`. Raises ExportError for

@@ -9,13 +9,12 @@ from dataclasses import asdict, dataclass
 
 from export.packing.spec import LINEAR, ROWS, Spec, vector
 from export.source.configuration import show
-from export.source.meaning import is_off, refuse_unread
+from export.source.meaning import refuse_unread
+from export.text_encoders.decoder import read_rope_theta, read_sizes
 
 CLASS, CLASSES = "Qwen3", ("Qwen3ForCausalLM", "Qwen3Model")
 PREFIX = "model."
 ANCHORS = ("embed_tokens.weight", "layers.0.input_layernorm.weight")  # names that tell a prefix
-KERNEL_COLUMNS = 4  # dense weights are read four columns at a time
-MOST_HEAD_DIM = 512  # of the attention kernel
 
 
 @dataclass(frozen=True)
@@ -51,31 +50,16 @@ def read_config(config, taps):
             f"text_encoder_out_layers {list(taps)} reads hidden state {beyond[0]}, but "
             f"num_hidden_layers is {total}; name other layers in trefoil.json"
         )
-    heads = config.integer("num_attention_heads")
-    kv_heads = config.integer("num_key_value_heads", heads)
-    if heads % kv_heads:
-        config.fail(f"num_attention_heads {heads} is not a multiple of the {kv_heads} kv heads")
-    head_dim = config.integer("head_dim", 128)
-    hidden, intermediate = config.integer("hidden_size"), config.integer("intermediate_size")
-    sizes = {"head_dim": head_dim, "hidden_size": hidden, "intermediate_size": intermediate}
-    for key, value in sizes.items():
-        if value % KERNEL_COLUMNS:
-            config.fail(f"{key} is {value}, expected a multiple of {KERNEL_COLUMNS}")
-    if head_dim > MOST_HEAD_DIM:
-        config.fail(f"head_dim is {head_dim}, expected at most {MOST_HEAD_DIM}")
+    sizes = read_sizes(config, head_dim=128)
     check_layer_types(config, total)
     encoder = Qwen3Config(
-        hidden_size=hidden,
         num_hidden_layers=max(taps),
         total_hidden_layers=total,
-        num_attention_heads=heads,
-        num_key_value_heads=kv_heads,
-        head_dim=head_dim,
-        intermediate_size=intermediate,
         rms_norm_eps=config.number("rms_norm_eps", 1e-6),
         rope_theta=read_rope_theta(config),
         vocab_size=config.integer("vocab_size"),
         taps=tuple(taps),
+        **sizes,
     )
     refuse_unread(config, "text_encoder")
     return encoder
@@ -86,31 +70,6 @@ def check_layer_types(config, layers):
     kinds = config.get("layer_types", None)
     if kinds is not None and kinds != ["full_attention"] * layers:
         config.fail(f"layer_types is {show(kinds)}, expected {layers} x full_attention")
-
-
-def read_rope_theta(config):
-    """rope_theta stands alone (transformers 4) or in rope_parameters (transformers 5).
-
-    Each place that holds the kind of the rotation must say the default one.
-    """
-    config.only("partial_rotary_factor", (1,), 1)
-    theta = config.number("rope_theta", 10000.0)
-    for key in ("rope_parameters", "rope_scaling"):
-        rope = config.get(key, {})
-        if not isinstance(rope, dict):
-            config.fail(f"{key} is {show(rope)}, expected an object")
-        inner = type(config)(config.path, rope)
-        kind = inner.get("rope_type", inner.get("type", "default"))
-        if kind != "default":
-            config.fail(f"{key}: the rope type is {show(kind)}, and this version knows only "
-                        "'default'")
-        inner.only("partial_rotary_factor", (1,), 1)
-        theta = inner.number("rope_theta", theta)
-        extra = next((k for k in rope if k not in inner.asked and not is_off(rope[k])), None)
-        if extra is not None:
-            config.fail(f"{key} holds {extra} {show(rope[extra])}, and this version knows only "
-                        "rope_theta")
-    return theta
 
 
 def spec(c):

@@ -1,4 +1,7 @@
-"""The engine in a page of the library, without a model: `opened`, its ops and its self-check."""
+"""The engine in a page of the library, without a model: `opened`, its ops and its self-check, and
+
+other ops that compute nothing.
+"""
 
 OPEN = """
 async () => {
@@ -14,6 +17,8 @@ async () => {
   await kernels.load(KERNELS);
   const ops = new Ops({ device, kernels, watch: watchDevice(device),
     allocator: new Allocator(device, 2 ** 27) });
-  globalThis.opened = { ops, findWrong };
+  const rehearsal = (choice) => new Ops({ device: null, kernels, choice,
+    allocator: new Allocator(null, 2 ** 27) });
+  globalThis.opened = { ops, findWrong, rehearsal };
 }
 """

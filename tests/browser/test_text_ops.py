@@ -25,7 +25,9 @@ async ({ op, inputs, options, named = {}, cost }) => {
   try {
     const tensors = Object.entries(named).map(([name, given]) => [name, put(given)]);
     const last = { ...options, ...Object.fromEntries(tensors) };
-    const given = inputs.map((input) => (input.data ? put(input) : input));
+    const value = (input) => (Array.isArray(input) ? input.map(value)
+      : input.data ? put(input) : input);
+    const given = inputs.map(value);
     const y = ops[op](...given, last);
     return { got: [...new Float32Array(await ops.read(y))], shape: y.shape, dispatches };
   } catch ({ name, message }) {
@@ -61,7 +63,7 @@ def tensor(array, label="input"):
 
 def run(page, op, *inputs, options=None, **call):
     """(result, dispatches) of one op; inputs are arrays or numbers."""
-    given = [tensor(x) if isinstance(x, np.ndarray) else x for x in inputs]
+    given = [tensor(x) if isinstance(x, np.ndarray) else x for x in inputs]  # or as RUN takes them
     done = page.evaluate(RUN, {"op": op, "inputs": given, "options": options or {}, **call})
     assert "got" in done, done
     return np.float32(done["got"]).reshape(done["shape"]), done["dispatches"]
@@ -98,6 +100,40 @@ def test_attention_of_a_picture_to_the_words_that_count(engine):
                  options={"headWidth": 112, "valid": 17})
     assert_close("attention", "17 of 33 keys", got,
                  flat(oracles.attention(q, k, v, 17, float(np.float32(112**-0.5)))))
+
+
+@pytest.mark.parametrize("cost, dispatches", [(None, 1), (1, 2)])
+def test_attention_of_queries_that_begin_behind_other_keys(engine, cost, dispatches):
+    q, k, v = heads(1, 90, 4, 32), heads(2, 123, 2, 32), heads(3, 123, 2, 32)
+    table = normal(4, 4, 33 + 90 + 122)
+    i, j = 33 + np.arange(90)[:, None], np.arange(123)[None, :]
+    options = {"headWidth": 32, "scale": 0.5, "causal": True, "window": 50, "softcap": 2, "at": 33}
+    got, made = run(engine, "attention", flat(q), flat(k), flat(v), options=options, cost=cost,
+                    named={"bias": tensor(table)})
+    want = oracles.attention(q, k, v, 123, 0.5, causal=True, q0=33, softcap=2, window=50,
+                             bias=table[:, 122 + j - i])
+    assert made == dispatches
+    assert_close("attention", "33 keys before", got, flat(want))
+
+
+def test_rows_one_after_another(engine):
+    """Of any width, so that few of them begin where a view may."""
+    x, y = normal(1, 5, 3), normal(2, 4, 3)
+    pieces = [[tensor(x), 1, 3], [tensor(y), 3, 1], [tensor(y), 0, 2]]
+    got, made = run(engine, "joinRows", pieces, "joined")
+    assert made == 0
+    np.testing.assert_array_equal(got, np.concatenate([x[1:4], y[3:], y[:2]]))
+
+
+@pytest.mark.parametrize("pieces, words", [
+    ([[(5, 3), 3, 3]], "joinRows joined: 3 rows from 3 on, of [5,3]"),
+    ([[(5, 3), 1, 0]], "joinRows joined: 0 rows from 1 on, of [5,3]"),
+    ([[(5, 3), 1, 1], [(5, 4), 1, 1]], "is [5,4], expected [5,3]"),
+])
+def test_rows_that_are_not_there(engine, pieces, words):
+    inputs = [[[tensor(normal(1, *shape)), *rows] for shape, *rows in pieces], "joined"]
+    done = engine.evaluate(RUN, {"op": "joinRows", "inputs": inputs, "options": {}})
+    assert done["name"] == "ShapeError" and words in done["message"]
 
 
 def test_a_window_that_holds_every_key_is_none(engine):

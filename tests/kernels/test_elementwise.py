@@ -35,3 +35,10 @@ def test_add_scaled(case, alpha):
     dims = {"count": x.size, "alpha": alpha}
     got = gpu.run("add_scaled", dims, {"y": y, "x": x}, most_groups=FEW)
     assert_close("add_scaled", case, got, oracles.add_scaled(x, np.float32(alpha), y))
+
+
+@pytest.mark.parametrize("case, m, d", [("smallest", 1, 4), ("ragged", 7, 300), ("real", 64, 2240)])
+def test_add_row(case, m, d):
+    x, row = normal(1, m, d), normal(2, d)
+    got = gpu.run("add_row", {"M": m, "D": d}, {"row": row, "x": x}, most_groups=FEW)
+    assert_close("add_row", case, got, oracles.add_row(x, row))

@@ -25,6 +25,7 @@ EPILOGUES = [{"EPILOGUE": n} for n in (1, 2, 3)]
 AFTER = [  # the product's bias and activation, then the epilogues
     {"BIAS": True}, *({"ACT": n} for n in (1, 2, 3, 4)), {"BIAS": True, "ACT": 2},
     *({"BIAS": True, "ACT": 1} | epilogue for epilogue in EPILOGUES), {"ACT": 4, "EPILOGUE": 1},
+    {"ACT": 2, "EPILOGUE": 2},
 ]
 VARIANTS = [
     TERNARY, {"FORMAT": F32}, {"FORMAT": F16}, {"GROUP": 64}, {"GROUP": 32}, BINARY,

@@ -38,7 +38,7 @@ test('settings that would change the sigmas are refused by name', () => {
   for (const [own, shift, told] of [
     [{ use_karras_sigmas: true }, 'empirical', /use_karras_sigmas/],
     [{ time_shift_type: 'linear' }, 'empirical', /linear/],
-    [{}, 'dynamic', /"dynamic", expected one of empirical, static/],
+    [{}, 'dynamic', /"dynamic", expected one of empirical, static, twice/],
   ]) {
     assert.throws(() => sampler(4, 64, own, shift),
       (error) => error instanceof ModelError && told.test(error.message));
@@ -55,5 +55,5 @@ test('a step goes along the velocity, as far as sigma falls', () => {
   assert.deepEqual(made.times, [1000, 500]);
   made.step(0, 'latents', 'velocity');
   assert.deepEqual(added, [['latents', 'velocity', -0.5]]);
-  assert.deepEqual([...made.clean(0, Float32Array.of(1, 2), Float32Array.of(4, 8))], [-1, -2]);
+  assert.deepEqual([...made.clean(0, Float32Array.of(1, 2), Float32Array.of(4, 8))], [-3, -6]);
 });

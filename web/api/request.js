@@ -30,9 +30,9 @@ export function complete(manifest, request, defaults, { pixels = false } = {}) {
  * How far the prompt leads, and away from what: as the manifest has guidance.
  * @throws {InputError} the model takes none, or it is no number and no text
  */
-function guidanceOf({ pipeline: { guidance } }, request) {
+function guidanceOf({ pipeline: { guidance, negative_prompt: usual = '' } }, request) {
   const { kind, scale: own, negative } = guidance;
-  const { guidanceScale = own, negativePrompt = '' } = request;
+  const { guidanceScale = own, negativePrompt = usual } = request;
   if (request.guidanceScale !== undefined && kind === 'none') {
     throw new InputError(`guidanceScale is ${guidanceScale}, but this model takes none: it draws `
       + 'without guidance. Leave guidanceScale out.');

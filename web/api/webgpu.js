@@ -1,5 +1,5 @@
 /** A model that draws with the engine's kernels on a WebGPU device. */
-import { WrongResultError, throwIfAborted } from '../engine/errors.js';
+import { InputError, WrongResultError, throwIfAborted } from '../engine/errors.js';
 import { GpuExecutor } from '../engine/executor.js';
 import { expectPicture } from '../engine/sound.js';
 import { firstBytes } from '../loader/manifest.js';
@@ -62,6 +62,13 @@ class WebGpuEngine {
 
   get info() {
     return { engine: 'webgpu', ...this.#graphics.info, ...this.#files.info };
+  }
+
+  /** @throws {InputError} no model of its family draws from images */
+  refuse() {
+    if (this.#family.references) return;
+    throw new InputError(`A model of the family ${this.#manifest.family} draws from no reference `
+      + 'image. Leave images out.');
   }
 
   /** @throws {InputError} it is too large for the device */

@@ -76,6 +76,11 @@ export class GpuExecutor {
     this.#parts.g.addScaled(x, y, alpha);
   }
 
+  /** @type {Executor['copy']} */
+  copy(x, into) {
+    this.#parts.g.clone(x, into);
+  }
+
   /** @type {Executor['release']} */
   release(tensor) {
     this.#parts.g.release(tensor);

@@ -11,9 +11,9 @@ const PACKED = {
 };
 
 /** What becomes of the product, as the kernels number it. */
-export const EPILOGUE = { write: 0, add: 1, swiglu: 2, gate: 3 };
+export const EPILOGUE = { write: 0, add: 1, glu: 2, gate: 3 };
 
-/** What is applied to the product before that, as the kernels number it. */
+/** What is applied to the product before that, or to what `glu` multiplies. */
 export const ACT = { none: 0, silu: 1, gelu_tanh: 2, quick_gelu: 3, relu: 4 };
 
 /** 1-bit codes of a word: a row of a matrix, or a part of it, is whole words. */

@@ -2,17 +2,18 @@
  * The ops that models are written in: each checks shapes, picks a kernel and records it.
  *
  * Letters: M, T rows or tokens; K, N input and output width; D width; H heads; Dh head width;
- * C channels. Activations are f32 and row-major; ops on pictures are in pictures.js. Ops that say
- * `in place` change their first argument; `into` and `add` write to, or add to, a tensor that the
- * caller has.
+ * C channels. Activations are f32 and row-major; ops on pictures are in pictures.js and rows.js. Ops
+ * that say `in place` change their first argument; `into` and `add` write to, or add to, a tensor
+ * that the caller has.
  */
 import { attentionSite, recordAttention } from './attention.js';
+import { depthwise, glumbConv } from './depthwise.js';
 import { ShapeError } from './errors.js';
 import { ACT, EPILOGUE, inputUnit, linearSite, recordLinear } from './linear.js';
-import { expectShape } from './memory.js';
-import { PictureOps } from './pictures.js';
+import { applySums, linearAttention, sumKeys } from './linear_attention.js';
+import { Tensor, expectShape } from './memory.js';
+import { RowOps } from './rows.js';
 
-/** @import { Tensor } from './memory.js' */
 /** @import { Weight } from './weights.js' */
 
 /** Row counts of chunks are multiples of this, so that every chunk starts 256-byte aligned. */
@@ -21,7 +22,7 @@ const ROW_STEP = 64;
 /** Chunks of an MLP's wide middle stay below this. */
 const CHUNK_BYTES = 16 * 2 ** 20;
 
-export class Ops extends PictureOps {
+export class Ops extends RowOps {
   /** @returns {import('./memory.js').Tensor} f32 [shape] with these values */
   upload(data, shape, label) {
     const tensor = this.empty(shape, label);
@@ -37,19 +38,42 @@ export class Ops extends PictureOps {
   }
 
   /**
+   * Rows of tensors of one width, one after another.
+   * @param {[x: Tensor, first: number, count: number][]} pieces rows first .. first + count - 1 of
+   *   x [M, D]
+   * @param {string} label
+   * @returns {Tensor} [the sum of their counts, D]
+   * @throws {ShapeError} a piece has no such rows, or another width
+   */
+  joinRows(pieces, label) {
+    const D = pieces[0][0].width;
+    const y = this.empty([pieces.reduce((sum, [, , count]) => sum + count, 0), D], label);
+    let at = 0;
+    for (const [x, first, count] of pieces) {
+      expectShape(`joinRows ${label}`, x, [x.shape[0], D]);
+      if (!(count > 0 && first >= 0 && first + count <= x.shape[0])) {
+        throw new ShapeError(`joinRows ${label}: ${count} rows from ${first} on, of [${x.shape}]`);
+      }
+      this.copy(rowsOf(x, first, count), rowsOf(y, at, count));
+      at += count;
+    }
+    return y;
+  }
+
+  /**
    * y[M, N] = r, the product x[M, K] . W[n0 .. n0 + N, k0 .. k0 + K]^T, or what is made of it:
-   * with `bias` r + bias[n0 .. n0 + N], then `act` of that, then `add`, `swiglu` or `gate`.
+   * with `bias` r + bias[n0 .. n0 + N], then `act` of that, then `add`, `glu` or `gate`.
    * @param {Tensor} x
    * @param {Weight} weight [N_all, K_all]
    * @param {{ rows?: [number, number], columns?: [number, number], bias?: Tensor,
-   *   act?: keyof typeof ACT, into?: Tensor, add?: boolean, swiglu?: boolean,
+   *   act?: keyof typeof ACT, into?: Tensor, add?: boolean, glu?: boolean,
    *   gate?: [Tensor, number] }} [options]
    *   rows = [n0, N], columns = [k0, K]: the part of W that is used; default all of it. bias: f32
-   *   [N_all]. With `into` y: add: y += r; swiglu: y = silu(y) * r; gate [modulation, chunk]:
-   *   y += chunk of N of the modulation vector * r
+   *   [N_all]. With `into` y: add: y += r; glu: y = act(y) * r, where r is not activated; gate
+   *   [modulation, chunk]: y += chunk of N of the modulation vector * r
    * @throws {ShapeError} shapes do not fit, or a part does not begin and end between groups
    */
-  linear(x, weight, { rows, columns, bias, act = 'none', into, add, swiglu, gate } = {}) {
+  linear(x, weight, { rows, columns, bias, act = 'none', into, add, glu, gate } = {}) {
     const [n0, N] = rows ?? [0, weight.shape[0]];
     const [k0, K] = columns ?? [0, weight.shape[1]];
     const M = x.shape[0];
@@ -69,7 +93,7 @@ export class Ops extends PictureOps {
         + Object.keys(ACT).join(', '));
     }
     const kernel = this.choice.pick(op, constants, { M, N, K });
-    const made = (add && 'add') || (swiglu && 'swiglu') || (gate && 'gate') || 'write';
+    const made = (add && 'add') || (glu && 'glu') || (gate && 'gate') || 'write';
     const step = this.#rowStep(M, 2 * N * K);
     for (let m = 0; m < M; m += step) {
       const count = Math.min(step, M - m);
@@ -83,14 +107,15 @@ export class Ops extends PictureOps {
   }
 
   /**
-   * Linear, gated: y (+)= (silu(x . Wg^T) * (x . Wu^T)) . Wo^T, by row chunks so that the middle
-   * stays small.
+   * Linear, gated: y (+)= (act(x . Wg^T) * (x . Wu^T)) . Wo^T, by row chunks so that the middle
+   * stays small: SwiGLU with act silu, GeGLU with gelu_tanh.
    * @param {Tensor} x
    * @param {Record<'gate' | 'up' | 'down', [Weight, [number, number]?]>} parts each weight with the
    *   rows of it that are meant, of down the columns, as `linear` takes them
+   * @param {keyof typeof ACT} act
    * @param {Parameters<Ops['linear']>[2]} [options] what becomes of the result
    */
-  swigluMlp(x, { gate, up, down }, options = {}) {
+  gatedMlp(x, { gate, up, down }, act, options = {}) {
     const F = gate[1]?.[1] ?? gate[0].shape[0];
     const M = x.shape[0];
     const y = options.into ?? this.empty([M, down[0].shape[0]], down[0].label);
@@ -100,7 +125,7 @@ export class Ops extends PictureOps {
       this.scope(() => {
         const part = x.rows(m, count);
         const middle = this.linear(part, gate[0], { rows: gate[1] });
-        this.linear(part, up[0], { rows: up[1], into: middle, swiglu: true });
+        this.linear(part, up[0], { rows: up[1], into: middle, act, glu: true });
         this.linear(middle, down[0], { ...options, columns: down[1], into: y.rows(m, count) });
       });
     }
@@ -196,20 +221,22 @@ export class Ops extends PictureOps {
    * @param {Tensor} k
    * @param {Tensor} v
    * @param {{ headWidth: number, scale?: number, causal?: boolean, valid?: number,
-   *   window?: number, softcap?: number, bias?: Tensor }} options
+   *   window?: number, softcap?: number, bias?: Tensor, at?: number }} options
    *   scale: Dh ** -0.5 unless it is given. Which keys count: those before `valid`; causal: those
-   *   up to the query's own place; window: and no more than so many of them. What becomes of a
-   *   score: softcap * tanh(score / softcap), then bias [Hq, Tq + Tk - 1] is added, which has for
-   *   each head the distances key - query from 1 - Tq to Tk - 1
+   *   up to the query's own place, the first query's being `at`, 0 unless told; window: and no more
+   *   than so many of them. What becomes of a score: softcap * tanh(score / softcap), then bias
+   *   [Hq, at + Tq + Tk - 1] is added, which has for each head the distances key - query from
+   *   1 - at - Tq to Tk - 1
    * @throws {ShapeError}
    */
   attention(q, k, v, options) {
     const { headWidth: Dh, scale = options.headWidth ** -0.5, valid = k.shape[0], bias } = options;
+    const { at = 0 } = options;
     const [Tq, Tk] = [q.shape[0], k.shape[0]];
     const [Hq, Hkv] = [q.width / Dh, k.width / Dh];
     expectHeads(q, k, Dh);
     expectShape('attention', v, [Tk, Hkv * Dh]);
-    if (bias) expectShape('attention', bias, [Hq, Tq + Tk - 1]);
+    if (bias) expectShape('attention', bias, [Hq, at + Tq + Tk - 1]);
     const o = this.empty(q.shape, 'attention');
     const constants = attentionSite(options, Tk);
     const kernel = this.choice.pick('attention', constants, { M: Tq, N: Tk, K: Hq * Dh });
@@ -217,11 +244,83 @@ export class Ops extends PictureOps {
     for (let q0 = 0; q0 < Tq; q0 += step) {
       const count = Math.min(step, Tq - q0);
       recordAttention(this, kernel, {
-        constants, dims: { Tq: count, Tk, Hq, Hkv, valid, q0, scale },
+        constants, dims: { Tq: count, Tk, Hq, Hkv, valid, q0: at + q0, scale },
         q: q.rows(q0, count), k, v, bias, o: o.rows(q0, count),
       });
     }
     return o;
+  }
+
+  /**
+   * As linear_attention.js has it: q, k, v [T, width] -> [T, heads * headWidth].
+   * @param {Tensor} q
+   * @param {Tensor} k
+   * @param {Tensor} v
+   * @param {import('./linear_attention.js').Heads} heads
+   */
+  linearAttention(q, k, v, heads) {
+    return linearAttention(this, q, k, v, heads);
+  }
+
+  /**
+   * Its first half, for keys and values in several tensors.
+   * @param {[Tensor, Tensor][]} strips
+   * @param {import('./linear_attention.js').Heads} heads
+   */
+  linearAttentionSums(strips, heads) {
+    return sumKeys(this, strips, heads);
+  }
+
+  /**
+   * Its second half.
+   * @param {Tensor} q
+   * @param {Tensor} sums
+   * @param {import('./linear_attention.js').Heads} heads
+   */
+  linearAttentionOf(q, sums, heads) {
+    return applySums(this, q, sums, heads);
+  }
+
+  /**
+   * A convolution of each channel by itself: depthwise.js.
+   * @param {Tensor} x
+   * @param {Weight} weight
+   * @param {{ bias?: Tensor, gated?: boolean, row0?: number, rows?: number }} [options]
+   */
+  depthwise(x, weight, options) {
+    return depthwise(this, x, weight, options);
+  }
+
+  /**
+   * The gated MLP with a depth-wise convolution in its middle: depthwise.js.
+   * @param {Tensor} x
+   * @param {Parameters<typeof glumbConv>[2]} parts
+   * @param {Parameters<Ops['linear']>[2]} [options]
+   */
+  glumbConv(x, parts, options) {
+    return glumbConv(this, x, parts, options);
+  }
+
+  /** In place: x [M, D] += row [D], to each row. */
+  addRow(x, row) {
+    const [M, D] = x.shape;
+    expectShape('addRow', row.reshape(row.count), [D]);
+    if (D % 4) throw new ShapeError(`addRow: ${x.label} is [${x.shape}], expected fours`);
+    this.dispatch('add_row', { dims: { M, D }, tensors: [row, x], cost: x.count });
+    return x;
+  }
+
+  /** x [P, C] * scale [C] + shift [C]: a group norm of one group, whose mean is 0. */
+  scaleShift(x, { scale, shift }) {
+    const [P, C] = x.shape;
+    const y = this.empty(x.shape, `${x.label} scaled`);
+    this.dispatch('group_norm_apply', {
+      dims: { P, C, G: 1, x0: 0, y0: 0 },
+      tensors: [x, this.upload(Float32Array.of(0, 1), [1, 2], 'mean and deviation'),
+        this.upload(scale, [C], 'scale'), this.upload(shift, [C], 'shift'), y],
+      cost: 4 * x.count,
+    });
+    return y;
   }
 
   /** In place: x += alpha * y. */
@@ -239,11 +338,22 @@ export class Ops extends PictureOps {
     return x;
   }
 
+  /** In place. */
+  relu(x) {
+    this.dispatch('relu', { dims: { count: x.count }, tensors: [x], cost: x.count });
+    return x;
+  }
+
   /** Rows of one dispatch: all of M, or a multiple of ROW_STEP that keeps it short. */
   #rowStep(M, rowCost) {
     const rows = Math.floor(this.dispatchCost / rowCost / ROW_STEP) * ROW_STEP;
     return Math.min(M, Math.max(ROW_STEP, rows));
   }
+}
+
+/** Rows of x, wherever they begin: for copies, which need no alignment. */
+function rowsOf(x, first, count) {
+  return new Tensor(x.allocation, [count, x.width], x.label, x.offset + 4 * first * x.width);
 }
 
 function expectHeads(q, k, Dh) {

@@ -11,6 +11,7 @@ export class Stages {
   #small;
   #except;
   #loaded = new Map();
+  #computed = new Map(); // component -> what was computed of its weights, by name
 
   /**
    * @param {import('./ops.js').Ops} ops
@@ -41,8 +42,9 @@ export class Stages {
     const kept = this.#loaded.get(component);
     if (kept) return work(kept);
     const streamed = this.#keep || (repeated && !this.#small) ? [] : layers;
-    const weights = await new Weights(this.#ops, this.#files, component)
-      .load({ except: this.#except, streamed, signal });
+    if (!this.#computed.has(component)) this.#computed.set(component, new Map());
+    const weights = await new Weights(this.#ops, this.#files, component,
+      this.#computed.get(component)).load({ except: this.#except, streamed, signal });
     if (this.#keep) this.#loaded.set(component, weights);
     try {
       return await work(weights);
@@ -74,5 +76,6 @@ export class Stages {
   free() {
     this.#loaded.forEach((weights) => weights.free());
     this.#loaded.clear();
+    this.#computed.clear();
   }
 }

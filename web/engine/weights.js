@@ -47,11 +47,17 @@ export class Weights {
    * @param {import('./ops.js').Ops} ops
    * @param {import('../loader/tensors.js').TensorFiles} files
    * @param {string} component prefix of the tensor names, e.g. 'transformer'
+   * @param {Map<string, any>} [computed] what was computed of the same weights before
    */
-  constructor(ops, files, component) {
+  constructor(ops, files, component, computed = new Map()) {
     this.#ops = ops;
     this.#files = files;
     this.#component = component;
+    /**
+     * What follows from the weights alone, by names of the model's own, on the CPU: it stays there
+     * when they go.
+     */
+    this.computed = computed;
   }
 
   /**

@@ -23,9 +23,10 @@ const NEEDED = [
  */
 
 /**
- * Diffusers' call arguments, as the page offers them. negative: there may be a negative prompt.
+ * Diffusers' call arguments, as the page offers them. negative: there may be a negative prompt,
+ * by default `negative_prompt`.
  * @typedef {{ width: number, height: number, num_inference_steps: number, sizes: number[][],
- *   prompts?: string[], image_input?: { most: number }, guidance: { kind: 'none' | 'embedded' |
+ *   prompts?: string[], negative_prompt?: string, image_input?: { most: number }, guidance: { kind: 'none' | 'embedded' |
  *   'cfg', scale: number, negative: boolean } }} Call
  */
 
@@ -46,8 +47,8 @@ const NEEDED = [
  * @property {Prompt[]} prompts
  * @property {{ channels: number, pixels: number, [more: string]: any }} latents
  * @property {{ class: string, shift: string, config: Record<string, any> }} sampler
- * @property {{ tables: { tokens?: number, steps: number, tensor: string }[], projections: string[],
- *   parts: number[] }} [schedules]
+ * @property {{ tables: { tokens?: number, guidance?: number, steps: number, tensor: string }[],
+ *   projections: string[], parts: number[] }} [schedules]
  * @property {{ matrix: number[][], bias: number[], cell: number }} [preview]
  * @property {Record<string, Component>} components
  * @property {Record<string, any>} tensors by name: shape, storage, use, and extents in the shards

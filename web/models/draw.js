@@ -38,13 +38,14 @@ export async function draw(executor, family, manifest, drawing, hooks) {
   const referenceMs = end('reference');
 
   // 3 noise -> latents [L, C]
-  const noise = new TorchNoise(seed);
+  const generator = new TorchNoise(seed);
+  const noise = () => (executor.rehearsal ? new Float32Array(shape[0] * C)
+    : noiseTokens(generator, { channels: C, ...grid }));
   const sampler = new family.samplers[manifest.sampler.class](manifest.sampler,
     { steps, tokens: shape[0], executor, noise });
-  const start = executor.rehearsal ? new Float32Array(shape[0] * C)
-    : sampler.start(noiseTokens(noise, { channels: C, ...grid }));
-  const latents = executor.upload(start, shape, 'latents');
-  await hooks.observe('noise', shape, start);
+  const drawn = noise();
+  await hooks.observe('noise', shape, drawn);
+  const latents = executor.upload(sampler.start(drawn, shape), shape, 'latents');
   await hooks.observe('sigmas', [steps + 1], sampler.sigmas);
 
   // 4 a velocity at each of the sampler's times -> latents with less noise
@@ -53,19 +54,22 @@ export async function draw(executor, family, manifest, drawing, hooks) {
     for (let step = 0; step < (executor.rehearsal ? 1 : steps); step++) {
       begin('denoise', step);
       const velocity = await guided(executor, conditions,
-        (text) => velocityOf(latents, step, text));
+        (text) => velocityOf(latents, step, text),
+        (half, result) => hooks.observe(`velocity.${step}.${half}`, shape, result));
       await hooks.observe(`velocity.${step}`, shape, velocity);
+      const clean = hooks.onPreview && preview && sampler.clean(step,
+        await executor.read('latents', latents, hooks),
+        await executor.read('velocities', velocity, hooks));
       sampler.step(step, latents, velocity);
-      if (hooks.onPreview && preview) {
-        const clean = sampler.clean(step, await executor.read('latents', latents, hooks),
-          await executor.read('velocities', velocity, hooks));
+      await executor.settle(velocity, hooks);
+      if (clean) {
         const shown = previewOf(clean, grid, await executor.latentNorm(), preview);
         hooks.onPreview({ step, steps, ...shown });
       }
-      await executor.settle(velocity, hooks);
       stepMs.push(clock());
     }
   });
+  sampler.release?.();
   await executor.read('latents', latents, hooks); // whoever shows no previews hears of NaN now
   await hooks.observe('latents', shape, latents);
   end('denoise');
@@ -81,10 +85,12 @@ export async function draw(executor, family, manifest, drawing, hooks) {
  * The velocity of the prompt, or, with a second text, as far from that one's as guidance asks:
  * v = negative + scale * (prompt - negative).
  */
-async function guided(executor, { contexts, guidanceScale: scale }, velocityOf) {
+async function guided(executor, { contexts, guidanceScale: scale }, velocityOf, observe) {
   const velocity = await velocityOf(0);
   if (contexts.length === 1) return velocity;
+  await observe('prompt', velocity);
   const negative = await velocityOf(1);
+  await observe('negative', negative);
   executor.addScaled(velocity, negative, -1);
   executor.addScaled(negative, velocity, scale);
   executor.release(velocity);

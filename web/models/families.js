@@ -3,10 +3,15 @@
  * each other. A family is its parts, by the names of the manifest; draw.js knows no more of it.
  */
 import { ModelError } from '../engine/errors.js';
+import * as dc from './autoencoders/dc.js';
 import * as kl from './autoencoders/kl.js';
 import { Flux2 } from './denoisers/flux2.js';
 import { encodeReferences } from './denoisers/flux2_references.js';
+import { Sana } from './denoisers/sana.js';
+import { DpmSolver } from './samplers/dpm_solver.js';
 import { FlowEuler } from './samplers/flow_euler.js';
+import { Scm } from './samplers/scm.js';
+import * as gemma2 from './text_encoders/gemma2.js';
 import * as qwen3 from './text_encoders/qwen3.js';
 
 /** @type {Record<string, Family>} by the manifest's `family` */
@@ -17,6 +22,16 @@ export const FAMILIES = {
     autoencoder: kl,
     samplers: { FlowMatchEulerDiscreteScheduler: FlowEuler },
     references: encodeReferences,
+  },
+  sana: {
+    encoders: { text_encoder: gemma2 },
+    Denoiser: Sana,
+    autoencoder: dc,
+    samplers: {
+      DPMSolverMultistepScheduler: DpmSolver,
+      FlowMatchEulerDiscreteScheduler: FlowEuler,
+      SCMScheduler: Scm,
+    },
   },
 };
 
@@ -122,16 +137,18 @@ export function familyOf({ name, family: named, prompts, sampler }) {
  */
 
 /**
- * Made of the manifest's sampler and { steps, tokens, executor, noise }: noise may be drawn on
- * again.
+ * Made of the manifest's sampler and { steps, tokens, executor, noise }: noise() is more of the
+ * seed's, [L, C], drawn on where the last call ended.
  * @typedef {object} Sampler
  * @property {Float32Array} sigmas [steps + 1]
  * @property {number[]} times [steps], when the denoiser is asked: diffusers' timesteps
- * @property {(noise: Float32Array) => Float32Array} start the first latents
+ * @property {(noise: Float32Array, shape: number[]) => Float32Array} start the first latents, [L,
+ *   C], as the denoiser is given them
  * @property {(i: number, latents: any, velocity: any) => void} step in place: latents at time
  *   i become those at the next
  * @property {(i: number, latents: Float32Array, velocity: Float32Array) => Float64Array} clean what
- *   latents after step i would be without their noise
+ *   latents at time i would be without their noise
+ * @property {() => void} [release] lets go of what it kept from step to step
  */
 
 /**
@@ -145,6 +162,7 @@ export function familyOf({ name, family: named, prompts, sampler }) {
  * @property {(conditions: Conditions, hooks: Hooks, work: (velocityOf: (latents: any, step:
  *   number, text: number) => Promise<any>) => Promise<void>) => Promise<void>} denoise
  * @property {(x: any, y: any, alpha: number) => void} addScaled in place: x += alpha * y
+ * @property {(x: any, into: any) => void} copy
  * @property {(tensor: any) => void} release
  * @property {(tensor: any, hooks: Hooks) => Promise<void>} settle releases it and runs what was
  *   recorded

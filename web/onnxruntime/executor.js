@@ -60,6 +60,11 @@ export class OnnxExecutor {
     for (let i = 0; i < x.length; i++) x[i] += alpha * y[i];
   }
 
+  /** @type {Executor['copy']} */
+  copy(x, into) {
+    into.set(x);
+  }
+
   /** @type {Executor['release']} */
   release() {}
 

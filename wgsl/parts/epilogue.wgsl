@@ -1,9 +1,9 @@
 // part epilogue    y[M,N] from a product r[M,N]
 //
 //   bias   [N_all] f32, read if BIAS: r += bias[n0+n]
-//   ACT    then r is 0: r, 1: silu(r), 2: gelu_tanh(r), 3: quick_gelu(r), 4: relu(r)
+//   ACT    0: none, 1: silu, 2: gelu_tanh, 3: quick_gelu, 4: relu; of r, but for EPILOGUE 2
 //   gate   f32, read for EPILOGUE 3 alone
-//   y      [M, N] f32. EPILOGUE 0: y = r; 1: y += r; 2: y = silu(y) * r;
+//   y      [M, N] f32. EPILOGUE 0: y = r; 1: y += r; 2: y = ACT(y) * r;
 //          3: y += gate[gate_at+n] * r
 
 override BIAS: bool = false;
@@ -31,10 +31,10 @@ fn activate(v: f32) -> f32 {
 fn put(at: u32, n: u32, product: f32) {
   var r = product;
   if (BIAS) { r += bias[dims.n0 + n]; }
-  r = activate(r);
+  if (EPILOGUE != 2u) { r = activate(r); }
   switch (EPILOGUE) {
     case 1u: { y[at] += r; }
-    case 2u: { y[at] = gated(y[at], y[at]) * r; }
+    case 2u: { y[at] = activate(y[at]) * r; }
     case 3u: { y[at] += gate[dims.gate_at + n] * r; }
     default: { y[at] = r; }
   }

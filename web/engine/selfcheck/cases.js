@@ -6,6 +6,7 @@ import { ATTENTION } from './attention.js';
 import { LINEARS } from './linears.js';
 import { NORMS } from './norms.js';
 import { PICTURES } from './pictures.js';
+import { PIXELS } from './pixels.js';
 import { elementwise, sigmoid, wave } from './values.js';
 
 /**
@@ -19,6 +20,10 @@ import { elementwise, sigmoid, wave } from './values.js';
 /** @type {Record<string, Case>} */
 const ELEMENTWISE = {
   silu: () => elementwise([], wave(70, 0), { count: 70 }, (v) => v * sigmoid(v)),
+  add_row() {
+    const row = wave(20, 1);
+    return elementwise([row], wave(60, 0), { M: 3, D: 20 }, (v, i) => v + row[i % 20]);
+  },
   add_scaled() {
     const y = wave(70, 1);
     return elementwise([y], wave(70, 0), { count: 70, alpha: -0.3 },
@@ -27,4 +32,4 @@ const ELEMENTWISE = {
 };
 
 /** By kernel. @type {Record<string, Case>} */
-export const CASES = { ...LINEARS, ...ATTENTION, ...NORMS, ...PICTURES, ...ELEMENTWISE };
+export const CASES = { ...LINEARS, ...ATTENTION, ...NORMS, ...PICTURES, ...PIXELS, ...ELEMENTWISE };

@@ -14,8 +14,8 @@ const ACTIVATIONS = [
 const N_ALL = 8;
 
 /**
- * y[M, N] = EPILOGUE of ACT of x . W[n0 + n, k0 + k]^T + bias for any weight(n, k); `input` is how
- * x is stored.
+ * y[M, N] = EPILOGUE of ACT of x . W[n0 + n, k0 + k]^T + bias for any weight(n, k), or ACT of what
+ * was there before times that; `input` is how x is stored.
  */
 function linearCase(o, { K, K_all, k0 }, reads, weight, { x = wave(5 * K, 0), input = x } = {}) {
   const [M, N, n0, gate_at] = [5, 6, 1, 3];
@@ -23,9 +23,10 @@ function linearCase(o, { K, K_all, k0 }, reads, weight, { x = wave(5 * K, 0), in
   const start = wave(M * N, 2);
   const expected = table(M * N, (i) => {
     const product = sum(K, (k) => x[Math.floor(i / N) * K + k] * weight(n0 + i % N, k0 + k));
-    const r = ACTIVATIONS[o.ACT](product + (o.BIAS ? bias[n0 + i % N] : 0));
-    return [r, start[i] + r, start[i] * sigmoid(start[i]) * r,
-      start[i] + gate[gate_at + i % N] * r][o.EPILOGUE];
+    const r = product + (o.BIAS ? bias[n0 + i % N] : 0);
+    const act = ACTIVATIONS[o.ACT];
+    return [act(r), start[i] + act(r), act(start[i]) * r,
+      start[i] + gate[gate_at + i % N] * act(r)][o.EPILOGUE];
   });
   return { dims: { M, N, K, K_all, n0, k0, gate_at }, reads: [input, ...reads, bias, gate], start,
     expected };

@@ -41,6 +41,30 @@ function convDownCase(o) {
     start: zeros(expected.length), expected };
 }
 
+/** Of a 4 x 6 map, all rows but the first. */
+function depthwiseCase(o) {
+  const [H, W, C] = [4, 6, 20];
+  const wide = o.GATED ? 2 * C : C;
+  const x = wave(H * W * wide, 0);
+  const w = stored(o.KS ** 2 * wide, o.FORMAT, 1);
+  const bias = wave(wide, 2);
+  const convolved = (row, column, c) => (o.BIAS ? bias[c] : 0) + sum(o.KS ** 2, (tap) => {
+    const y = row + Math.floor(tap / o.KS) - (o.KS >> 1);
+    const xx = column + tap % o.KS - (o.KS >> 1);
+    const inside = y >= 0 && y < H && xx >= 0 && xx < W;
+    return inside ? w.at(tap * wide + c) * x[(y * W + xx) * wide + c] : 0;
+  });
+  const expected = table((H - 1) * W * C, (i) => {
+    const at = [1 + Math.floor(i / C / W), Math.floor(i / C) % W];
+    const a = convolved(...at, i % C);
+    if (!o.GATED) return a;
+    const b = convolved(...at, C + i % C);
+    return a * b * sigmoid(b);
+  });
+  return { dims: { H, W, C, row0: 1, rows: H - 1, y0: 0 }, reads: [x, w.words, bias],
+    start: zeros(expected.length), expected };
+}
+
 /** Two groups of three channels, chunks of four pixels of which the last is short. */
 const GROUPS = { P: 10, C: 6, G: 2, chunk: 4 };
 const groupPixels = () => table(GROUPS.P * GROUPS.C, (i) => 5 + Math.sin(1.3 * i));
@@ -69,6 +93,7 @@ export const PICTURES = {
   conv2d_tiled: convCase(4),
   conv2d_ragged: convCase(3),
   conv2d_down: convDownCase,
+  depthwise: depthwiseCase,
   group_norm_stats() {
     const x = groupPixels();
     return { dims: { ...GROUPS, first: 0 }, reads: [x], start: zeros(12),

@@ -150,8 +150,8 @@ export class Flux2 {
       g.scope(() => {
         const wIn = w(`${mlp}.linear_in`);                                      // gate, up [2 F, D]
         const h = g.layerNormModulate(x.rows(...rows), mod, MLP, eps);
-        g.swigluMlp(h, { gate: [wIn, [0, F]], up: [wIn, [F, F]], down: [w(`${mlp}.linear_out`)] },
-          { into: x.rows(...rows), gate: [mod, MLP.gate] });
+        g.gatedMlp(h, { gate: [wIn, [0, F]], up: [wIn, [F, F]], down: [w(`${mlp}.linear_out`)] },
+          'silu', { into: x.rows(...rows), gate: [mod, MLP.gate] });
       });
     }
   }
@@ -173,9 +173,9 @@ export class Flux2 {
         const k = this.#turned(project(1), w('norm_k'), angles);
         g.linear(this.#attend(q, k, project(2)), wOut, { columns: [0, D], ...gated });
       });
-      g.swigluMlp(h, {
+      g.gatedMlp(h, {
         gate: [wIn, [3 * D, F]], up: [wIn, [3 * D + F, F]], down: [wOut, [D, F]],
-      }, gated);
+      }, 'silu', gated);
     });
   }
 

@@ -4,6 +4,7 @@
  * embedding, for all timesteps at once. D width, T timesteps, L image tokens.
  */
 import { tableOf } from '../../loader/requested.js';
+import { timeWaves } from './time_embedding.js';
 
 const f32 = Math.fround;
 
@@ -72,26 +73,11 @@ async function project({ g, stages, manifest }, timesteps, signal) {
   return { tensors, at: (step) => tensors.map((rows) => rows.rows(step, 1)) };
 }
 
-/**
- * silu(MLP([cos, sin] of timestep * 10000^(-i / half))) [T, D]: what all modulations are linear in.
- * Angles reach 1000 radians, where a rounding is visible, so they are rounded to float32 where
- * diffusers rounds them.
- */
-function timeEmbedding(g, weights, config, timesteps) {
-  const { timestep_guidance_channels: channels } = config;
-  const half = channels / 2;
-  const waves = new Float32Array(timesteps.length * channels);
-  for (let i = 0; i < half; i++) {
-    const frequency = f32(Math.exp(f32(f32(f32(-Math.log(10000)) * i) / half)));
-    timesteps.forEach((time, t) => {
-      const angle = f32(time * frequency);
-      waves[t * channels + i] = Math.cos(angle);
-      waves[t * channels + half + i] = Math.sin(angle);
-    });
-  }
+/** silu(MLP(waves)) [T, D]: what all modulations are linear in. */
+function timeEmbedding(g, weights, { timestep_guidance_channels: channels }, timesteps) {
   const embedder = (n) => weights.get(`${EMBEDDER}.linear_${n}`);
   return g.scope(() => {
-    const times = g.upload(waves, [timesteps.length, channels], 'time');
+    const times = g.upload(timeWaves(timesteps, channels), [timesteps.length, channels], 'time');
     return g.silu(g.linear(g.silu(g.linear(times, embedder(1))), embedder(2)));
   });
 }

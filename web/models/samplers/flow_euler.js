@@ -13,15 +13,34 @@ const UNUSED = [
   'invert_sigmas', 'shift_terminal',
 ];
 
-/** How sigmas are shifted towards noise, by the manifest's name. */
-const SHIFTS = {
-  empirical: (sigma, { tokens, steps }) => {
+/**
+ * The sigmas before the final 0, by the manifest's name of how they are shifted towards noise: they
+ * lie evenly between 1 and 1 / steps before that, or, shifted twice, between the ends of the
+ * training schedule, which are shifted already.
+ */
+const GRIDS = {
+  empirical({ steps, tokens }) {
     const shift = f32(Math.exp(empiricalMu(tokens, steps)));
-    return shift / f32(shift + f32(f32(1 / sigma) - 1));
+    return evenly(1, 1 / steps, steps).map(f32)
+      .map((sigma) => shift / f32(shift + f32(f32(1 / sigma) - 1)));
   },
-  static: (sigma, { config: { shift } }) => (
-    f32(shift * sigma) / f32(1 + f32((shift - 1) * sigma))),
+  static({ steps, config: { shift } }) {
+    return evenly(1, 1 / steps, steps).map(f32)
+      .map((sigma) => f32(shift * sigma) / f32(1 + f32((shift - 1) * sigma)));
+  },
+  twice({ steps, config: { shift, num_train_timesteps: train } }) {
+    const [first, last] = [1, f32(1 / train)].map((sigma) => (
+      train * f32(f32(f32(shift) * sigma) / f32(1 + f32(f32(shift - 1) * sigma)))));
+    return evenly(first, last, steps).map((time) => time / train)
+      .map((sigma) => shift * sigma / (1 + (shift - 1) * sigma));
+  },
 };
+
+/** numpy.linspace. @returns {number[]} */
+function evenly(first, last, count) {
+  return Array.from({ length: count }, (_, i) => (
+    i > 0 && i === count - 1 ? last : first + i * ((last - first) / Math.max(count - 1, 1))));
+}
 
 /**
  * The shift mu: a line in the number of image tokens, blended between its fits for 10 and 200
@@ -58,19 +77,16 @@ export class FlowEuler {
       throw new ModelError(`scheduler: time_shift_type is ${config.time_shift_type}, `
         + 'expected exponential');
     }
-    const shifted = SHIFTS[shift];
-    if (!shifted) {
+    const grid = GRIDS[shift];
+    if (!grid) {
       throw new ModelError(`scheduler: sigmas are shifted by ${JSON.stringify(shift)}, `
-        + `expected one of ${Object.keys(SHIFTS).join(', ')}. Build the site again.`);
+        + `expected one of ${Object.keys(GRIDS).join(', ')}. Build the site again.`);
     }
-    const given = { steps, tokens, config };
     /** Float32Array [steps + 1], falling to a final 0: how much of the latents is noise. */
-    this.sigmas = Float32Array.from({ length: steps + 1 }, (_, i) => {
-      const sigma = f32(1 + i * ((1 / steps - 1) / Math.max(steps - 1, 1)));
-      return i === steps ? 0 : shifted(sigma, given);
-    });
-    /** When the denoiser is asked, from 1000 on falling, in float32: [steps]. */
-    this.times = Array.from(this.sigmas.subarray(0, steps), (sigma) => f32(1000 * sigma));
+    this.sigmas = Float32Array.of(...grid({ steps, tokens, config }), 0);
+    const { num_train_timesteps: train } = config;
+    /** When the denoiser is asked, from `train` on falling, in float32: [steps]. */
+    this.times = Array.from(this.sigmas.subarray(0, steps), (sigma) => f32(train * sigma));
   }
 
   /** @param {Float32Array} noise @returns {Float32Array} the first latents */
@@ -84,14 +100,14 @@ export class FlowEuler {
   }
 
   /**
-   * What the latents after step i would be without their noise, if the velocity stayed as it is.
+   * What the latents would be without their noise, if the velocity stayed as it is.
    * @param {number} i
-   * @param {Float32Array} latents
+   * @param {Float32Array} latents at time i
    * @param {Float32Array} velocity
    * @returns {Float64Array}
    */
   clean(i, latents, velocity) {
-    const sigma = this.sigmas[i + 1];
+    const sigma = this.sigmas[i];
     return Float64Array.from(latents, (value, at) => value - sigma * velocity[at]);
   }
 }

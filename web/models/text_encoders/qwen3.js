@@ -4,6 +4,7 @@
  * F intermediate size.
  */
 import { integers } from '../graph_values.js';
+import { rotaryAngles } from './rotary.js';
 
 /** How the names of tensors begin that come layer by layer where the weights are streamed. */
 export const LAYERS = ['layers.'];
@@ -64,25 +65,7 @@ function layer(g, x, w, config, { angles, valid }) {
     g.linear(a, w('self_attn.o_proj'), { into: x, add: true });
   });
   const h = g.rmsNorm(x, w('post_attention_layernorm').data, eps);
-  g.swigluMlp(h, {
+  g.gatedMlp(h, {
     gate: [w('mlp.gate_proj')], up: [w('mlp.up_proj')], down: [w('mlp.down_proj')],
-  }, { into: x, add: true });
-}
-
-/**
- * (cos, sin) of position * theta^(-2i / Dh), i < Dh / 2.
- * @param {number} S
- * @param {Record<string, any>} config
- * @returns {Float32Array} [S, Dh / 2, 2]
- */
-function rotaryAngles(S, { head_dim: Dh, rope_theta: theta }) {
-  const angles = new Float32Array(S * Dh);
-  for (let s = 0; s < S; s++) {
-    for (let i = 0; i < Dh / 2; i++) {
-      const angle = s * theta ** (-2 * i / Dh);
-      angles[s * Dh + 2 * i] = Math.cos(angle);
-      angles[s * Dh + 2 * i + 1] = Math.sin(angle);
-    }
-  }
-  return angles;
+  }, 'silu', { into: x, add: true });
 }

@@ -1,0 +1,36 @@
+"""One part of a model as a site has it, without the rest: what a test of that part alone needs."""
+
+import json
+
+from export import layouts
+from export.opening import open_component, open_tensors, read_part_file
+from export.packing.manifest import component_entry
+from export.packing.pack import pack_tensors
+from export.packing.shards import MIB, ShardWriter
+from export.source.configuration import Configuration
+
+
+def open_part(part, root, bits=None):
+    """The Component of a Part of export.families.family in a checkpoint's folder, opened as
+
+    export.opening opens it; bits: of a text encoder. Raises ExportError.
+    """
+    files = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
+    place = layouts.find(root, files, part.layouts, part.folder)
+    layout, tensors = open_tensors(part, place, Configuration("trefoil.json", {}), bits)
+    config = part.read_config(read_part_file(part, place, tensors), None)
+    return open_component(part, config, layout, tensors, bits)
+
+
+def write_part(part, root, folder, bits=None):
+    """Writes its shards and a manifest, which has nothing else, into `folder`; the manifest."""
+    component = open_part(part, root, bits)
+    folder.mkdir(parents=True, exist_ok=True)
+    writer = ShardWriter(folder, MIB)
+    writer.begin(component.name)
+    tensors = pack_tensors(component, component.specs, writer, lambda component: None)
+    writer.finish()
+    manifest = {"components": {component.name: component_entry(component)},
+                "shards": writer.shards, "tensors": tensors, "latents": {}}
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return manifest
