@@ -36,6 +36,9 @@ def parse(arguments=None):
     add("--model", default=str(EMBEDDED), metavar="DIR|FILE|ORG/NAME[@REV]",
         help="a checkpoint's folder, its one file, or a Hugging Face repository (default: the "
              "embedded model)")
+    add("--base", metavar="DIR|ORG/NAME[@REV]",
+        help="where parts come from that the model lacks: text encoder, autoencoder, tokenizer, "
+             "configurations (default: the base that the model's family is known to have)")
     add("--out", default="dist", metavar="DIR", help="where the site goes (default: dist/)")
     add("--dry-run", action="store_true",
         help="print components, bits, bytes and GPU memory per size; write nothing")
@@ -60,8 +63,8 @@ def parse(arguments=None):
         help="also write the model as ONNX graphs for onnxruntime, into onnx/")
     add("--onnx-only", action="store_true", help="write onnx/ alone, without a site")
     options = parser.parse_args(arguments)
-    for flag in ("model", "out"):
-        if not getattr(options, flag):
+    for flag in ("model", "out", "base"):
+        if getattr(options, flag) == "":
             parser.error(f"--{flag}: got no name at all, expected a folder")
     if options.weights_url and not WEB_ADDRESS.fullmatch(options.weights_url):
         parser.error(f"--weights-url {options.weights_url}: expected an http(s) address")

@@ -12,8 +12,9 @@ from typing import Any
 from export import report
 from export.environment import tell
 from export.errors import ExportError
+from export.finding import find_model
 from export.folder import disk, record, whole
-from export.folder.fingerprint import check_unchanged, fingerprint, snapshot
+from export.folder.fingerprint import check_unchanged, fingerprint, look_at
 from export.folder.places import Places, Workshop, weights_folder
 from export.folder.staging import Unwritable, locked, prepare, refuse_sources, staging, take
 from export.opening import open_model
@@ -22,7 +23,6 @@ from export.packing.pack import pack_model, plan_model
 from export.packing.shards import ShardWriter
 from export.site import hosts, pages, publish, serve
 from export.source.files import licences
-from export.source.find import find_model
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Job:
         options = self.options
         told = [options.text_encoder_bits, options.with_image_input, options.host,
                 self.shard_bytes, asdict(self.places), options.onnx, options.onnx_only]
-        files = snapshot(self.source.folder, self.workshops)
+        files = look_at(self.source, self.workshops)
         return files, fingerprint(self.source, files, told)
 
 
@@ -58,7 +58,7 @@ def run(options, shard_bytes, interrupts):
     places = Places.of(options)
     if options.publish and not options.dry_run:
         publish.check_token()
-    source = find_model(options.model, options.text_encoder_bits)
+    source = find_model(options.model, options.text_encoder_bits, options.base)
     job = Job(options, shard_bytes, places, source)
     model = job.open()  # at once: a folder that holds none is not looked through
     if options.dry_run:
@@ -106,7 +106,7 @@ def bring(job, clean, interrupts):
 def write(job, model, files, digest, interrupts):
     """Writes the folders. What of theirs was in the way is [(path, where it is now), ...]."""
     options, outs = job.options, [workshop.out for workshop in job.workshops]
-    disk.check_readable(licences(job.source.folder))
+    disk.check_readable(path for folder in job.source.folders for path in licences(folder))
     with staging(job.workshops, least_bytes(model)) as stages, disk.telling(*outs):
         folder, *apart = (stage.partial for stage in stages)
         if options.onnx or options.onnx_only:

@@ -3,7 +3,6 @@
 from export import layouts
 from export.errors import ExportError
 from export.families import choose as choosing
-from export.families import recognise
 from export.families.call import read_call
 from export.families.family import ENCODER, Asked, Opened, Sampler
 from export.layouts.naming import Renamed, strip_prefixes
@@ -25,9 +24,8 @@ def open_model(source, text_encoder_bits=None, with_image_input=False):
     Raises ExportError.
     """
     # 1 recognise the family, and its parts among the files
-    call = Configuration.read_optional(source.folder / files.CALL)
     family, pipeline, chosen = choose(source, text_encoder_bits)
-    index = Configuration.read_optional(source.folder / files.MODEL_INDEX)
+    call, index = (read_setting(source, chosen, name) for name in (files.CALL, files.MODEL_INDEX))
     if with_image_input and not family.image_input:
         raise ExportError(f"{source.folder}: models of the family {family.name} draw from no "
                           "reference images; leave --with-image-input out")
@@ -39,17 +37,18 @@ def open_model(source, text_encoder_bits=None, with_image_input=False):
         place = chosen.places[part.name]
         check_quantization_file(place.path)
         sources[part.name] = open_tensors(part, place, call, text_encoder_bits)
-        file = read_part_file(part, place, sources[part.name][1])
+        file = read_part_file(part, place, chosen.configs[part.name], sources[part.name][1])
         opened[part.name] = Opened(file, part.read_config(file, asked))
 
     # 3 check that they agree, with each other and with how they are called
     family.check(opened)
     configs = {name: each.config for name, each in opened.items()}
-    prompts = open_prompts(source.folder, family, chosen.tokenizers, configs)
+    prompts = open_prompts(family, chosen.tokenizers, configs)
     latents = family.latents(configs)
     defaults = family.defaults(family.pipelines[pipeline], configs, latents)
     called = read_call(call, defaults, latents.pixels, asked.own, with_image_input)
-    sampler = open_sampler(source.folder, family, defaults.samplers, called)
+    sampler = open_sampler(chosen.settings[files.SCHEDULER_CONFIG], family, defaults.samplers,
+                           called)
     tables = family.tables(configs, called, latents, sampler)
     components = {}
     for part in family.parts:
@@ -63,18 +62,19 @@ def open_model(source, text_encoder_bits=None, with_image_input=False):
 def choose(source, text_encoder_bits):
     """(Family, pipeline class, choose.Chosen) of a checkpoint."""
     listing = files.list_checkpoint(source.folder)
-    family, pipeline = choosing.read_family(listing)
-    chosen = choosing.choose(listing, family, text_encoder_bits, source.file)
-    if pipeline is None:
-        place = chosen.places[family.denoiser.name]
-        names = place.layout.open(place).entries
-        named = recognise.family_of_names(names)
-        if named is not family:
-            family = named
-            chosen = choosing.choose(listing, family, text_encoder_bits, source.file)
-        pipeline = next(iter(family.pipelines))
-    choosing.check_contents(listing, chosen)
-    return family, pipeline, chosen
+    base = files.list_checkpoint(source.base.folder) if source.base else None
+    family, pipeline = choosing.read_family(listing, base)
+    family = family or choosing.guess_family(listing, source.file)
+    chosen = choosing.choose(listing, family, text_encoder_bits, source.file, base,
+                             source.made_from_base)
+    choosing.check_contents(chosen, listing, base)
+    return family, pipeline or next(iter(family.pipelines)), chosen
+
+
+def read_setting(source, chosen, name):
+    """A file beside the parts, empty where there is none."""
+    path = chosen.settings[name]
+    return Configuration.read(path) if path else Configuration(source.folder / name, {})
 
 
 def open_tensors(part, place, call, bits):
@@ -101,15 +101,14 @@ def check_bits(layout, part, path, bits):
         )
 
 
-def read_part_file(part, place, tensors):
-    """config.json beside the weights or in the part's folder; without one, what the shapes say."""
-    path = place.path if place.path != place.folder else place.folder / part.folder
-    if part.derive_config and place.layout.stands_alone and not (path / "config.json").exists():
+def read_part_file(part, place, path, tensors):
+    """config.json at `path`; where there is none, what the shapes of the tensors say."""
+    if path is None and part.derive_config:
         known = part.module.drop_reason(None)
         kept = [name for name in tensors.entries if not why_dropped(name, known)]
         quantisers.refuse(place.files[0], tensors.entries, kept)  # its shapes would mislead
         return Configuration(place.files[0], part.derive_config(place.files[0], tensors))
-    return Configuration.read(path / "config.json")
+    return Configuration.read(path or place.folder / part.folder / "config.json")
 
 
 def open_component(part, config, layout, tensors, bits):
@@ -139,11 +138,11 @@ def check(component, drop_reason):
     return component
 
 
-def open_prompts(folder, family, tokenizers, configs):
+def open_prompts(family, tokenizers, configs):
     """A PromptInput for each of the family's prompts; every token has an embedding."""
     prompts = []
     for number, about in enumerate(family.prompts, 1):
-        tokenizer = read_tokenizer(folder / tokenizers[about.encoder])
+        tokenizer = read_tokenizer(tokenizers[about.encoder])
         rows = configs[about.encoder].vocab_size
         if tokenizer.largest_id >= rows:
             raise ExportError(
@@ -155,13 +154,12 @@ def open_prompts(folder, family, tokenizers, configs):
     return tuple(prompts)
 
 
-def open_sampler(folder, family, classes, call):
+def open_sampler(path, family, classes, call):
     """The Sampler of scheduler_config.json, or the pipeline's usual one where there is none.
 
     classes: those that the pipeline draws with, () for all of the family's.
     """
-    path = folder / files.SCHEDULER_CONFIG
-    config = Configuration.read(path) if path.exists() else None
+    config = Configuration.read(path) if path else None
     classes = classes or tuple(family.samplers)
     name = config.get("_class_name", None) if config else None
     if isinstance(name, str) and name in family.samplers and name not in classes:

@@ -119,7 +119,8 @@ class Part:
 class Prompt:
     """How a prompt becomes the input of one encoder, a part's name; folder: of its tokenizer.
 
-    mask: whether padding is masked; keep: rows of the encoder's output that are kept, None for all.
+    mask: whether padding is masked; keep: rows of the encoder's output that are kept, None for all;
+    chat: whether prompts go through the tokenizer's chat template.
     """
 
     encoder: str
@@ -127,6 +128,7 @@ class Prompt:
     lower: bool = False
     mask: bool = True
     keep: tuple[int, ...] | None = None
+    chat: bool = True
 
 
 @dataclass(frozen=True)
@@ -169,12 +171,25 @@ class Opened:
 
 
 @dataclass(frozen=True)
+class Base:
+    """The repository that has what models of a family lack, where nobody names another.
+
+    made: a regular expression that finds, in the names of repositories and files, those of models
+    that were made from it, whose configurations are its own.
+    """
+
+    repository: str
+    made: str
+
+
+@dataclass(frozen=True)
 class Family:
     """A model family; parts in the order in which a picture uses them.
 
     pipelines: class in model_index.json -> the call's defaults; samplers: class -> module;
     scheduler: the values of scheduler_config.json where there is none; image_input: whether it
-    draws from reference images. Functions:
+    draws from reference images; unread: a regular expression of a file's name -> why that is not
+    read and what to take instead. Functions:
 
         read_own(index, call)        what model_index.json and trefoil.json say to it alone: values
                                      that the call's manifest has too; raises ExportError
@@ -198,6 +213,8 @@ class Family:
     defaults: Callable = field(default=lambda call, configs, latents: call)
     tables: Callable = field(default=lambda configs, call, latents, sampler: None)
     preview: Callable = field(default=lambda component: None)
+    base: Base | None = None
+    unread: dict[str, str] = field(default_factory=dict)
 
     @property
     def denoiser(self):

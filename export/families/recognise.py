@@ -1,8 +1,14 @@
-"""Which family a checkpoint is of: by model_index.json, or by the names that its tensors have."""
+"""Which family a checkpoint is of: by model_index.json, by its denoiser's configuration, or by
 
-from export.errors import shorten
+names: of the files, and of the tensors.
+"""
+
+import re
+from pathlib import Path
+
+from export.errors import ExportError, shorten
 from export.families import FAMILIES
-from export.source.configuration import show
+from export.source.configuration import Configuration, show
 from export.source.meaning import refuse_unread
 
 
@@ -24,6 +30,37 @@ def family_of(index):
     index.flag("is_distilled", False)
     refuse_unread(index, "model_index")
     return family, name
+
+
+def family_of_class(listing):
+    """The family whose denoiser has the class that a Listing's config.json names, or None."""
+    for family in FAMILIES.values():
+        name = f"{family.denoiser.folder}/config.json"
+        if name in listing.names:
+            config = Configuration.read(listing.open(name))
+            if config.get("_class_name", None) == family.denoiser.module.CLASS:
+                return family
+    return None
+
+
+def family_of_files(listing):
+    """The family whose base a model was made from, by its repository's or files' names; or None."""
+    return next((f for f in FAMILIES.values() if is_made_from(f.base, listing)), None)
+
+
+def is_made_from(base, listing):
+    """Whether a Listing's names tell that its model was made from a family's Base."""
+    names = (Path(listing.where).name, *(Path(name).stem for name in listing.inside("")))
+    return base is not None and any(re.search(base.made, name, re.IGNORECASE) for name in names)
+
+
+def refuse_unreadable(listing, names):
+    """Raises ExportError where one of a denoiser's files is known as one that nobody reads."""
+    for family in FAMILIES.values():
+        for pattern, why in family.unread.items():
+            found = [name for name in names if re.search(pattern, Path(name).name, re.IGNORECASE)]
+            if found:
+                raise ExportError(f"{listing.at(found[0])}: {why}")
 
 
 def standing_alone():

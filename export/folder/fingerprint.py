@@ -13,15 +13,17 @@ from export.folder.places import Workshop
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("export/**/*.py", "web/**/*", "wgsl/**/*", "LICENSE", "THIRD_PARTY.md", "pyproject.toml")
 Snapshot = dict[str, tuple[int, int, int]]
+BASE = "../base/"  # before the paths of a base's files
 DEPTH = 3  # folders that a checkpoint is deep: text_encoder/tokenizer/tokenizer.json
 
 
 def fingerprint(source: Any, files: Snapshot, options: dict[str, Any]) -> str:
     """A digest of all that a site follows from.
 
-    files: the source's, as `snapshot` has them. options: JSON values.
+    files: the source's, as `look_at` has them. options: JSON values.
     """
-    sha = hashlib.sha256(json.dumps([source.name, source.origin, source.file, options]).encode())
+    told = [source.name, source.origin, source.file, source.base and source.base.origin, options]
+    sha = hashlib.sha256(json.dumps(told).encode())
     for name, (size, time, _) in files.items():
         sha.update(os.fsencode(f"{name} {size} {time}\n"))
     for pattern in CODE:
@@ -29,6 +31,15 @@ def fingerprint(source: Any, files: Snapshot, options: dict[str, Any]) -> str:
             if "__pycache__" not in path.parts:
                 sha.update(os.fsencode(f"{path.relative_to(ROOT)}\n") + path.read_bytes())
     return sha.hexdigest()
+
+
+def look_at(source: Any, workshops: Iterable[Workshop] = ()) -> Snapshot:
+    """The snapshot of a source, and of its base, whose paths begin with BASE."""
+    files = snapshot(source.folder, workshops)
+    if source.base:
+        files |= {BASE + name: told for name, told in
+                  snapshot(source.base.folder, workshops).items()}
+    return files
 
 
 def snapshot(folder: str | Path, workshops: Iterable[Workshop] = ()) -> Snapshot:
@@ -60,11 +71,13 @@ def check_unchanged(source, before, workshops):
 
     what came later was not read.
     """
-    now = snapshot(source.folder, workshops)
+    now = look_at(source, workshops)
     changed = [name for name in before if before[name] != now.get(name)]
     if changed:
         what = "was changed" if changed[0] in now else "was removed"
+        home = source.base if changed[0].startswith(BASE) else source
+        path = home.folder / changed[0].removeprefix(BASE)
         raise ExportError(
-            f"{source.folder / changed[0]}: {what} while the model was packed, so nothing was "
-            "written; run again when the model's files are complete"
+            f"{path}: {what} while the model was packed, so nothing was written; run again when "
+            "the model's files are complete"
         )

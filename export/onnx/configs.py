@@ -26,7 +26,7 @@ def write_configs(folder, model, parts):
         (folder / prompt.about.folder).mkdir()
         copy_tokenizer(prompt.tokenizer.folder, folder / prompt.about.folder)
     copy_tokenizer(model.prompts[0].tokenizer.folder, folder)  # where transformers.js looks
-    pages.copy_licences(model.source.folder, folder)
+    pages.copy_licences(model.source, folder)
 
 
 def copy_tokenizer(source, folder):

@@ -19,7 +19,7 @@ def build_manifest(model, shards, tensors, preview):
         "name": model.name,
         "family": model.family.name,
         "variant": model.variant,
-        "source": model.source.origin | layout_names(model),
+        "source": model.source.origin | base_origin(model.source) | layout_names(model),
         "pipeline": model.call.manifest(),
         "prompts": [prompt_entry(model, prompt) for prompt in model.prompts],
         "latents": model.latents.manifest(),
@@ -28,6 +28,12 @@ def build_manifest(model, shards, tensors, preview):
         "shards": shards,
         "tensors": tensors,
     } | schedules_entry(model.denoiser) | ({"preview": preview} if preview else {})
+
+
+def base_origin(source):
+    """The repository that the parts come from which a model lacks, if it is one."""
+    origin = source.base.origin if source.base else {}
+    return {f"base_{key}": value for key, value in origin.items()}
 
 
 def layout_names(model):

@@ -46,7 +46,8 @@ def front_matter(lines):
 def space_readme(model, places):
     """A JSON string is a YAML string."""
     title = title_of(model.name)
-    repositories = [places.weights_repo, model.source.origin.get("repository")]
+    sources = filter(None, (model.source, model.source.base))
+    repositories = [places.weights_repo, *(s.origin.get("repository") for s in sources)]
     repositories = list(dict.fromkeys(filter(None, repositories)))
     lines = [
         f"title: {json.dumps(title)}",

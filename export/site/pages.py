@@ -52,12 +52,17 @@ def write_model(folder, model, manifest):
     write_manifest(folder / "manifest.json", manifest)
     for prompt in model.prompts:
         (folder / prompt.file).write_bytes(prompt.tokenizer.file)
-    copy_licences(model.source.folder, folder)
+    copy_licences(model.source, folder)
 
 
 def copy_licences(source, target):
-    for path in files.licences(source):
+    """Those of a source, and those of its base, under its name where the source has such a file."""
+    for path in files.licences(source.folder):
         shutil.copyfile(path, target / files.readable(path.name))
+    for path in files.licences(source.base.folder) if source.base else ():
+        name = files.readable(path.name)
+        name = f"{name}-{source.base.name}" if (target / name).exists() else name
+        shutil.copyfile(path, target / name)
 
 
 def pin(folder, places):

@@ -24,33 +24,33 @@ class Address:
     file: str | None = None
 
 
-def read_address(text):
-    """The Address that --model names, or None. Raises ExportError for what is no model's."""
+def read_address(text, option="--model"):
+    """The Address that an option names, or None. Raises ExportError for what is no model's."""
     match = REPOSITORY.fullmatch(text)
     if match and match[1].split("/")[1] not in (".", ".."):
         return Address(*match.groups())
     bare = text.strip()
     scheme, colon, rest = bare.partition("://")
     if scheme == "hf" and colon:
-        return read_address(rest.strip("/"))
+        return read_address(rest.strip("/"), option)
     if not colon and bare.split("/")[0] in HOSTS:
         bare = f"https://{bare}"
     parts = urlsplit(bare)
     endpoint = urlsplit(os.environ.get("HF_ENDPOINT", "")).netloc
     if parts.scheme not in ("http", "https") or parts.netloc not in (*HOSTS, endpoint or HUB):
         return None
-    return read_path([unquote(part) for part in parts.path.split("/") if part], text)
+    return read_path([unquote(part) for part in parts.path.split("/") if part], f"{option} {text}")
 
 
-def read_path(parts, text):
+def read_path(parts, where):
     """ORG, NAME[, tree | blob | resolve, REVISION[, FILE ...]] as an Address."""
     if parts[:1] == ["models"]:
         parts = parts[1:]
     if parts and parts[0] in OTHER_REPOSITORIES:
-        raise ExportError(f"--model {text}: is one of the hub's {parts[0]}, expected a model")
+        raise ExportError(f"{where}: is one of the hub's {parts[0]}, expected a model")
     match = REPOSITORY.fullmatch("/".join(parts[:2]).removesuffix(".git"))
     if len(parts) < 2 or not match or match[2]:
-        raise ExportError(f"--model {text}: expected an address like https://{HUB}/ORG/NAME")
+        raise ExportError(f"{where}: expected an address like https://{HUB}/ORG/NAME")
     if len(parts) < 4 or parts[2] not in ("tree", "blob", "resolve", "raw"):
         return Address(match[1])
     length = 3 if parts[3] == "refs" else 1  # refs/pr/1

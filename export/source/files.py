@@ -19,7 +19,7 @@ TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json",
     "added_tokens.json",
 )
-SLOW_TOKENIZER = ("vocab.json", "merges.txt")  # what a tokenizer.json can be made from
+SLOW_TOKENIZER = ("merges.txt", "tokenizer.model")  # what a tokenizer.json can be made from
 CONFIGURATIONS = ("config.json", "quantization_config.json")
 LICENCE = re.compile(r"(license|licence|notice|copying).*", re.IGNORECASE | re.DOTALL)
 CARD = "readme.md"

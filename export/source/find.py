@@ -1,18 +1,19 @@
 """Where a model comes from: a folder here, or a repository on Hugging Face."""
 
+import contextlib
 import errno
 import glob
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from export.errors import ExportError
-from export.families.choose import choose, read_family
 from export.source import files
 from export.source.addresses import find_snapshot, is_weights, read_address
 from export.source.files import readable
 from export.source.licence import read_licence
-from export.source.listing import list_repository
+from export.source.listing import Listing, list_repository
 from export.source.standins import refuse_standin
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -25,25 +26,47 @@ class Source:
     origin: dict[str, str] = field(default_factory=dict)  # repository and revision, of the hub
     file: str | None = None  # the one transformer file that is meant, where one is named
     licence: dict = field(default_factory=dict)  # license, license_name, license_link of its card
+    base: "Source | None" = None  # which has what this one lacks
+    made_from_base: bool = True  # so that the base's configurations are its own
+
+    @property
+    def folders(self):
+        """Its own and its base's."""
+        return [self.folder, *([self.base.folder] if self.base else [])]
 
 
-def find_model(model, text_encoder_bits=None):
-    """The Source that --model names; a repository is downloaded. Raises ExportError."""
+@dataclass(frozen=True)
+class Found:
+    """What an option names, as far as the names of its files tell.
+
+    file: the one transformer file that is meant, where one is named; is_here: whether all of it is
+    on this machine; take(names): the Source, for which these files are fetched, and those that
+    say what it is.
+    """
+
+    listing: Listing
+    file: str | None
+    is_here: bool
+    take: Callable[[Iterable[str]], Source]
+
+
+def find(model, option="--model"):
+    """The Found of a folder, a file or a repository. Raises ExportError."""
     if os.path.isdir(model):
-        return open_folder(Path(model))
+        return found_here(open_folder(Path(model)))
     if os.path.isfile(model) or os.path.islink(model):
-        return open_file(Path(model))
-    address = read_address(model)
+        return found_here(open_file(Path(model), option))
+    address = read_address(model, option)
     if address is None:
         raise ExportError(
-            f"--model {model}: no such folder, and not a repository name like ORG/NAME or "
+            f"{option} {model}: no such folder, and not a repository name like ORG/NAME or "
             "ORG/NAME@REVISION"
         )
-    folder = download(address, text_encoder_bits)
-    origin = {"repository": address.repository, "revision": folder.name}
-    licence = read_licence(files.find_card(folder), origin, download_card)
-    origin |= {"file": address.file} if address.file else {}
-    return Source(folder, address.repository.split("/")[1], origin, address.file, licence)
+    return find_repository(address, option)
+
+
+def found_here(source):
+    return Found(files.list_checkpoint(source.folder), source.file, True, lambda names: source)
 
 
 def open_folder(path, file=None):
@@ -55,12 +78,12 @@ def open_folder(path, file=None):
     return Source(folder, readable(name), origin, file, licence)
 
 
-def open_file(path):
+def open_file(path, option="--model"):
     """The folder of a single file, with that file for its transformer."""
     refuse_standin(path)
     if not is_weights(path.name):
         raise ExportError(
-            f"--model {path}: is a file, expected a model's folder, or its .safetensors or .gguf"
+            f"{option} {path}: is a file, expected a model's folder, or its .safetensors or .gguf"
         )
     inside = path.absolute().parent.name.startswith("transformer")
     folder = path.absolute().parent.parent if inside else path.absolute().parent
@@ -72,30 +95,48 @@ def open_file(path):
         source, name=readable(path.stem))
 
 
-def download(address, text_encoder_bits):
-    """The folder of a repository's snapshot, named by its commit, with only the needed files.
+def find_repository(address, option):
+    """The Found of a repository. Without a network it is the copy that an earlier run left in the
 
-    Without a network it is the copy that an earlier run left in the cache. What the names of its
-    files and its model_index.json tell is refused before the weights are fetched.
+    cache. A snapshot's folder is named by its commit and has only what was fetched.
     """
-    from huggingface_hub import HfApi, errors, get_cached_repo_tree, snapshot_download
+    from huggingface_hub import HfApi, get_cached_repo_tree, snapshot_download
 
     repository, revision = address.repository, address.revision
-    where = "--model " + repository + (f"@{revision}" if revision else "")
-    try:
+    where = f"{option} {repository}" + (f"@{revision}" if revision else "")
+    with telling(where):
         info = find_revision(HfApi(), repository, revision)
         if info is None:
             names = [file.path for file in get_cached_repo_tree(repository, revision=revision)]
         else:
             names = [file.rfilename for file in info.siblings]
 
-        def fetch(wanted):
-            patterns = [glob.escape(name) for name in wanted]
+    def fetch(wanted):
+        patterns = [glob.escape(name) for name in wanted]
+        with telling(where):
             return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns,
                                           local_files_only=info is None))
 
-        listing = list_repository(where, names, fetch)
-        return fetch(needed_files(listing, text_encoder_bits, address.file))
+    listing = list_repository(where, names, fetch)
+
+    def take(wanted):
+        folder = fetch(sorted({*wanted, *files.told(listing)}))
+        origin = {"repository": repository, "revision": folder.name}
+        licence = read_licence(files.find_card(folder), origin, download_card)
+        origin |= {"file": address.file} if address.file else {}
+        return Source(folder, repository.split("/")[1], origin, address.file, licence)
+
+    return Found(listing, address.file, False, take)
+
+
+@contextlib.contextmanager
+def telling(where):
+    """Says in an ExportError what became of a repository of this name in messages."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+        return
     except ExportError:
         raise
     except errors.GatedRepoError:
@@ -124,13 +165,6 @@ def download_card(repository):
     except Exception:  # nobody answers, there is none, or the name is no repository's
         return None
     return path, {"repository": repository, "revision": path.parent.name}
-
-
-def needed_files(listing, text_encoder_bits=None, file=None):
-    """Of a repository's files, the ones that a build reads or hands on. Raises ExportError."""
-    family, _ = read_family(listing)
-    chosen = choose(listing, family, text_encoder_bits, file)
-    return sorted({*chosen.names, *files.told(listing)})
 
 
 def find_revision(api, repository, revision):

@@ -140,7 +140,7 @@ strike({"build": build, "staging": staging, "record": record}[place], name, afte
 sys.exit(loaded.main(sys.argv[5:]))
 """
 MOMENTS = [
-    ("build", "find_model", "before"), ("build", "snapshot", "after"),
+    ("build", "find_model", "before"), ("build", "look_at", "after"),
     ("build", "pack_model", "after"), ("record", "announce", "before"),
     ("record", "announce", "after"), ("record", "describe", "after"),
     ("build", "print_summary", "before"),

@@ -17,7 +17,7 @@ from tests.export.hub import hub_of
 ASK = """
 import json, sys
 from export.errors import ExportError
-from export.source.find import find_model
+from export.finding import find_model
 for repository in sys.argv[1:]:
     try:
         folder, said = find_model(repository).folder, None

@@ -96,6 +96,29 @@ def test_a_downloaded_model_without_a_licence_has_its_base_model_s(hub, mlx, sit
     assert "license" not in front_matter(again), "none is made up where nobody answers"
 
 
+def test_the_parts_that_a_repository_lacks_come_from_its_base(hub, mlx, site, tmp_path):
+    """Only those are fetched, and nothing before it is known that all of them are there."""
+    (tmp_path / "denoiser").mkdir()
+    (mlx / "transformer-packed-mflux").rename(tmp_path / "denoiser" / "transformer-packed-mflux")
+    hub.folders["org/denoiser"] = tmp_path / "denoiser"
+    result = hub.build("--model", "org/denoiser", "--base", "org/tiny@v1", "--out", site)
+    assert result.returncode == 0, result.stderr
+    manifest = PackedSite(site).manifest
+    assert (manifest["name"], manifest["source"]["repository"]) == ("denoiser", "org/denoiser")
+    assert manifest["source"]["base_repository"] == "org/tiny"
+    assert manifest["source"]["base_revision"] == COMMIT
+    assert WEIGHTS in hub.fetched["org/denoiser"]
+    assert "NOTICE.md" in hub.fetched["org/tiny"] and (site / "model" / "NOTICE.md").exists()
+    assert "\nmodels: [org/denoiser, org/tiny]\n---\n" in (site / "README.md").read_text()
+    (mlx / "vae").rename(tmp_path / "vae")
+    (tmp_path / "hf").rename(tmp_path / "old")
+    hub.asked.clear()
+    result = hub.build("--model", "org/denoiser", "--base", "org/tiny", "--out", tmp_path / "other")
+    assert result.returncode == 1 and "--base org/tiny: vae/config.json: no such file" in (
+        result.stderr)
+    assert hub.asked == ["model_index.json"]
+
+
 @pytest.mark.parametrize("address", ["{url}/org/tiny", "{url}/org/tiny/tree/v1",
                                      "{url}/org/tiny/blob/main/README.md"])
 def test_the_address_of_a_repository(hub, address):

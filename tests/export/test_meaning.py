@@ -9,9 +9,9 @@ import struct
 import pytest
 
 from export.errors import ExportError
+from export.finding import find_model
 from export.opening import open_model
 from export.packing.manifest import build_manifest, write_manifest
-from export.source.find import find_model
 from export.source.gguf import Gguf
 from export.source.safetensors import read_header
 from tests.export.tiny import AUTOENCODER, TRANSFORMER, Tiny, write_json

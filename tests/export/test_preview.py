@@ -14,8 +14,8 @@ from export.autoencoders.kl_preview import (
     smooth_tokens,
     unpatchify,
 )
+from export.finding import find_model
 from export.opening import open_model
-from export.source.find import find_model
 from tests.checkpoints import make_checkpoint
 from tests.reference import load_autoencoder
 

@@ -11,11 +11,11 @@ import yaml
 from PIL import Image
 
 from export.errors import ExportError
+from export.finding import find_model
 from export.opening import open_model
 from export.packing.pack import plan_model
 from export.site import headers, hosts
 from export.site.code import digest_of, find_code
-from export.source.find import find_model
 from tests.export.packed import PackedSite
 
 HUB_URL = "https://huggingface.co/me/weights/resolve/" + "0" * 40

@@ -6,8 +6,8 @@ import os
 import pytest
 
 from export.errors import ExportError
+from export.finding import find_model
 from export.source.addresses import Address, read_address
-from export.source.find import find_model
 from tests.export.hub import COMMIT
 from tests.export.packed import PackedSite
 from tests.export.test_site import front_matter

@@ -2,9 +2,9 @@
 
 import pytest
 
+from export.finding import find_model
 from export.onnx.bundle import write_bundle
 from export.opening import open_model
-from export.source.find import find_model
 
 
 @pytest.fixture(scope="session")

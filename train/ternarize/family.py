@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from export.errors import ExportError, shorten
+from export.finding import find_model
 from export.source.configuration import Configuration
-from export.source.find import find_model
 from train.ternarize.flux2 import Flux2
 
 Tensor = Any  # torch's, which this module does without

@@ -1,0 +1,60 @@
+"""What --model and --base name becomes a Source: what the model lacks comes from its base."""
+
+from dataclasses import replace
+
+from export.environment import tell
+from export.errors import ExportError
+from export.families import recognise
+from export.families.choose import choose, guess_family, read_family
+from export.families.missing import lacks
+from export.source.files import MODEL_INDEX
+from export.source.find import find
+
+
+def find_model(model, text_encoder_bits=None, base=None):
+    """The Source of a model, whose repository is downloaded, and so is that of its base.
+
+    base: what --base names; without it the family's own, for a model that does not say that it is
+    whole. What names and model_index.json tell is refused before weights are fetched. Raises
+    ExportError.
+    """
+    found = find(model)
+    rest = find(base, "--base") if base else None
+    if rest and rest.file:
+        raise ExportError(f"--base {base}: is one file, expected a whole model's folder or "
+                          "repository")
+    if found.is_here and rest is None and says_whole(found.listing):
+        return found.take(())
+    family, _ = read_family(found.listing, rest and rest.listing)
+    if family is None:
+        family = (guess_family(found.listing, found.file) if found.is_here
+                  else recognise.standing_alone()[0])
+    made_from_it = rest is not None or recognise.is_made_from(family.base, found.listing)
+    rest = rest or known_base(found.listing, family, made_from_it)
+    if found.is_here and rest is None:
+        return found.take(())
+    chosen = choose(found.listing, family, text_encoder_bits, found.file,
+                    rest and rest.listing, made_from_it)
+    source = found.take(chosen.names)
+    if not chosen.base_names:
+        return source
+    return replace(source, base=rest.take(chosen.base_names), made_from_base=made_from_it)
+
+
+def says_whole(listing):
+    """Whether a model has a model_index.json, and is none that is known to lack parts."""
+    return MODEL_INDEX in listing.names and not recognise.family_of_files(listing)
+
+
+def known_base(listing, family, made_from_it):
+    """The Found of the family's base, for a model that lacks parts; said before it is asked for.
+
+    None where nothing is lacking, or where there is none.
+    """
+    lacking = lacks(listing, family)
+    if not lacking or family.base is None or (says_whole(listing) and not made_from_it):
+        return None
+    why = "which it was made from" if made_from_it else "as of all models of its family"
+    tell(f"{listing.where} has no {', '.join(lacking)}; from {family.base.repository}, {why} "
+         "(--base names another)")
+    return find(family.base.repository, "--base")
