@@ -37,7 +37,7 @@ def open_model(source, text_encoder_bits=None, with_image_input=False):
         place = chosen.places[part.name]
         check_quantization_file(place.path)
         sources[part.name] = open_tensors(part, place, call, text_encoder_bits)
-        file = read_part_file(part, place, chosen.configs[part.name], sources[part.name][1])
+        file = read_part_file(part, place, chosen.configs[part.name], *sources[part.name])
         opened[part.name] = Opened(file, part.read_config(file, asked))
 
     # 3 check that they agree, with each other and with how they are called
@@ -101,11 +101,13 @@ def check_bits(layout, part, path, bits):
         )
 
 
-def read_part_file(part, place, path, tensors):
+def read_part_file(part, place, path, layout, tensors):
     """config.json at `path`; where there is none, what the shapes of the tensors say."""
     if path is None and part.derive_config:
         known = part.module.drop_reason(None)
         kept = [name for name in tensors.entries if not why_dropped(name, known)]
+        if layout is place.layout:  # whose content has shown no other
+            quantisers.refuse_packing(place.files[0], tensors.entries, kept)
         quantisers.refuse(place.files[0], tensors.entries, kept)  # its shapes would mislead
         return Configuration(place.files[0], part.derive_config(place.files[0], tensors))
     return Configuration.read(path or place.folder / part.folder / "config.json")
