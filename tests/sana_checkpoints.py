@@ -54,7 +54,7 @@ ENCODER = {
 SHAPES = {
     # Many narrow heads, groups of 112 as Sana 1.6B has; three stages of the autoencoder.
     "heads": {
-        "transformer": transformer(14, 16, 2, 112, mlp_ratio=2.5, sample_size=16), "group": 112,
+        "transformer": transformer(14, 16, 2, 112, mlp_ratio=3.0, sample_size=16), "group": 112,
         "encoder": ENCODER,
         "vae": autoencoder((32, 32, 64), 2, (1, 1, 1)),
         "call": {},
@@ -69,7 +69,7 @@ SHAPES = {
     },
     # Sana-1.5: queries and keys normalised over all heads; groups of 80; positions as at 2K.
     "normed": {
-        "transformer": transformer(15, 16, 3, 80, mlp_ratio=2.0, qk_norm="rms_norm_across_heads",
+        "transformer": transformer(10, 16, 2, 80, mlp_ratio=2.0, qk_norm="rms_norm_across_heads",
                                    interpolation_scale=1.0, sample_size=8), "group": 80,
         "encoder": ENCODER | {"head_dim": 32, "hidden_size": 96},
         "vae": autoencoder((32, 64, 64, 128), 2, (1, 1, 2, 1), scaling_factor=0.3),

@@ -20,7 +20,7 @@ from export.packing.pack import pack_model
 from export.packing.shards import MIB, ShardWriter
 from export.packing.spec import LOWBIT
 from export.source.configuration import Configuration
-from export.source.weights import Checkpoint
+from export.source.safetensors import Checkpoint
 
 
 def make_transformer(groups, seed=0, **config):
@@ -77,7 +77,8 @@ def pack_transformer(model, folder, times, steps, guidance=1.0):
                          lambda component: None)
     return {"shards": writer.shards, "tensors": tensors,
             "schedules": component.folding.manifest("transformer"),
-            "components": {"transformer": {"config": config.manifest(),
+            "components": {"autoencoder": {"gpu_bytes": 0},
+                           "transformer": {"config": config.manifest(),
                                            "gpu_bytes": component.gpu_bytes}}}
 
 

@@ -11,8 +11,6 @@ from export.source.configuration import Configuration, is_text, is_whole, show
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 EXTRA = "extra_special_tokens"
 OLD_EXTRA = "additional_special_tokens"
-CLASS_DEFAULT = "<|endoftext|>"  # Qwen2Tokenizer's eos_token, pad_token and unk_token
-HAVE_DEFAULTS = ("eos_token", "pad_token", "unk_token")
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
 
@@ -36,19 +34,6 @@ def read_special(folder, config):
     if not isinstance(extra, list):
         config.fail(f"{EXTRA} is {show(extra)}, expected a list of tokens")
     return named, [text_of(config, EXTRA, value) for value in extra]
-
-
-def add_defaults(named, config, known):
-    """The named tokens with those that the class has of its own, where the model knows them."""
-    if not is_qwen(config) or CLASS_DEFAULT not in known:
-        return named
-    return dict.fromkeys(HAVE_DEFAULTS, CLASS_DEFAULT) | named
-
-
-def is_qwen(config):
-    """Whether the class is the one of the published models, which has defaults of its own."""
-    name = config.get("tokenizer_class", "Qwen2Tokenizer")
-    return isinstance(name, str) and name.startswith(("Qwen2Tokenizer", "Qwen3Tokenizer"))
 
 
 def text_of(config, key, value):

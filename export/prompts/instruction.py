@@ -1,8 +1,14 @@
-"""What SanaPipeline and SanaSprintPipeline put before a prompt where nothing else is said.
+"""The instruction that stands before a prompt, and what of its tokens every prompt shares.
 
-Lines; source: the default of their argument complex_human_instruction.
+It is told to the text encoder, not to the picture: of the encoder's rows those of the first token,
+of the instruction's last one and of the prompt go on, as diffusers' SanaPipeline selects them.
 """
 
+from dataclasses import dataclass
+
+from export.errors import ExportError
+
+# SanaPipeline's and SanaSprintPipeline's own, word for word: other words are other pictures.
 COMPLEX_HUMAN_INSTRUCTION = (
     "Given a user prompt, generate an 'Enhanced prompt' that provides detailed visual descriptions "
     "suitable for image generation. Evaluate the level of detail in the user prompt:",
@@ -21,3 +27,51 @@ COMPLEX_HUMAN_INSTRUCTION = (
     "additional commentary or evaluations:",
     "User Prompt: ",
 )
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """text before the prompt; tokens: its own, with those around any text; prefix: how many of the
+
+    first ids no prompt changes.
+    """
+
+    text: str
+    tokens: int
+    prefix: int
+
+    def length(self, rows):
+        """Ids of a text of which `rows` of the encoder's rows go on at most."""
+        return self.tokens + rows - 2
+
+    def keep(self, rows):
+        """These rows as runs, [first, count] each: the first one and the last rows - 1."""
+        last = [[self.tokens - 1, rows - 1]] if rows > 1 else []
+        return [[0, 1], *last]
+
+    def manifest(self, rows):
+        return {"text": self.text, "length": self.length(rows), "keep": self.keep(rows),
+                "prefix": min(self.prefix, self.length(rows))}
+
+
+def measure_instruction(tokenizer, lines):
+    """The Instruction of these lines for an export.prompts.tokenizer.Tokenizer; None of none.
+
+    Raises ExportError where its tokens cannot be counted here, or are too few for that selection.
+    """
+    if not lines:
+        return None
+    if tokenizer.encoder is None:
+        raise ExportError(
+            f"{tokenizer.folder / 'tokenizer.json'}: an instruction stands before prompts, and its "
+            "tokens are counted only where all merges follow from the vocabulary and a Replace of "
+            "texts is the one step before them, as Gemma's; write null for the instruction"
+        )
+    text = "\n".join(lines)
+    ids, prefix = tokenizer.encoder.encode(text)
+    if len(ids) < 2:
+        raise ExportError(
+            f"{tokenizer.folder / 'tokenizer.json'}: the instruction {text!r} has {len(ids)} "
+            "tokens, expected 2 or more; write null for none"
+        )
+    return Instruction(text, len(ids), prefix)

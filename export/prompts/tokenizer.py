@@ -1,7 +1,8 @@
 """The tokenizer: tokenizer.json becomes compact, the chat template two strings.
 
 Of tokenizer.json the page gets what it encodes with, which must give the ids of transformers'
-tokenizer or stop the build. Tokens that follow from the merges are left out of the vocabulary,
+tokenizer or stop the build. Where all merges follow from the tokens (pieces.py) they are left out;
+else the tokens that follow from the merges are left out of the vocabulary, and
 web/api/tokenizer.js puts them back: a merge's token that is missing has the next id.
 """
 
@@ -10,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.errors import ExportError
-from export.prompts.added_tokens import add_defaults, number_tokens, read_added, read_special
+from export.prompts.added_tokens import number_tokens, read_added, read_special
 from export.prompts.chat_template import read_template, split_template
-from export.prompts.tokenizer_steps import read_model, read_steps
+from export.prompts.classes import add_defaults, check_class, is_gemma
+from export.prompts.encoder import Encoder, make_encoder
+from export.prompts.pieces import find_pieces
+from export.prompts.tokenizer_steps import read_model, read_steps, tokens_around
 from export.source.configuration import MOST, Configuration, dump_json, is_text, show
 
 TEXTS = ("tokenizer_class", "errors")
@@ -30,6 +34,7 @@ class Tokenizer:
     pad_token_id: int
     largest_id: int
     folder: Path  # at the source
+    encoder: Encoder | None = None  # where its steps can be done at export
 
     def manifest(self):
         return {
@@ -38,8 +43,12 @@ class Tokenizer:
         }
 
 
-def read_tokenizer(folder):
-    """The tokenizer of a checkpoint's tokenizer/ folder."""
+def read_tokenizer(folder, chat=True, pads_right=False):
+    """The tokenizer of a checkpoint's tokenizer/ folder.
+
+    chat: prompts go through its chat template; pads_right: the pipeline itself has it pad on the
+    right, whatever the files say.
+    """
     path = folder / "tokenizer.json"
     if not path.exists():
         raise ExportError(
@@ -47,7 +56,7 @@ def read_tokenizer(folder):
         )
     tokenizer = Configuration.read(path)
     config = Configuration.read_optional(folder / "tokenizer_config.json")
-    check_sides(tokenizer, config)
+    check_sides(tokenizer, config, pads_right)
     vocabulary = read_vocabulary(tokenizer)
     named, further = read_special(folder, config)
     listed = read_added(folder, tokenizer, config)
@@ -59,16 +68,25 @@ def read_tokenizer(folder):
     added = number_tokens(vocabulary, listed, (*named.values(), *further))
     ids = vocabulary | {token["content"]: token["id"] for token in added}
     special = {key: text for key, text in named.items() if text is not None}
-    prefix, suffix = split_template(*read_template(folder, config), special)
+    prefix, suffix = split_template(*read_template(folder, config), special) if chat else ("", "")
+    steps = read_steps(tokenizer, ids)
+    around = tokens_around(steps["post_processor"])
+    check_class(tokenizer, config, named, around)
+    model, pieces = compact_model(tokenizer, vocabulary)
+    file = steps | {"decoder": None, "added_tokens": added, "model": model}
     values = read_values(config) | {key: named[key] for key in TOLD if key in named}
-    return Tokenizer(compact(tokenizer, vocabulary, added, ids), values, prefix, suffix,
-                     ids[pad_token], max(ids.values()), folder)
+    return Tokenizer(
+        dump_json(file, path, separators=(",", ":")).encode(), values, prefix, suffix,
+        ids[pad_token], max(ids.values()), folder,
+        make_encoder(pieces, steps, added, [[ids[text] for text in side] for side in around]))
 
 
-def check_sides(tokenizer, config):
+def check_sides(tokenizer, config, pads_right):
     """Prompts are cut and padded on the right, and special tokens in them are tokens."""
-    for key in ("padding_side", "truncation_side"):
-        config.only(key, ("right",), "right")
+    sides = ("truncation",) if pads_right else ("padding", "truncation")
+    for key in sides:
+        usual = "left" if key == "padding" and is_gemma(config) else "right"
+        config.only(f"{key}_side", ("right",), usual)
     config.only("split_special_tokens", (False,), False)
     config.only("add_prefix_space", (False,), False)
     for key in ("padding", "truncation"):
@@ -76,7 +94,7 @@ def check_sides(tokenizer, config):
         if not isinstance(block, dict):
             tokenizer.fail(f"{key} is {show(block)}, expected an object")
         side = block.get("direction", "Right")
-        if side != "Right" and f"{key}_side" not in config.values:
+        if side != "Right" and key in sides and f"{key}_side" not in config.values:
             tokenizer.fail(f"{key}.direction is {show(side)}, and this version knows only 'Right'")
 
 
@@ -104,16 +122,18 @@ def read_vocabulary(tokenizer):
     return vocabulary
 
 
-def compact(tokenizer, vocabulary, added, ids):
-    """The bytes of tokenizer.json, as the site has it."""
-    pairs = read_merges(tokenizer, tokenizer.get("model"))
+def compact_model(tokenizer, vocabulary):
+    """(the model as the site has it, its Pieces or None)."""
+    model = tokenizer.get("model")
+    pairs, settings = read_merges(tokenizer, model), read_model(tokenizer)
+    pieces = find_pieces(model, vocabulary, pairs)
+    if pieces:
+        return settings | pieces.model(), pieces
     short = all(" " not in token for pair in pairs for token in pair)
-    kept = read_steps(tokenizer, ids) | {"decoder": None, "added_tokens": added}
-    kept["model"] = read_model(tokenizer) | {
+    return settings | {
         "vocab": shorten_vocabulary(tokenizer, vocabulary, pairs),
         "merges": [" ".join(pair) for pair in pairs] if short else pairs,
-    }
-    return dump_json(kept, tokenizer.path, separators=(",", ":")).encode()
+    }, None
 
 
 def read_merges(tokenizer, model):

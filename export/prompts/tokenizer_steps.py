@@ -4,7 +4,7 @@ A step (normalizer, pre_tokenizer, post_processor) or a setting that it would sk
 in the browser, stops the build here.
 """
 
-from export.source.configuration import show
+from export.source.configuration import is_text, show
 
 STEPS = {  # -> where a Sequence holds its parts, and the kinds
     "normalizer": ("normalizers", (
@@ -29,9 +29,23 @@ def read_steps(tokenizer, ids):
     """name -> step, as the page gets them; ids: token -> id. Raises ExportError."""
     steps = {key: tokenizer.get(key, None) for key in STEPS}
     for key, step in steps.items():
-        if step is not None:
+        if step is not None and not (key == "pre_tokenizer" and is_idle(step, steps["normalizer"])):
             check_step(tokenizer, key, step, ids)
+        else:
+            steps[key] = None
     return steps
+
+
+def is_idle(split, normalizer):
+    """Whether a Split looks for what the normalizer leaves nowhere, as Gemma's does."""
+    steps = [step if isinstance(step, dict) else {} for step in (split, normalizer)]
+    patterns = [step.get("pattern") for step in steps]
+    if [step.get("type") for step in steps] != ["Split", "Replace"] or split.get("invert"):
+        return False
+    text = patterns[0].get("String") if isinstance(patterns[0], dict) else None
+    content = normalizer.get("content")
+    return (is_text(text) and text != "" and patterns == [{"String": text}] * 2
+            and is_text(content) and text not in content and len(text) == 1)
 
 
 def read_model(tokenizer):
@@ -115,3 +129,25 @@ def check_added_by(tokenizer, kind, step, ids):
         if not isinstance(text, str) or text not in ids or known != [ids[text]]:
             tokenizer.fail(f"post_processor adds {show(text)} as {show(known)}, expected a token "
                            "and its id")
+
+
+def tokens_around(step):
+    """[tokens before, tokens after] each text, as a post-processor that was checked adds them."""
+    kind = step["type"] if step else None
+    if kind == "Sequence":
+        before, after = [], []
+        for part in step["processors"]:
+            first, last = tokens_around(part)
+            before, after = first + before, after + last
+        return [before, after]
+    if kind in ("BertProcessing", "RobertaProcessing"):
+        return [[step["cls"][0]], [step["sep"][0]]]
+    if kind != "TemplateProcessing":
+        return [[], []]
+    sides, side = [[], []], 0
+    for piece in step["single"]:
+        if "SpecialToken" in piece:
+            sides[side].append(piece["SpecialToken"]["id"])
+        else:
+            side = 1
+    return sides

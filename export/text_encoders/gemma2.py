@@ -129,15 +129,14 @@ def drop_reason(c):
 
 
 def activation_bytes(c, picture):
-    """The state of all tokens, and the wider half of a layer: the heads, with the keys and values
+    """The states of all tokens, and the wider half of a layer: its heads, or the MLP's middle.
 
-    of a prefix beside them, or the MLP with its middle.
+    Keys and values are there twice, those of a prefix being joined with a text's.
     """
     query, key = c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim
     row = 4 * picture.text_tokens
-    attention = row * (c.hidden_size + 2 * query + 5 * key)
-    mlp = row * 2 * c.hidden_size + min(row * c.intermediate_size, MLP_CHUNK_BYTES)
-    return row * c.hidden_size + max(attention, mlp)
+    middle = min(row * c.intermediate_size, MLP_CHUNK_BYTES)
+    return 4 * row * c.hidden_size + max(row * (2 * query + 4 * key), middle)
 
 
 def image_activation_bytes(c, images):

@@ -13,6 +13,7 @@ from transformers import Gemma2Config, Gemma2Model
 
 from export import layouts
 from export.families.family import ENCODER, Part
+from export.packing.memory import SIZES_BYTES, Picture
 from export.site.code import write_code
 from export.text_encoders import gemma2
 from tests.browser.library import array_of
@@ -230,18 +231,29 @@ def test_four_bits(models, dist, encode):
 
 @pytest.mark.parametrize("budget", [0, 2**30])
 @pytest.mark.parametrize("prefix", [0, PREFIX])
-def test_a_rehearsal_tells_the_memory_and_the_kernels(page, encode, prefix, budget):
-    """Those of the longest text, the first one after a prefix; and kernels of a short one's."""
+def test_a_rehearsal_tells_the_memory_and_the_kernels(page, dist, encode, prefix, budget):
+    """Those of the longest text, the first one after a prefix, about as the exporter reckons; and
+    the kernels of a short one."""
     tokens = text(1, prefix, KEEP)
     call = {"name": "packed", "text": tokens | {"ids": tokens["ids"][:VALID]}, "budget": budget}
     rehearsed = page.evaluate("(call) => rehearse(call)", call)
     assert set(rehearsed["asked"]) == {"linear_packed", "linear_packed few", "attention"}
     first, second = encode("packed", tokens, text(2, prefix, KEEP), budget=budget)
     assert second["peakBytes"] <= first["peakBytes"] == rehearsed["peakBytes"]
+    component = component_of(dist, "packed")
+    config = gemma2.Gemma2Config(**component["config"])
+    layers = 1 if budget else gemma2.streamed_layers(config)
+    reckoned = (SIZES_BYTES + component["gpu_bytes"] // layers
+                + gemma2.activation_bytes(config, Picture(0, 0, VALID, 0)))
+    assert 0.9 < reckoned / rehearsed["peakBytes"] < 1.15
 
 
-def test_the_configuration_reaches_the_page(dist):
-    manifest = json.loads((dist / "odd" / "manifest.json").read_text(encoding="utf-8"))
-    config = manifest["components"]["text_encoder"]["config"]
+def component_of(dist, name):
+    manifest = json.loads((dist / name / "manifest.json").read_text(encoding="utf-8"))
+    return manifest["components"]["text_encoder"]
+
+
+def test_what_transformers_writes_reaches_the_page(dist):
+    config = component_of(dist, "odd")["config"]
     assert config["rope_theta"] == 500 and config["attn_logit_softcapping"] == 3
     assert config["layer_types"] == ["sliding_attention", "full_attention", "sliding_attention"]

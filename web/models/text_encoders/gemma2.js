@@ -35,7 +35,7 @@ const PREFIX = 'prefix';
  * @param {Record<string, any>} config the manifest's text encoder configuration
  * @param {import('../families.js').Tokens & { keep?: [first: number, count: number][],
  *   prefix?: number }} tokens keep: the rows that are wanted, all below `valid`, default all of
- *   these; prefix: how many of the first ids every text of this model has in common that has any
+ *   these; prefix: so many of the first ids are the same in other texts too
  * @param {{ signal?: AbortSignal }} [options]
  * @returns {Promise<{ rows: Tensor[], shape: number[] }>} the wanted rows [V, D]
  */
@@ -58,9 +58,10 @@ export async function encode(g, weights, config, tokens, { signal } = {}) {
   const making = P && !known ? await startPrefix(g, weights, ids.slice(0, P), D) : null;
   const before = known ?? making?.made;
   await weights.layers(names, async (i) => {
-    const block = layerOf(g, weights, config, i, angles);
-    if (making) await addLayer(g, making, block, signal);
-    g.scope(() => { block(x, { at: P, before: before?.keysAndValues[i] }); });
+    const layer = layerOf(g, weights, config, i, angles);
+    if (making) await addLayer(g, making, layer, signal);
+    g.scope(() => { layer.attend(x, { at: P, before: before?.keysAndValues[i] }); });
+    layer.feed(x);
   }, { signal });
   if (making) await finishPrefix(g, weights, making, signal);
 
@@ -79,10 +80,11 @@ async function embed(g, weights, ids, D) {
 }
 
 /**
- * One decoder layer.
- * @returns {(x: Tensor, options?: { at?: number, before?: Float32Array }) => [Tensor, Tensor]} in
- *   place on x [T, D], whose first token is the `at`-th; before [2 at, Hkv * Dh]: keys and values of
- *   those ahead of it. What comes back are the keys and values of all, [at + T, Hkv * Dh] each
+ * Both halves of a decoder layer, in place on x [T, D]. attend: the first token is the `at`-th;
+ * before [2 at, Hkv * Dh]: keys and values of those ahead of it. What comes back are the keys and
+ * values of all, [at + T, Hkv * Dh] each.
+ * @returns {{ attend: (x: Tensor, options?: { at?: number, before?: Float32Array }) =>
+ *   [Tensor, Tensor], feed: (x: Tensor) => void }}
  */
 function layerOf(g, weights, config, i, angles) {
   const { rms_norm_eps: eps, head_dim: headWidth } = config;
@@ -92,8 +94,8 @@ function layerOf(g, weights, config, i, angles) {
     softcap: config.attn_logit_softcapping,
     window: config.layer_types[i] === 'sliding_attention' ? config.sliding_window : undefined };
 
-  return (x, { at = 0, before } = {}) => {
-    const keysAndValues = g.scope(() => {
+  return {
+    attend: (x, { at = 0, before } = {}) => g.scope(() => {
       const h = norm(x, 'input_layernorm');                         // [T, D]
       const heads = (name) => g.linear(h, w(`self_attn.${name}`));  // [T, H * Dh] or [T, Hkv * Dh]
       const turned = (name) => g.rope(heads(name), angles, { headWidth, t0: at, halfSplit: true });
@@ -103,14 +105,13 @@ function layerOf(g, weights, config, i, angles) {
       const o = g.linear(a, w('self_attn.o_proj'));                 // [T, D]
       g.addScaled(x, norm(o, 'post_attention_layernorm'), 1);
       return [k, v];
-    });
-    g.scope(() => {
+    }),
+    feed: (x) => g.scope(() => {
       const mlp = g.gatedMlp(norm(x, 'pre_feedforward_layernorm'), {
         gate: [w('mlp.gate_proj')], up: [w('mlp.up_proj')], down: [w('mlp.down_proj')],
       }, 'gelu_tanh');
       g.addScaled(x, norm(mlp, 'post_feedforward_layernorm'), 1);
-    });
-    return keysAndValues;
+    }),
   };
 }
 
@@ -137,16 +138,17 @@ async function startPrefix(g, weights, ids, D) {
 }
 
 /** Runs it through its next layer. Nothing of a text's waits beside it, nor the reverse. */
-async function addLayer(g, { x, made }, block, signal) {
+async function addLayer(g, { x, made }, { attend, feed }, signal) {
   await g.drain({ signal });
   const joined = g.scope(() => {
-    const [k, v] = block(x);
+    const [k, v] = attend(x);
     const [P] = k.shape;
     return g.joinRows([[k, 0, P], [v, 0, P]], 'prefix');            // [2 P, Hkv * Dh]
   });
   await g.drain({ signal });
   made.keysAndValues.push(new Float32Array(await g.read(joined, { signal })));
   g.release(joined);
+  feed(x);
   await g.drain({ signal });
 }
 
