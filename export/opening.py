@@ -9,6 +9,7 @@ from export.families.family import ENCODER, Asked, Opened, Sampler
 from export.layouts.naming import Renamed, strip_prefixes
 from export.packing.model import Component, Model, PromptInput
 from export.packing.spec import check_complete, why_dropped
+from export.prompts.instruction import measure_instruction
 from export.prompts.tokenizer import read_tokenizer
 from export.source import files, quantisers
 from export.source.configuration import Configuration
@@ -42,7 +43,7 @@ def open_model(source, text_encoder_bits=None, with_image_input=False):
     # 3 check that they agree, with each other and with how they are called
     family.check(opened)
     configs = {name: each.config for name, each in opened.items()}
-    prompts = open_prompts(source.folder, family, chosen.tokenizers, configs)
+    prompts = open_prompts(source.folder, family, chosen.tokenizers, configs, asked.own)
     latents = family.latents(configs)
     called = read_call(call, family.pipelines[pipeline], latents.pixels, asked.own,
                        with_image_input)
@@ -135,11 +136,15 @@ def check(component, drop_reason):
     return component
 
 
-def open_prompts(folder, family, tokenizers, configs):
-    """A PromptInput for each of the family's prompts; every token has an embedding."""
+def open_prompts(folder, family, tokenizers, configs, own):
+    """A PromptInput for each of the family's prompts; every token has an embedding.
+
+    own: what the family's read_own gave.
+    """
     prompts = []
     for number, about in enumerate(family.prompts, 1):
-        tokenizer = read_tokenizer(folder / tokenizers[about.encoder])
+        tokenizer = read_tokenizer(folder / tokenizers[about.encoder], about.chat,
+                                   about.pads_right)
         rows = configs[about.encoder].vocab_size
         if tokenizer.largest_id >= rows:
             raise ExportError(
@@ -147,7 +152,8 @@ def open_prompts(folder, family, tokenizers, configs):
                 f"{tokenizer.largest_id}, expected less than the text encoder's vocab_size {rows}"
             )
         file = "tokenizer.json" if number == 1 else f"tokenizer_{number}.json"
-        prompts.append(PromptInput(about, tokenizer, file))
+        lines = own.get(about.instruction) if about.instruction else None
+        prompts.append(PromptInput(about, tokenizer, file, measure_instruction(tokenizer, lines)))
     return tuple(prompts)
 
 

@@ -203,7 +203,8 @@ def find_tokenizer(listing, prompt, encoder):
             f"({prompt.folder}/tokenizer.json){remedy}"
         )
     folder = found[0]
-    if not {"tokenizer_config.json", "chat_template.jinja"} & set(listing.inside(folder)):
+    there = {"tokenizer_config.json", "chat_template.jinja"} & set(listing.inside(folder))
+    if prompt.chat and not there:
         raise ExportError(
             f"{listing.at(folder)}: no chat template: neither tokenizer_config.json nor "
             f"chat_template.jinja is there, {folder}/ {listing.tell(folder)}; FLUX.2 Klein prompts "
