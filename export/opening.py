@@ -8,6 +8,7 @@ from export.families.family import ENCODER, Asked, Opened, Sampler
 from export.layouts.naming import Renamed, strip_prefixes
 from export.packing.model import Component, Model, PromptInput
 from export.packing.spec import check_complete, why_dropped
+from export.prompts.instruction import measure_instruction
 from export.prompts.tokenizer import read_tokenizer
 from export.source import files, quantisers
 from export.source.configuration import Configuration, show
@@ -43,7 +44,7 @@ def open_model(source, text_encoder_bits=None, with_image_input=False):
     # 3 check that they agree, with each other and with how they are called
     family.check(opened)
     configs = {name: each.config for name, each in opened.items()}
-    prompts = open_prompts(family, chosen.tokenizers, configs)
+    prompts = open_prompts(family, chosen.tokenizers, configs, asked.own)
     latents = family.latents(configs)
     defaults = family.defaults(family.pipelines[pipeline], configs, latents)
     called = read_call(call, defaults, latents.pixels, asked.own, with_image_input)
@@ -140,11 +141,14 @@ def check(component, drop_reason):
     return component
 
 
-def open_prompts(family, tokenizers, configs):
-    """A PromptInput for each of the family's prompts; every token has an embedding."""
+def open_prompts(family, tokenizers, configs, own):
+    """A PromptInput for each of the family's prompts; every token has an embedding.
+
+    own: what the family's read_own gave.
+    """
     prompts = []
     for number, about in enumerate(family.prompts, 1):
-        tokenizer = read_tokenizer(tokenizers[about.encoder])
+        tokenizer = read_tokenizer(tokenizers[about.encoder], about.chat, about.pads_right)
         rows = configs[about.encoder].vocab_size
         if tokenizer.largest_id >= rows:
             raise ExportError(
@@ -152,7 +156,8 @@ def open_prompts(family, tokenizers, configs):
                 f"{tokenizer.largest_id}, expected less than the text encoder's vocab_size {rows}"
             )
         file = "tokenizer.json" if number == 1 else f"tokenizer_{number}.json"
-        prompts.append(PromptInput(about, tokenizer, file))
+        lines = own.get(about.instruction) if about.instruction else None
+        prompts.append(PromptInput(about, tokenizer, file, measure_instruction(tokenizer, lines)))
     return tuple(prompts)
 
 
