@@ -22,7 +22,7 @@ from transformers import AutoTokenizer, Gemma2Config, Gemma2Model
 from tests.checkpoints import write_json
 from tests.gemma_tokenizer import write_tokenizer
 
-INSTRUCTION = ["Paint what is asked for, in detail.", "An old pine -> an old pine in the snow.", "Asked: "]
+INSTRUCTION = ["Paint what is asked for, in detail.", "A pine -> an old pine in snow.", "Asked: "]
 RES, VIT = "ResBlock", "EfficientViTBlock"
 
 

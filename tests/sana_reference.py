@@ -40,7 +40,7 @@ def reference(path, prompt, seed, width, height, steps=None, guidance=None, nega
         halves = ["negative", "prompt"] if len(rows) == 2 else ["prompt"]
         for half, own, mask in zip(halves, rows, masks, strict=True):
             seen["rows"][half] = own[mask.bool()]
-        seen["velocity"].append({half: tokens(v) for half, v in zip(halves, output[0], strict=True)})
+        seen["velocity"].append(dict(zip(halves, map(tokens, output[0]), strict=True)))
 
     def on_decode(module, args, output):
         seen["latents"] = tokens(args[0][0] * pipeline.vae.config.scaling_factor)
@@ -59,7 +59,8 @@ def reference(path, prompt, seed, width, height, steps=None, guidance=None, nega
         hook.remove()
     factor = pipeline.vae.spatial_compression_ratio
     shape = 1, pipeline.transformer.config.in_channels, height // factor, width // factor
-    seen["noise"] = tokens(torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed))[0])
+    generator = torch.Generator("cpu").manual_seed(seed)
+    seen["noise"] = tokens(torch.randn(shape, generator=generator)[0])
     seen["sigmas"] = pipeline.scheduler.timesteps if sprint else pipeline.scheduler.sigmas
     return as_numpy(seen) | {"picture": np.asarray(picture)}
 

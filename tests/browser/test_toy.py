@@ -84,6 +84,8 @@ def test_a_family_that_tests_add_is_built_and_drawn(dist, server, browser):
         drawn = library.generate(tensors=True, **REQUEST)
         assert not library.complaints
         assert library.plan(**REQUEST)["peakBytes"] == drawn["peakBytes"]
+        with pytest.raises(LibraryError, match="InputError: .* family toy draws from no reference"):
+            library.generate(images=[np.zeros((64, 64, 3), np.uint8)], **REQUEST)
     assert info["family"] == "toy" and info["pipeline"]["guidance"]["kind"] == "none"
     assert drawn["rgba"].shape == (48, 64, 4) and drawn["rgba"][..., :3].std() > 1
     check(dist, drawn)

@@ -53,6 +53,13 @@ def test_what_it_lacks_is_said(registered, tmp_path, capsys):
     assert "GPU memory" in capsys.readouterr().out
 
 
+def test_a_family_without_reference_images_refuses_their_option(registered, tmp_path, capsys):
+    folder = Toy().write(tmp_path / "m")
+    options = ["--model", str(folder), "--out", str(tmp_path / "site"), "--with-image-input"]
+    assert main(options) == 1
+    assert "the family toy draw from no reference images" in capsys.readouterr().err
+
+
 def test_a_family_that_is_not_registered(tmp_path, capsys):
     folder = Toy().write(tmp_path / "m")
     assert main(["--model", str(folder), "--out", str(tmp_path / "site")]) == 1

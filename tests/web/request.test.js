@@ -74,6 +74,9 @@ test('a scale above one leads away from a second text', () => {
   assert.deepEqual([made.guided, made.guidanceScale, made.negativePrompt], [true, 4.5, '']);
   assert.equal(complete(manifest, { guidanceScale: 1 }, DEFAULTS).guided, false);
   assert.equal(complete(manifest, { negativePrompt: 'fog' }, DEFAULTS).negativePrompt, 'fog');
+  manifest.pipeline.negative_prompt = 'grey';
+  assert.equal(complete(manifest, { prompt: 'a' }, DEFAULTS).negativePrompt, 'grey');
+  assert.equal(complete(manifest, { negativePrompt: '' }, DEFAULTS).negativePrompt, '');
 });
 
 test('what is done of a picture only grows', () => {

@@ -2,7 +2,7 @@
 import { InputError, ShapeError } from '../engine/errors.js';
 import { GpuExecutor } from '../engine/executor.js';
 import { Stages } from '../engine/stages.js';
-import { apartTensors } from '../loader/requested.js';
+import { apartTensors, requestTensors } from '../loader/requested.js';
 import { TensorFiles } from '../loader/tensors.js';
 import { draw } from '../models/draw.js';
 import { MAX_STEPS } from './limits.js';
@@ -87,7 +87,8 @@ export class Rehearsals {
   async of({ width, height, steps, texts, images = [], guidanceScale, memory = this.#memory }) {
     const lengths = texts.map((text) => text.map(({ ids }) => ids.length));
     const sizes = images.map((image) => `${image.width}x${image.height}`);
-    const key = [`${width}x${height}`, steps, ...lengths, memory, ...sizes].join('; ');
+    const [folded] = requestTensors(this.#manifest, { width, height, steps, guidanceScale });
+    const key = [`${width}x${height}`, folded, steps, ...lengths, memory, ...sizes].join('; ');
     if (!this.#known.has(key)) {
       const drawing = { width, height, steps, images, guidanceScale, seed: 0,
         texts: blankTexts(this.#manifest.prompts, lengths) };

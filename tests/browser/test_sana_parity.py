@@ -1,0 +1,57 @@
+"""Whole pictures of small random Sana models: WebGPU in Chromium against diffusers in float32.
+
+Each model is loaded once and draws all of its cases. `python -m tests.sana_table` draws more.
+"""
+
+import pytest
+
+from tests.browser.library import Library, LibraryError
+from tests.sana_parity import NEGATIVE, Case, Model, compare
+
+CASES = {
+    Model("heads"): [
+        Case("english", 64, 32, steps=2),
+        Case("chinese", 32, 64, steps=3, negative=NEGATIVE)],
+    Model("wide", "binary"): [
+        Case("overlong", 96, 64), Case("empty", 64, 96, steps=1, guidance=1)],
+    Model("normed", "ternary", "euler"): [
+        Case("english", 96, 64, steps=3), Case("overlong", 64, 64, steps=2, guidance=1)],
+    Model("sprint", "binary"): [
+        Case("english", 96, 64), Case("chinese", 64, 96, steps=1, guidance=2),
+        Case("empty", 64, 64, steps=4)],
+    Model("biased"): [Case("chinese", 64, 32, steps=20), Case("empty", 32, 64)],
+}
+WRONG = {
+    "sprint": ({"negativePrompt": "fog"}, "negativePrompt is \"fog\", but this model takes none"),
+    "heads": ({"guidanceScale": -1}, "guidanceScale is -1, expected a number from 0 on"),
+    "wide": ({"width": 40}, "width is 40, expected a multiple of 16: 32 or 48"),
+    "normed": ({"images": []}, None),
+    "biased": ({"steps": 51}, "steps is 51"),
+}
+
+
+@pytest.mark.parametrize("model", CASES, ids=lambda model: model.id)
+def test_pictures_match_diffusers(model, once, site, server, browser):
+    folder = once(("sana", model.id), lambda folder: make(folder, model))
+    from tests.sana_reference import reference
+
+    with Library(browser, server(site(folder, text_encoder_bits=16))) as library:
+        info = library.load()
+        sprint = model.shape == "sprint"
+        assert info["pipeline"]["guidance"]["kind"] == ("embedded" if sprint else "cfg")
+        assert info["pipeline"]["guidance"]["negative"] != sprint
+        for case in CASES[model]:
+            drawn = library.generate(tensors=True, **case.request())
+            compare(drawn, reference(folder, **case.reference()))
+            assert drawn["peakBytes"] <= library.plan(**case.request())["peakBytes"]
+        change, told = WRONG[model.shape]
+        if told:
+            with pytest.raises(LibraryError, match=f"InputError: {told}"):
+                library.generate(**CASES[model][0].request() | change)
+        assert not library.complaints
+
+
+def make(folder, model):
+    from tests.sana_checkpoints import make_sana
+
+    make_sana(folder, model.shape, model.variant, model.scheduler)
