@@ -8,7 +8,7 @@ import numpy as np
 
 from tests.export.tiny import bf16, pack_bits, save, write_json
 
-D, F, TEXT, CHANNELS, LAYERS, GROUP = 224, 448, 16, 8, 2, 112
+D, F, TEXT, CHANNELS, LAYERS, GROUP = 224, 448, 64, 16, 2, 112
 CONFIG = {
     "_class_name": "SanaTransformer2DModel", "in_channels": CHANNELS, "out_channels": CHANNELS,
     "num_layers": LAYERS, "num_attention_heads": 7, "attention_head_dim": 32,
