@@ -221,7 +221,8 @@ def progress(model, verb):
 
 def print_summary(model):
     layout = model.denoiser.layout.name
-    print(f"{model.name}: {model.family.name}, {model.variant}, {layout}\n")
+    rest = f", what it lacks from {model.source.base.name}" if model.source.base else ""
+    print(f"{model.name}: {model.family.name}, {model.variant}, {layout}{rest}\n")
     print(report.components_table(model))
 
 

@@ -8,6 +8,7 @@ from export.families.family import ENCODER, Asked, Opened, Sampler
 from export.layouts.naming import Renamed, strip_prefixes
 from export.packing.model import Component, Model, PromptInput
 from export.packing.spec import check_complete, why_dropped
+from export.prompts.instruction import measure_instruction
 from export.prompts.tokenizer import read_tokenizer
 from export.source import files, quantisers
 from export.source.configuration import Configuration, show
@@ -37,13 +38,13 @@ def open_model(source, text_encoder_bits=None, with_image_input=False):
         place = chosen.places[part.name]
         check_quantization_file(place.path)
         sources[part.name] = open_tensors(part, place, call, text_encoder_bits)
-        file = read_part_file(part, place, chosen.configs[part.name], sources[part.name][1])
+        file = read_part_file(part, place, chosen.configs[part.name], *sources[part.name])
         opened[part.name] = Opened(file, part.read_config(file, asked))
 
     # 3 check that they agree, with each other and with how they are called
     family.check(opened)
     configs = {name: each.config for name, each in opened.items()}
-    prompts = open_prompts(family, chosen.tokenizers, configs)
+    prompts = open_prompts(family, chosen.tokenizers, configs, asked.own)
     latents = family.latents(configs)
     defaults = family.defaults(family.pipelines[pipeline], configs, latents)
     called = read_call(call, defaults, latents.pixels, asked.own, with_image_input)
@@ -101,11 +102,13 @@ def check_bits(layout, part, path, bits):
         )
 
 
-def read_part_file(part, place, path, tensors):
+def read_part_file(part, place, path, layout, tensors):
     """config.json at `path`; where there is none, what the shapes of the tensors say."""
     if path is None and part.derive_config:
         known = part.module.drop_reason(None)
         kept = [name for name in tensors.entries if not why_dropped(name, known)]
+        if layout is place.layout:  # whose content has shown no other
+            quantisers.refuse_packing(place.files[0], tensors.entries, kept)
         quantisers.refuse(place.files[0], tensors.entries, kept)  # its shapes would mislead
         return Configuration(place.files[0], part.derive_config(place.files[0], tensors))
     return Configuration.read(path or place.folder / part.folder / "config.json")
@@ -138,11 +141,14 @@ def check(component, drop_reason):
     return component
 
 
-def open_prompts(family, tokenizers, configs):
-    """A PromptInput for each of the family's prompts; every token has an embedding."""
+def open_prompts(family, tokenizers, configs, own):
+    """A PromptInput for each of the family's prompts; every token has an embedding.
+
+    own: what the family's read_own gave.
+    """
     prompts = []
     for number, about in enumerate(family.prompts, 1):
-        tokenizer = read_tokenizer(tokenizers[about.encoder])
+        tokenizer = read_tokenizer(tokenizers[about.encoder], about.chat, about.pads_right)
         rows = configs[about.encoder].vocab_size
         if tokenizer.largest_id >= rows:
             raise ExportError(
@@ -150,7 +156,8 @@ def open_prompts(family, tokenizers, configs):
                 f"{tokenizer.largest_id}, expected less than the text encoder's vocab_size {rows}"
             )
         file = "tokenizer.json" if number == 1 else f"tokenizer_{number}.json"
-        prompts.append(PromptInput(about, tokenizer, file))
+        lines = own.get(about.instruction) if about.instruction else None
+        prompts.append(PromptInput(about, tokenizer, file, measure_instruction(tokenizer, lines)))
     return tuple(prompts)
 
 

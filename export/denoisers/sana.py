@@ -139,7 +139,7 @@ def derive_config(path, checkpoint):
                                           "caption_projection.linear_1.weight")
         )
         hidden = shapes["transformer_blocks.0.ff.conv_depth.weight"][0] // 2
-        cross_width = shapes["transformer_blocks.0.attn2.to_q.weight"][0]
+        (cross_width,) = shapes["transformer_blocks.0.attn2.to_q.bias"]  # packed or not
         heads = CROSS_HEADS[width]
         mlp_ratio = hidden / width
     except (KeyError, ValueError, IndexError, ZeroDivisionError):

@@ -8,12 +8,6 @@ import re
 from functools import partial
 
 MARK = "attention_y_norm.weight"
-ANCHOR = "x_embedder.proj.weight"  # a name that tells a prefix
-DROPPED = {  # beginnings of names -> why they are left out
-    "y_embedder.y_embedding": "what training puts in the place of a prompt",
-    "pos_embed": "the positions follow from the configuration",
-    "logvar_linear.": "the loss of the training",
-}
 PARTS = ("weight", "bias", "codes2b", "scale", "scales", "biases")
 SPRINT = "cfg_embedder.mlp.0.weight"  # in files of Sprint, whose embedder has no `emb` around it
 TOP = {

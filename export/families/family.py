@@ -119,16 +119,22 @@ class Part:
 class Prompt:
     """How a prompt becomes the input of one encoder, a part's name; folder: of its tokenizer.
 
-    mask: whether padding is masked; keep: rows of the encoder's output that are kept, None for all;
-    chat: whether prompts go through the tokenizer's chat template.
+    lower, strip: in small letters, without blanks around it; mask: whether padding is masked;
+    keeps_padding: whether the encoder's rows of masked padding go on; chat: whether prompts go
+    through the tokenizer's chat template; pads_right: the pipeline has its tokenizer pad on the
+    right, whatever the files say; instruction: by which name read_own has the lines that stand
+    before prompts but not before negative ones, if there are any.
     """
 
     encoder: str
     folder: str = "tokenizer"
     lower: bool = False
+    strip: bool = False
     mask: bool = True
-    keep: tuple[int, ...] | None = None
+    keeps_padding: bool = True
     chat: bool = True
+    pads_right: bool = False
+    instruction: str | None = None
 
 
 @dataclass(frozen=True)

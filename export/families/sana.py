@@ -15,6 +15,7 @@ from export.families.family import (
     AUTOENCODER,
     DENOISER,
     ENCODER,
+    Base,
     Family,
     Latents,
     OriginalNames,
@@ -34,6 +35,13 @@ SPRINT_STEPS, SPRINT_BETWEEN = 2, 1.3
 # Sixteenths of the model's own side: of the shapes that it was trained in, one square, two upright
 # and two lying ones.
 ASPECTS = [(16, 16), (18, 14), (14, 18), (21, 12), (12, 21)]
+
+BASE = Base("Efficient-Large-Model/Sana_1600M_512px_diffusers", r"clark[-_]air[-_]sana")
+UNREAD = {
+    r"clark[-_]air[-_]sana.*packed\.safetensors":
+        "the layout of this file is not published, so it is not read; take the same weights from "
+        "the folder transformer/ beside it: --model clark-labs/clark-air-sana-1.6b-1.58bit",
+}
 
 
 def read_own(index, call):
@@ -138,7 +146,8 @@ SANA = Family(
         Part("autoencoder", AUTOENCODER, dc, lambda file, asked: dc.read_config(file),
              layouts.WHOLE, "vae"),
     ),
-    prompts=(Prompt("text_encoder", lower=True),),
+    prompts=(Prompt("text_encoder", lower=True, strip=True, keeps_padding=False, chat=False,
+                    pads_right=True, instruction=INSTRUCTION),),
     samplers={dpm_solver.CLASS: dpm_solver, flow_euler_twice.CLASS: flow_euler_twice,
               scm.CLASS: scm},
     scheduler={},
@@ -148,4 +157,6 @@ SANA = Family(
     defaults=defaults,
     tables=lambda configs, call, latents, sampler: plan_folding(
         configs["transformer"], call, latents.pixels, sampler.times),
+    base=BASE,
+    unread=UNREAD,
 )

@@ -46,15 +46,18 @@ def layout_names(model):
 def prompt_entry(model, prompt):
     """How a prompt becomes an encoder's input."""
     about, tokenizer = prompt.about, prompt.tokenizer
+    rows = model.call.max_sequence_length
+    instruction = prompt.instruction
     return {
         "encoder": about.encoder,
         "tokenizer": {"file": prompt.file} | tokenizer.manifest(),
-        "template": {"prefix": tokenizer.prefix, "suffix": tokenizer.suffix, "lower": about.lower},
-        "length": model.call.max_sequence_length,
+        "template": {"prefix": tokenizer.prefix, "suffix": tokenizer.suffix, "lower": about.lower,
+                     "strip": about.strip},
+        "length": rows,
         "padding": {"id": tokenizer.pad_token_id, "side": "right"},
         "mask": about.mask,
-        "keep": about.keep,
-    }
+        "keep": None if about.keeps_padding else [[0, rows]],
+    } | ({"instruction": instruction.manifest(rows)} if instruction else {})
 
 
 def component_entry(component):

@@ -13,12 +13,16 @@ SIZES_BYTES = 256 * 256  # of what a submission's dispatches are told, as in web
 
 @dataclass(frozen=True)
 class Picture:
-    """What is drawn: pixels, and the tokens that the denoiser has at once, images' included."""
+    """What is drawn: pixels, and the tokens that the denoiser has at once, images' included; and
+
+    those that a text encoder reads, an instruction's too.
+    """
 
     width: int
     height: int
     text_tokens: int
     image_tokens: int
+    read_tokens: int
 
 
 def peak_gpu_bytes(model, size, images=()):
@@ -43,4 +47,5 @@ def peak_gpu_bytes(model, size, images=()):
 def picture_of(model, size, images):
     area = model.latents.pixels**2
     tokens = sum(width * height // area for width, height in (size, *images))
-    return Picture(*size, model.call.max_sequence_length, tokens)
+    rows = model.call.max_sequence_length
+    return Picture(*size, rows, tokens, max(prompt.length(rows) for prompt in model.prompts))

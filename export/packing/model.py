@@ -9,6 +9,7 @@ from export.packing import memory
 from export.packing.formats import CODE_BITS, Storage
 from export.packing.shards import stream_bytes
 from export.packing.spec import ROWS, Spec
+from export.prompts.instruction import Instruction
 from export.prompts.tokenizer import Tokenizer
 from export.source.find import Source
 
@@ -124,6 +125,11 @@ class PromptInput:
     about: Prompt
     tokenizer: Tokenizer
     file: str
+    instruction: Instruction | None = None
+
+    def length(self, rows):
+        """Ids of the longest text, where `rows` rows of the encoder go on at most."""
+        return self.instruction.length(rows) if self.instruction else rows
 
 
 @dataclass

@@ -84,6 +84,8 @@ def check_complete(component, expected, entries, drop_reason):
     unknown = {n for n in entries.keys() - expected.keys() if not why_dropped(n, drop_reason)}
     mistyped = {name for name, want in expected.items()
                 if name in entries and entries[name].dtype not in want.dtypes}
+    if missing:
+        quantisers.refuse_packing(component, entries, unknown)
     if missing or unknown or mistyped:
         quantisers.refuse(component, entries, unknown | mistyped)
     if missing:

@@ -36,6 +36,7 @@ BY_DTYPE = {
     "F8_E4M3": "fp8", "F8_E5M2": "fp8", "F8_E4M3FNUZ": "fp8", "F8_E5M2FNUZ": "fp8",
     "F8_E8M0": "mxfp8", "F4": "fp4", "F6_E2M3": "fp6", "F6_E3M2": "fp6", "I8": "int8",
 }
+INTEGERS = ("U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64")
 TERNARY_METHODS = ("bitnet",)  # of config.json's quant_method: packed, not rounded
 
 
@@ -57,6 +58,25 @@ def refuse(where, entries, names):
         raise ExportError(
             f"{where}: config.json gives the quant_method {method!r}: the weights {what} it, and "
             f"this version does not read them; {REMEDY}"
+        )
+
+
+def refuse_packing(where, entries, names):
+    """Raises ExportError when a quarter of a file is integers in `names`, which no layout knows.
+
+    They are its weights then, in a layout that nobody has described. What a quantiser is known by
+    tells of its whole module.
+    """
+    told = (name for name in names if quantiser_of(name, entries))
+    known = {name[:at] for name in told for at, c in enumerate(name) if c == "."}
+    packed = [name for name in names if entries[name].dtype in INTEGERS
+              and name.rpartition(".")[0] not in known]
+    if 4 * sum(entries[name].bytes for name in packed) > sum(e.bytes for e in entries.values()):
+        name = max(sorted(packed), key=lambda name: entries[name].bytes)
+        raise ExportError(
+            f"{where}: the weights are packed in a layout that this version does not know ({name} "
+            f"is {entries[name].dtype} {list(entries[name].shape)}); take the same model's folder "
+            "of bf16, f16 or f32 weights (transformer/), or a layout that this version reads"
         )
 
 

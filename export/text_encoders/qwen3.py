@@ -121,7 +121,7 @@ def drop_reason(c):
 def activation_bytes(c, picture):
     """Two states of all tokens, the taps, and the heads of one layer."""
     heads = c.head_dim * (3 * c.num_attention_heads + 3 * c.num_key_value_heads)
-    return 4 * picture.text_tokens * ((2 + len(c.taps)) * c.hidden_size + heads)
+    return 4 * picture.read_tokens * ((2 + len(c.taps)) * c.hidden_size + heads)
 
 
 def image_activation_bytes(c, images):

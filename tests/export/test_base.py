@@ -48,6 +48,8 @@ def built(build, out, *arguments):
 
 def test_the_base_has_what_the_model_lacks(build, model, base, tmp_path):
     site = built(build, tmp_path / "site", "--model", model, "--base", base)
+    said = build("--model", model, "--base", base, "--dry-run").stdout
+    assert said.startswith("model: flux2, ternary, unpacked, what it lacks from base\n")
     mine = built(build, tmp_path / "mine", "--model", tmp_path / "whole")
     theirs = built(build, tmp_path / "theirs", "--model", base)
     assert site.manifest["name"] == "model"

@@ -74,7 +74,8 @@ def test_the_same_lists_on_the_hub(tmp_path):
         if "not a file name in" not in row.read:  # the file that says so is here by then
             assert said.startswith(f"--model {repository}: "), (case, said)
         assert row.read in said, (case, said)
-        assert {*fetched} <= {"model_index.json", *row.indexes}, case
+        told = {"model_index.json", "transformer/config.json", *row.indexes}
+        assert {*fetched} <= told, case
 
 
 def test_a_broken_single_file_gives_way_to_whole_shards(tmp_path):

@@ -1,4 +1,4 @@
-"""Which room of the page may reach into which: imports go one way."""
+"""Which room of the page, and of the exporter, may reach into which: imports go one way."""
 
 import re
 from pathlib import Path
@@ -14,6 +14,25 @@ MAY = {  # room: rooms below it
     "api": {"engine", "loader", "models", "vendor"},
     "onnxruntime": {"engine", "loader", "models", "api"},
 }
+
+EXPORT = Path(__file__).resolve().parents[2] / "export"
+REACHED = re.compile(r"^\s*(?:from|import) export\.?([\w.]*)(?: import ([\w, ]+))?", re.MULTILINE)
+BELOW = {  # room of the exporter: rooms and files below it
+    "source": {"errors", "packing.formats", "site.headers"},
+    "layouts": {"errors", "packing", "source"},
+    "denoisers": {"errors", "packing", "samplers", "source"},
+}
+
+
+@pytest.mark.parametrize("room", BELOW)
+def test_the_exporter_s_imports_go_down(room):
+    """A source knows no layout and no family, a layout and a denoiser no family."""
+    reached = {(module or names) for path in sorted((EXPORT / room).glob("*.py"))
+               for module, names in REACHED.findall(path.read_text(encoding="utf-8"))}
+    allowed = {room} | BELOW[room]
+    wrong = {module for module in reached
+             if not any(f"{module}.".startswith(f"{below}.") for below in allowed)}
+    assert reached and not wrong
 
 
 @pytest.mark.parametrize("room", MAY)

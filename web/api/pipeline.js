@@ -168,8 +168,9 @@ export class Pipeline {
   #drawing({ prompt, negativePrompt, images, ...wanted }) {
     const asked = [prompt, ...(wanted.guided ? [negativePrompt] : [])];
     const texts = prompt === undefined
-      ? blankTexts(asked.map(() => this.#tokenizers.map(({ length }) => length)))
-      : asked.map((text) => this.#tokenizers.map((one) => one.encode(text, wanted)));
+      ? blankTexts(this.#manifest.prompts, asked.map(() => []))
+      : asked.map((text, i) => this.#tokenizers.map((one) => (
+        one.encode(text, { ...wanted, negative: i > 0 }))));
     return { ...wanted, texts, images: images.map((image) => readable(this.#manifest, image)) };
   }
 }

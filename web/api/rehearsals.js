@@ -35,9 +35,8 @@ export function openStages(ops, files, manifest, { budget, memory }) {
 /** A picture of the model's own size and steps, as a rehearsal needs it. */
 export function ownPicture({ prompts, pipeline }) {
   const { width, height, num_inference_steps: steps, guidance } = pipeline;
-  const lengths = Array(guidance.kind === 'cfg' ? 2 : 1).fill(prompts.map(({ length }) => length));
-  return { width, height, steps, seed: 0, texts: blankTexts(lengths),
-    guidanceScale: guidance.scale };
+  const texts = blankTexts(prompts, Array(guidance.kind === 'cfg' ? 2 : 1).fill([]));
+  return { width, height, steps, seed: 0, texts, guidanceScale: guidance.scale };
 }
 
 export class Rehearsals {
@@ -91,8 +90,8 @@ export class Rehearsals {
     const [folded] = requestTensors(this.#manifest, { width, height, steps, guidanceScale });
     const key = [`${width}x${height}`, folded, steps, ...lengths, memory, ...sizes].join('; ');
     if (!this.#known.has(key)) {
-      const drawing = { width, height, steps, images, texts: blankTexts(lengths), guidanceScale,
-        seed: 0 };
+      const drawing = { width, height, steps, images, guidanceScale, seed: 0,
+        texts: blankTexts(this.#manifest.prompts, lengths) };
       try {
         this.#known.set(key, await this.#rehearse(drawing, memory));
       } catch (error) {

@@ -1,17 +1,26 @@
 /**
- * Prompts to token ids, as diffusers' pipeline makes them: chat template, truncation, padding on
- * the right.
+ * Prompts to token ids, as diffusers' pipelines make them: chat template or instruction, truncation,
+ * padding on the right, and which of the encoder's rows go on.
  */
 import { ModelError } from '../engine/errors.js';
 import { Tokenizer } from '../vendor/tokenizers@0.2.0/tokenizers.js';
 import { fetchJson } from '../loader/fetching.js';
+import { Pieces } from './pieces.js';
+
+/** @import { Manifest, Prompt } from '../loader/manifest.js' */
+/** @import { Tokens } from '../models/families.js' */
 
 /** Halves of surrogate pairs: no characters, so UTF-8 and the vocabulary have none for them. */
 const LONE_SURROGATES = /\p{Surrogate}/gu;
 
+/** What Python's strip() takes away: not what trim() does, U+FEFF stays and U+001C goes. */
+const BLANKS = '[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f'
+  + '\\u3000]+';
+const ENDS = new RegExp(`^${BLANKS}|${BLANKS}$`, 'g');
+
 /**
  * The tokenizers of all encoders, in the order of the manifest's prompts.
- * @param {import('../loader/manifest.js').Manifest} manifest
+ * @param {Manifest} manifest
  * @param {URL} base the manifest's folder
  * @param {import('../loader/fetching.js').Job} [job]
  * @returns {Promise<PromptTokenizer[]>}
@@ -22,12 +31,36 @@ export function loadTokenizers({ prompts }, base, job) {
 }
 
 /**
- * Texts of which nothing but their length is known.
- * @param {number[][]} lengths of each text, for each encoder
- * @returns {import('../models/families.js').Tokens[][]}
+ * Texts of which nothing but their length is known: the longest that are read, unless told.
+ * @param {Prompt[]} prompts
+ * @param {(number | undefined)[][]} lengths of each text, for each encoder
+ * @returns {Tokens[][]}
  */
-export function blankTexts(lengths) {
-  return lengths.map((list) => list.map((length) => ({ ids: new Int32Array(length), valid: 1 })));
+export function blankTexts(prompts, lengths) {
+  return lengths.map((list, text) => prompts.map((prompt, n) => {
+    const form = formOf(prompt, { negative: text > 0 });
+    const length = list[n] ?? form.length;
+    return { ids: new Int32Array(length), valid: length, ...selected(form, length) };
+  }));
+}
+
+/**
+ * How a text is laid out: a prompt stands behind the model's instruction, a negative one does not.
+ * @param {Prompt} prompt
+ * @param {{ negative?: boolean }} which
+ */
+function formOf({ length, keep, instruction }, { negative }) {
+  return negative || !instruction ? { text: '', length, keep, prefix: 0 } : instruction;
+}
+
+/**
+ * The rows that go on, of those before `end`, and what all prompts have in common.
+ * @returns {{ keep?: [first: number, count: number][], prefix?: number }}
+ */
+function selected({ keep, prefix }, end) {
+  const kept = keep?.map(([first, count]) => [first, Math.min(count, end - first)])
+    .filter(([, count]) => count > 0);
+  return { ...(keep && { keep: kept }), ...(prefix && { prefix: Math.min(prefix, end) }) };
 }
 
 export class PromptTokenizer {
@@ -36,22 +69,21 @@ export class PromptTokenizer {
 
   /**
    * @param {object} json tokenizer.json, as the site has it
-   * @param {{ tokenizer: { config?: object }, template: { prefix: string, suffix: string,
-   *   lower?: boolean }, length: number, padding: { id: number, side: string }, mask: boolean,
-   *   keep?: number[] | null }} prompt the manifest's
+   * @param {Pick<Prompt, 'template' | 'length' | 'padding' | 'mask' | 'keep' | 'instruction'> &
+   *   { tokenizer: { config?: object } }} prompt the manifest's
    * @throws {ModelError} it asks for what is not done here
    */
   constructor(json, prompt) {
-    const { tokenizer: { config = {} }, padding: { side }, keep } = prompt;
-    if (side !== 'right' || keep) {
-      throw new ModelError(`manifest: a prompt is padded on the ${side} and keeps `
-        + `${keep ? `rows ${keep}` : 'all rows'}; this page pads on the right and keeps all.`);
+    const { tokenizer: { config = {} }, padding: { side } } = prompt;
+    if (side !== 'right') {
+      throw new ModelError(`manifest: a prompt is padded on the ${side}; this page pads on the `
+        + 'right.');
     }
-    this.#tokenizer = new Tokenizer(complete(json), config);
+    this.#tokenizer = open(json, config);
     this.#prompt = prompt;
   }
 
-  /** Rows of text that the encoder takes. */
+  /** Tokens that are read of a text, its instruction's left out. */
   get length() {
     return this.#prompt.length;
   }
@@ -59,33 +91,55 @@ export class PromptTokenizer {
   /**
    * @param {string} prompt half a character in it is read as U+FFFD, as everything does that
    *   writes text as UTF-8
-   * @param {{ textTokens?: 'padded' | 'trimmed' }} [options] trimmed: without the padding
-   * @returns {{ ids: Int32Array, valid: number, count: number, dropped: number }} ids [length];
-   *   count of them are the prompt's, the rest padding, and those from `valid` on are masked;
-   *   dropped tokens did not fit and were cut from the end
+   * @param {{ textTokens?: 'padded' | 'trimmed', negative?: boolean }} [options] trimmed: without
+   *   the padding; negative: a negative prompt, before which no instruction stands
+   * @returns {Tokens & { count: number, dropped: number }} ids, padded; count of them are the
+   *   prompt's, of `length` at most; dropped tokens did not fit and were cut from the end
    */
-  encode(prompt, { textTokens } = {}) {
-    const { template: { prefix, suffix, lower }, length, padding, mask } = this.#prompt;
-    const written = prompt.replace(LONE_SURROGATES, '\uFFFD');
-    const text = prefix + (lower ? written.toLowerCase() : written) + suffix;
+  encode(prompt, { textTokens, negative } = {}) {
+    const { padding, mask } = this.#prompt;
+    const form = formOf(this.#prompt, { negative });
+    const text = form.text + this.#written(prompt);
     const all = this.#tokenizer.encode(text).ids;
-    const kept = all.length > length ? this.#cut(text, all) : all;
-    const ids = new Int32Array(textTokens === 'trimmed' ? kept.length : length).fill(padding.id);
+    const kept = all.length > form.length ? this.#cut(text, all, form.length) : all;
+    const ids = new Int32Array(textTokens === 'trimmed' ? kept.length : form.length)
+      .fill(padding.id);
     ids.set(kept);
-    return { ids, valid: mask ? kept.length : ids.length, count: kept.length,
-      dropped: all.length - kept.length };
+    const valid = mask ? kept.length : ids.length;
+    return { ids, valid, ...selected(form, valid),
+      count: kept.length - (form.length - this.length), dropped: all.length - kept.length };
   }
 
-  /** The ids of a text that is too long: cut from its end, with the post-processor's tokens whole. */
-  #cut(text, all) {
+  /** The prompt as the model's template has it. */
+  #written(prompt) {
+    const { prefix, suffix, lower, strip } = this.#prompt.template;
+    const whole = prompt.replace(LONE_SURROGATES, '\uFFFD');
+    const cased = lower ? whole.toLowerCase() : whole;
+    return prefix + (strip ? cased.replace(ENDS, '') : cased) + suffix;
+  }
+
+  /** The ids of a text that is too long: cut from its end, the post-processor's tokens whole. */
+  #cut(text, all, length) {
     const bare = this.#tokenizer.encode(text, { add_special_tokens: false }).ids;
     const added = all.length - bare.length;
     let before = 0;
     while (before < added && bare.some((id, i) => id !== all[before + i])) before++;
-    const room = Math.max(0, this.length - added);
+    const room = Math.max(0, length - added);
     return [...all.slice(0, before), ...bare.slice(0, room), ...all.slice(before + bare.length)]
-      .slice(0, this.length);
+      .slice(0, length);
   }
+}
+
+/** The library's tokenizer of a site's tokenizer.json. */
+function open(json, config) {
+  const { pieces, tied, ...model } = json.model;
+  if (pieces === undefined) return new Tokenizer(complete(json), config);
+  const none = { ...model, vocab: {}, merges: [] };
+  const tokenizer = new Tokenizer({ ...json, model: none }, config);
+  const bpe = new Pieces(pieces, tied);
+  tokenizer.model = Object.assign((texts) => texts.flatMap((text) => bpe.split(text)),
+    { tokens_to_ids: { get: (token) => bpe.idOf(token) } });
+  return tokenizer;
 }
 
 /**

@@ -15,12 +15,18 @@ const NEEDED = [
  */
 
 /**
- * A prompt's way to one text encoder. keep: the rows that are kept, null for all.
+ * A prompt's way to one text encoder: `length` ids. keep: the rows of the encoder's output that go
+ * on, of those of unmasked ids, as runs; null for all rows. instruction: a text that stands before
+ * prompts, but not before negative ones, with the length and rows that count then; no prompt changes
+ * the first `prefix` ids.
  * @typedef {{ encoder: string, tokenizer: { file: string, bytes: number, sha256: string,
- *   config?: object }, template: { prefix: string, suffix: string, lower?: boolean },
- *   length: number, padding: { id: number, side: string }, mask: boolean,
- *   keep?: number[] | null }} Prompt
+ *   config?: object }, template: { prefix: string, suffix: string, lower?: boolean,
+ *   strip?: boolean }, length: number, padding: { id: number, side: string }, mask: boolean,
+ *   keep?: Rows | null, instruction?: { text: string, length: number, keep: Rows,
+ *   prefix: number } }} Prompt
  */
+
+/** @typedef {[first: number, count: number][]} Rows */
 
 /**
  * Diffusers' call arguments, as the page offers them. negative: there may be a negative prompt,

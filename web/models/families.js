@@ -78,8 +78,11 @@ export function familyOf({ name, family: named, prompts, sampler }) {
  */
 
 /**
- * One text for one encoder: ids [S]; those from `valid` on are masked padding.
- * @typedef {{ ids: Int32Array, valid: number }} Tokens
+ * One text for one encoder: ids [S]; those from `valid` on are masked padding. keep: the encoder's
+ * rows that go on, where not all S of them do, as runs; prefix: how many of the first ids every
+ * prompt of the model has.
+ * @typedef {{ ids: Int32Array, valid: number, keep?: [first: number, count: number][],
+ *   prefix?: number }} Tokens
  */
 
 /**
