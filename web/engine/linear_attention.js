@@ -104,8 +104,12 @@ export function applySums(g, q, sums, heads) {
   return o;
 }
 
-/** Where the heads lie, checked. */
-function placesOf({ shape, width }, { headWidth: DH, step = DH, at = [0, 0, 0], heads }) {
+/**
+ * Where the heads lie, checked.
+ * @param {Tensor} rows
+ * @param {Heads} heads
+ */
+function placesOf({ shape, width }, { headWidth: DH, heads, step = DH, at = [0, 0, 0] }) {
   const H = heads ?? Math.floor(width / step);
   const [q_at, k_at, v_at] = at;
   const inside = at.every((first) => first + (H - 1) * step + DH <= width);

@@ -49,7 +49,8 @@ function sumsOf(rows, DH, first, past) {
   return expected;
 }
 
-function linearSumsCase({ DH }) {
+function linearSumsCase(o) {
+  const { DH } = o;
   const rows = linearRows(DH);
   const parts = [[0, LINEAR.slice], [LINEAR.slice, LINEAR.T]];
   const count = LINEAR.H * (DH + 1) * DH;
@@ -66,8 +67,8 @@ function linearMergeCase() {
   return { dims: { slices, count }, reads: [partials], start: zeros(count), expected };
 }
 
-function linearApplyCase({ DH }) {
-  const { T, H } = LINEAR;
+function linearApplyCase(o) {
+  const { T, H, DH } = { ...LINEAR, ...o };
   const rows = linearRows(DH);
   const sums = sumsOf(rows, DH, 0, T);
   const expected = zeros(T * H * DH).map((_, i) => {
