@@ -131,7 +131,12 @@ export class Sana {
     });
   }
 
-  /** In place: x += attention of x, as it is, to the text. */
+  /**
+   * In place: x += attention of x, as it is, to the text.
+   * @param {string} block
+   * @param {Tensor} x
+   * @param {Tensor[]} read keys and values, or the one row
+   */
   #crossAttention(block, x, [k, v]) {
     const g = this.#g;
     if (!v) {
@@ -149,6 +154,7 @@ export class Sana {
   /** In place: x += gate * (gated MLP of x, normalised, over the map). */
   #feedForward(block, x, mod, { height, width }) {
     const g = this.#g;
+    /** @returns {[import('../../engine/weights.js').Weight, Tensor]} */
     const convolution = (name) => [this.#weights.get(`${block}.ff.${name}`),
       this.#weights.vector(`${block}.ff.${name}.bias`)];
     g.scope(() => {
