@@ -93,10 +93,10 @@ class Library:
         self.complaints = []  # what the browser says of invalid WebGPU, among other things
         self.page.on("console", lambda message: message.type in ("error", "warning")
                      and self.complaints.append(message.text))
+        # While there is a route, the browser's cache is off.
         self.page.route(url + "empty.html", lambda route: route.fulfill(
             body=EMPTY, content_type="text/html"))
         self.page.goto(url + "empty.html")
-        self.page.unroute(url + "empty.html")  # while there is one, the browser's cache is off
         self.scope = self.start_worker() if worker else self.page
         self.scope.evaluate(SETUP, url)
 

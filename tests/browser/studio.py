@@ -34,19 +34,26 @@ HOLD = """
 }
 """
 IS_HELD = "() => gate.shut !== null"
+NO_SHELL = """
+ServiceWorkerContainer.prototype.register = async () => {
+  throw new DOMException('refused', 'SecurityError');
+};
+"""
 LET_GO = "() => { gate.shut?.resolve(); gate.shut = null; }"
 
 
 class Visit:
     """One page in a fresh profile, with all that it logged and requested.
 
-    `script` runs before the page's own, and prepare(context) before that.
+    `script` runs before the page's own, and prepare(context) before that. The browser refuses to
+    keep the shell, which would cost as much as half a drawing: offline.py and test_updates.py have
+    it kept.
     """
 
     def __init__(self, browser, address, script="", prepare=lambda context: None, **context):
         context = {"viewport": {"width": 1280, "height": 860}} | context
         self.context = browser.new_context(**context)
-        self.context.add_init_script(script)
+        self.context.add_init_script(NO_SHELL + script)
         prepare(self.context)
         self.logged, self.requested, self.referers = [], [], set()
         self.context.on("request", self.on_request)

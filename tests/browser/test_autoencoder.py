@@ -38,6 +38,14 @@ async (url) => {
   const never = { check() {}, lost: new Promise(() => {}) };
   const device = await (await navigator.gpu.requestAdapter()).requestDevice();
   const shards = new Map();
+  const compiled = new Map(); // of the device, and of a rehearsal
+  const kernelsOf = (gpu) => {
+    if (!compiled.has(gpu)) {
+      const kernels = new Kernels(gpu, new URL('wgsl/', library.code), fetchText);
+      compiled.set(gpu, kernels.load(KERNELS).then(() => kernels));
+    }
+    return compiled.get(gpu);
+  };
 
   /**
    * Decodes latents or encodes pixels, or rehearses it without them.
@@ -45,8 +53,7 @@ async (url) => {
    */
   globalThis.passHalf = async ({ half, manifest, height, width, shape, input, limit }) => {
     const gpu = input ? device : null;
-    const kernels = new Kernels(gpu, new URL('wgsl/', library.code), fetchText);
-    await kernels.load(KERNELS);
+    const kernels = await kernelsOf(gpu);
     const allocator = new Allocator(gpu, limit);
     let largest = 0;
     const { allocateNew } = allocator;
@@ -91,32 +98,32 @@ def model(made, site):
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def passed(server, browser):
     """passed(half, dist, input, limit, ...) -> the outcome; `made`, f32, is its result.
 
     input is an array, or for a rehearsal only its shape; height and width are in tokens."""
-    with_page = []
+    opened = {}  # dist -> a Library
 
     def run(half, dist, manifest, height, width, input, limit):
-        if not with_page:
+        if dist not in opened:
             url = server(dist)
-            with_page.append(Library(browser, url))
-            with_page[0].page.evaluate(SETUP, url)
+            opened[dist] = Library(browser, url)
+            opened[dist].page.evaluate(SETUP, url)
         real = isinstance(input, np.ndarray)
         call = {"half": half, "manifest": manifest, "height": height, "width": width,
                 "limit": limit, "shape": input.shape if real else input,
                 "input": base64.b64encode(input.tobytes()).decode() if real else None}
-        outcome = with_page[0].page.evaluate("(call) => passHalf(call)", call)
+        outcome = opened[dist].page.evaluate("(call) => passHalf(call)", call)
         if real:
             data = np.frombuffer(base64.b64decode(outcome["data"]), "<f4")
             outcome["made"] = data.reshape(outcome["shape"])
         assert outcome["leaked"] == 0
-        assert not with_page[0].complaints
+        assert not opened[dist].complaints
         return outcome
 
     yield run
-    for library in with_page:
+    for library in opened.values():
         library.context.close()
 
 

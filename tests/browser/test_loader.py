@@ -210,10 +210,12 @@ def test_storage_is_refused(loader, host, dist, shards, refused, kind):
 @pytest.mark.parametrize("fault", [{}, flaky.LATE_END], ids=["at once", "late end"])
 def test_what_no_storage_takes_the_browsers_cache_keeps(loader, host, shards, fault):
     one = loader()
+    again = loader(context=one.context)
+    for page in (one.page, again.page):
+        page.unroute_all()
     host.keep(shards[0]["file"], fault)
     one.download("memory")
     host.forget()
-    again = loader(context=one.context)
     again.download("memory")
     assert host.shards() == {}
     assert not one.complaints and not again.complaints
