@@ -103,7 +103,8 @@ async ({ manifest, grid, length, channels }) => {
   await g.drain();
   allocator.resetPeak();
   g.release(await denoiser.velocity(latents, 0, state, { observe() {} }));
-  return allocator.peakBytes - resident;
+  const used = [...g.variants.values()].map(([name]) => name);
+  return { bytes: allocator.peakBytes - resident, kernels: [...new Set(used)] };
 }
 """
 OPS = """
@@ -217,15 +218,20 @@ def test_narrow_heads_streamed(page, url):
     (2048, {"interpolation_scale": 1, "sample_size": 64}),
 ])
 def test_memory_of_the_published_size(page, side, values):
-    """What the exporter expects, and no buffer beyond what every device binds."""
+    """What the exporter expects, and no buffer beyond what every device binds; and the kernels of
+
+    an empty text are those of any rehearsal.
+    """
     config, manifest = published(112, **values)
     tokens = (side // 32) ** 2
-    got = page.evaluate(REHEARSE, {
+    made = page.evaluate(REHEARSE, {
         "manifest": manifest, "length": 300, "channels": config.in_channels,
         "grid": {"height": side // 32, "width": side // 32}})
     want = sana.activation_bytes(config, Picture(side, side, 300, tokens))
+    got = made["bytes"]
     print(f"{side}: {got:,} bytes, expected {want:,}, {want / got - 1:+.1%}")
     assert abs(want / got - 1) <= 0.03
+    assert {"add_row", "attention", "depthwise", "linear_attention_apply"} <= {*made["kernels"]}
 
 
 def op(page, calls, cost=None, **tensors):
