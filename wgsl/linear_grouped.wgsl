@@ -1,4 +1,4 @@
-// linear_grouped    y[y0+p, c] = sum over k < K of w[c, k] * x[p, c/K*K + k]
+// linear_grouped    y[y0+p, c] = sum over k < K of w[c, k] * x[x0+p, c/K*K + k]
 //
 //   groups of K channels, each with a matrix [K, K] of its own: a grouped 1x1 convolution
 //   x, y   [*, C] f32, P pixels of each
@@ -9,7 +9,7 @@
 //
 // A thread takes four channels of a pixel.
 
-struct Dims { P: u32, C: u32, K: u32, y0: u32 }
+struct Dims { P: u32, C: u32, K: u32, x0: u32, y0: u32 }
 
 @group(0) @binding(0) var<uniform> dims: Dims;
 @group(0) @binding(1) var<storage, read> x: array<vec4f>;
@@ -22,7 +22,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
   let depth = dims.K / 4u;
   for (var i = id.x; i < dims.P * quads; i += 64u * groups.x) {
     let quad = i % quads;
-    let first = i - quad + quad / depth * depth;  // of this pixel's group
+    let first = dims.x0 * quads + i - quad + quad / depth * depth;  // of this pixel's group
     let filters = 4u * quad * depth;
     var value = vec4f();
     for (var k = 0u; k < depth; k++) {

@@ -5,8 +5,9 @@ one; a test holds this to what the page counts.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import ceil, inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from export.autoencoders.strips_memory import Map, StripBuffers, strip_rows
 
@@ -17,7 +18,8 @@ EXPANSION = 4  # of a pixel's MLP, as in web/models/autoencoders/dc_blocks.js
 SLICE = 256  # pixels that one workgroup sums, as in web/engine/linear_attention.js
 
 
-class Rows(NamedTuple):
+@dataclass(frozen=True)
+class Rows:
     """`count` rows that are made, from `first` on of a window (enlarged) that has `window`."""
 
     window: int

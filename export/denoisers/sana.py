@@ -32,7 +32,8 @@ MOST_HEAD_DIM = 64  # of linear attention's kernels
 MOST_CROSS_HEAD_DIM = 1024  # of attention's
 HEAD_DIM = 32  # of every published model
 CROSS_HEADS = {1152: 16, 2240: 20}  # width -> heads, of the published models
-STRIP_BYTES = 64 << 20  # of the MLP's middle, as in web/engine/depthwise.js
+STRIP_BYTES, STRIP_ROWS = 64 << 20, 4  # of the MLP's middle, as in web/engine/depthwise.js
+SLICE = 256  # tokens, as in web/engine/linear_attention.js
 
 
 @dataclass(frozen=True)
@@ -230,18 +231,25 @@ def drop_reason(c):
 
 
 def activation_bytes(c, picture):
-    """Tokens and their places; keys and values of the text, of all blocks; then the wider of q, k
+    """Tokens, q, k, v and what they are made of; the MLP's middle in strips; the text's keys and
 
-    and v beside what they are made of, and the MLP's middle in strips.
+    values of all blocks; the places of tokens.
     """
     n, text = picture.image_tokens, picture.text_tokens
-    normed = 1 if c.qk_norm else 0
-    middle = min(8 * n * c.mlp_hidden, STRIP_BYTES)
-    places = n * c.width if c.interpolation_scale else 0
-    kept = places + text * (c.width + 2 * c.num_layers * c.cross_width)
-    attention_bytes = 4 * n * (5 + normed) * c.width
-    mlp_bytes = 4 * n * 2 * c.width + middle + middle // 2
-    return 4 * (kept + 3 * n * c.in_channels) + max(attention_bytes, mlp_bytes)
+    maps = 5 + (c.qk_norm is not None) + (c.interpolation_scale is not None)
+    sums = n // SLICE * c.width * (c.attention_head_dim + 1)
+    keys = text * (c.width + 2 * c.num_layers * c.cross_width)
+    return 4 * (maps * n * c.width + sums + keys) + mlp_bytes(c, picture)
+
+
+def mlp_bytes(c, picture):
+    """As web/engine/depthwise.js goes through a map whose middle is [n, 2 F]."""
+    columns = round(picture.width * (picture.image_tokens / (picture.width * picture.height))**0.5)
+    rows, row = picture.image_tokens // columns, 8 * columns * c.mlp_hidden
+    if rows * row <= STRIP_BYTES:
+        return rows * row * 3 // 2
+    strip = max(STRIP_ROWS, (STRIP_BYTES // row - 2) // STRIP_ROWS * STRIP_ROWS)
+    return (strip + 4) * row + strip * row // 2 + 4 * (strip + 1) * columns * c.width
 
 
 def image_activation_bytes(c, images):

@@ -1,45 +1,20 @@
 """AutoencoderDC's decoder: the picture that diffusers' makes, whole and in strips."""
 
 import base64
-import json
 import math
 
 import numpy as np
 import pytest
-import torch
-from diffusers import AutoencoderDC
-from safetensors.torch import save_file
 
-from export import layouts
 from export.autoencoders import dc
-from export.families.family import AUTOENCODER, Part
-from export.opening import open_component
 from export.packing.pack import pack_tensors
 from export.source.configuration import Configuration
-from export.source.safetensors import Checkpoint
 from tests.browser.library import Library
+from tests.browser.opened_engine import OPEN
 from tests.closeness import psnr, relative_error
+from tests.dc_autoencoders import RES, VIT, diffusers_picture, make_autoencoder
 
 BINDING = 128 << 20  # what every device binds
-RES, VIT = "ResBlock", "EfficientViTBlock"
-CONFIGS = {
-    # Both kinds of block, several scales and one, strips of few rows where little may be bound.
-    "deep": {
-        "latent_channels": 8, "attention_head_dim": 32, "scaling_factor": 0.41407,
-        "decoder_block_types": (RES, RES, VIT, VIT), "upsample_block_type": "interpolate",
-        "decoder_block_out_channels": (32, 64, 64, 64), "decoder_layers_per_block": (2, 1, 2, 1),
-        "decoder_qkv_multiscales": ((), (), (3, 5), (5,)),
-    },
-    # No scales, heads that leave channels over, no block at the pixels, other switches.
-    "shallow": {
-        "latent_channels": 6, "attention_head_dim": 20, "scaling_factor": 2.0,
-        "decoder_block_types": (RES, RES, VIT), "upsample_block_type": "pixel_shuffle",
-        "decoder_block_out_channels": (12, 24, 48), "decoder_layers_per_block": (0, 2, 1),
-        "decoder_qkv_multiscales": ((), (), ()), "decoder_act_fns": ("silu", "relu", "silu"),
-        "decoder_in_shortcut": False, "decoder_conv_act_fn": "silu",
-    },
-}
-STORED = {"deep": torch.bfloat16, "shallow": torch.float32}
 CASES = {  # configuration, rows and columns of latents, bytes that may be bound
     "deep, a few rows a strip": ("deep", 5, 4, 80_000),
     "deep, no more pixels than a head is wide": ("deep", 2, 3, 80_000),
@@ -100,6 +75,61 @@ async (url) => {
 """
 
 
+FIND_WRONG = "async (variants) => opened.findWrong(opened.ops, variants)"
+CHECKED = {  # kernel: variants, what it says, and what it must not say
+    "linear_grouped": ([{}], "quad / depth * depth", "quad"),
+    "place_channels": ([{}], "dims.c0 + i", "i"),
+    "pixel_shuffle": ([{"REPEAT": 2}, {"UP": 1, "REPEAT": 4, "ADD": 1}],
+                      "row % UP * UP", "row % UP"),
+    "relu": ([{}], "max(x[i], 0.0)", "abs(x[i])"),
+    "rms_norm_pixels": ([{}, {"ACT": 1}, {"ACT": 4, "ADD": 1}], "w[c] + b[c]", "w[c] + 2.0 * b[c]"),
+}
+REFUSED = [  # an op, its inputs' shapes and options, and what it says
+    ("pixelShuffle", [[3, 4, 6]], {"up": 2, "first": 0, "count": 1}, [2, 8, 4],
+     "6 channels do not fill 4 of 2 x 2 pixels"),
+    ("pixelShuffle", [[3, 4, 8]], {"up": 2, "first": 0, "count": 1}, [2, 7, 2], "expected [2,8,2]"),
+    ("linearGrouped", [[3, 4, 8], [8, 6]], {}, [3, 4, 8], "groups of 8 channels"),
+    ("placeChannels", [[3, 4, 8]], {"channel": 9}, [3, 4, 16], "8 channels from 9 on"),
+]
+REFUSE = """
+([op, shapes, options, into]) => {
+  const { ops } = opened;
+  try {
+    const tensors = shapes.map((shape) => ops.empty(shape, 'given'));
+    ops[op](...tensors, { ...options, into: ops.empty(into, 'result') });
+    return null;
+  } catch ({ name, message }) {
+    return { name, message };
+  } finally {
+    ops.reset();
+  }
+}
+"""
+
+BY_ROWS = """
+async (cost) => {
+  const { ops } = opened;
+  if (cost) Object.defineProperty(ops, 'dispatchCost', { value: cost, configurable: true });
+  let dispatches = 0;
+  ops.dispatch = (...call) => {
+    dispatches += 1;
+    return Object.getPrototypeOf(ops).dispatch.apply(ops, call);
+  };
+  try {
+    const wave = (count) => Float32Array.from({ length: count }, (_, i) => Math.sin(i));
+    const into = ops.upload(new Float32Array(4 * 5 * 8), [4, 5, 8], 'result');
+    ops.linearGrouped(ops.upload(wave(3 * 5 * 8), [3, 5, 8], 'x'),
+      ops.upload(wave(8 * 4), [8, 4], 'weight'), { into, at: 1 });
+    return { dispatches, got: [...new Float32Array(await ops.read(into))] };
+  } finally {
+    ops.reset();
+    delete ops.dispatchCost;
+    delete ops.dispatch;
+  }
+}
+"""
+
+
 class Payload:
     """Tensors' bytes, one after another, as a shard has them."""
 
@@ -127,32 +157,11 @@ def autoencoder(tmp_path_factory):
 
 
 def packed(name, folder):
-    module = random_module(CONFIGS[name], STORED[name])
-    (folder / "config.json").write_text(json.dumps(dict(module.config)), encoding="utf-8")
-    tensors = {key: tensor.to(STORED[name]) for key, tensor in module.state_dict().items()}
-    save_file(tensors, folder / "diffusion_pytorch_model.safetensors")
-    config = dc.read_config(Configuration.read(folder / "config.json"))
-    part = Part("autoencoder", AUTOENCODER, dc, dc.read_config, layouts.WHOLE, "vae")
-    component = open_component(part, config, layouts.Floats, Checkpoint(folder), None)
+    module, component = make_autoencoder(name, folder)
     payload = Payload()
     entries = pack_tensors(component, component.specs, payload, lambda component: None)
-    return module, manifest_of(config, entries), base64.b64encode(payload.bytes).decode()
-
-
-def random_module(config, dtype):
-    """With norms that are not 1 and 0, and weights that `dtype` holds exactly."""
-    torch.manual_seed(7)
-    stages = len(config["decoder_block_out_channels"])
-    module = AutoencoderDC(
-        encoder_block_types=RES, encoder_block_out_channels=(8,) * stages,
-        encoder_layers_per_block=(1,) * stages, encoder_qkv_multiscales=((),) * stages,
-        encoder_out_shortcut=False, downsample_block_type="conv", **config,
-    ).eval()
-    for tensor in module.state_dict().values():
-        if tensor.ndim == 1:
-            tensor += 0.3 * torch.randn_like(tensor)
-        tensor.copy_(tensor.to(dtype).float())
-    return module
+    manifest = manifest_of(component.config, entries)
+    return module, manifest, base64.b64encode(payload.bytes).decode()
 
 
 def manifest_of(config, tensors):
@@ -166,6 +175,7 @@ def manifest_of(config, tensors):
 def page(browser, url):
     with Library(browser, url) as library:
         library.page.evaluate(SETUP, url)
+        library.page.evaluate(OPEN)
         yield library.page
         assert library.complaints == []
 
@@ -184,19 +194,14 @@ def decoded(page, manifest, payload, height, width, latents=None, limit=BINDING)
     return outcome
 
 
-@torch.no_grad()
-def diffusers_picture(module, latents, height, width):
-    z = torch.from_numpy(latents).T.reshape(1, -1, height, width) / module.config.scaling_factor
-    return module.decode(z).sample[0].permute(1, 2, 0).numpy()
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_the_picture_is_diffusers_whole_and_in_strips(case, autoencoder, page):
     name, height, width, limit = CASES[case]
     module, manifest, payload = autoencoder(name)
     shape = height * width, module.config.latent_channels
     latents = np.random.default_rng(1).standard_normal(shape, np.float32)
-    want = diffusers_picture(module, latents, height, width)
+    z = latents.reshape(height, width, -1) / np.float32(module.config.scaling_factor)
+    want = diffusers_picture(module, z)
 
     whole = decoded(page, manifest, payload, height, width, latents)
     assert psnr(whole["made"], want, span=2) >= 90
@@ -237,3 +242,38 @@ def read(values):
     known = {key: list(value) if isinstance(value, tuple) else value
              for key, value in values.items()}
     return dc.read_config(Configuration("config.json", known))
+
+
+@pytest.mark.parametrize(("op", "shapes", "options", "into", "words"), REFUSED)
+def test_what_does_not_fit_is_refused(op, shapes, options, into, words, page):
+    refused = page.evaluate(REFUSE, [op, shapes, options, into])
+    assert refused["name"] == "ShapeError" and words in refused["message"]
+
+
+def test_a_long_grouped_convolution_goes_by_rows(page):
+    at_once, by_rows = (page.evaluate(BY_ROWS, cost) for cost in (None, 1))
+    assert (at_once["dispatches"], by_rows["dispatches"]) == (1, 3)
+    assert at_once["got"] == by_rows["got"] and any(at_once["got"][-8:])
+
+
+def test_every_kernel_knows_its_answer(page):
+    checked = [(name, constants) for name, (all_of_it, *_) in CHECKED.items()
+               for constants in all_of_it]
+    assert page.evaluate(FIND_WRONG, checked) == ""
+
+
+def test_those_that_are_wrong_are_found_out(browser, url):
+    def alter(route):
+        name = route.request.url.split("/")[-1].removesuffix(".wgsl")
+        text = route.fetch().text()
+        _, right, wrong = CHECKED.get(name, ([], "", ""))
+        assert right in text
+        route.fulfill(body=text.replace(right, wrong) if right else text,
+                      content_type="text/wgsl")
+
+    with Library(browser, url) as library:
+        library.page.route("**/wgsl/*.wgsl", alter)
+        library.page.evaluate(OPEN)
+        for name, ([constants, *_], *_) in CHECKED.items():
+            message = library.page.evaluate(FIND_WRONG, [(name, constants)])
+            assert f"computes {name} " in message and "wrongly" in message

@@ -8,13 +8,15 @@ import base64
 import numpy as np
 import pytest
 
+from export.denoisers import sana
+from export.packing.memory import Picture
 from export.site.code import write_code
 from tests import oracles
 from tests.browser.library import Library, array_of
 from tests.browser.opened_engine import OPEN
 from tests.closeness import relative_error
 from tests.kernels.packing import normal
-from tests.sana_transformer import make_transformer, pack_transformer, reference
+from tests.sana_transformer import make_transformer, pack_transformer, published, reference
 from tests.tolerance import assert_close
 
 LIMIT = 1e-4  # relative L2 error of a velocity
@@ -69,6 +71,40 @@ async ({ manifest, url, latents, texts, grid, times, guidanceScale, memory, step
   stages.free();
   ops.reset();
   return { seen, shards: [...shards.keys()], left: ops.allocator.liveBytes };
+}
+"""
+REHEARSE = """
+async ({ manifest, grid, length, channels }) => {
+  const load = (path) => import(new URL(path, library.code));
+  const { Allocator } = await load('engine/memory.js');
+  const { Kernels } = await load('engine/kernels.js');
+  const { KERNELS } = await load('engine/selfcheck.js');
+  const { Ops } = await load('engine/ops.js');
+  const { Weights } = await load('engine/weights.js');
+  const { fetchText } = await load('loader/fetching.js');
+  const { apartTensors } = await load('loader/requested.js');
+  const { TensorFiles } = await load('loader/tensors.js');
+  const { Sana } = await load('models/denoisers/sana.js');
+  const kernels = new Kernels(null, new URL('wgsl/', library.code), fetchText);
+  await kernels.load(KERNELS);
+  const allocator = new Allocator(null, 2 ** 27);
+  const g = new Ops({ device: null, kernels, allocator });
+  const files = new TensorFiles(manifest, {});
+  const weights = await new Weights(g, files, 'transformer').load(
+    { except: apartTensors(manifest) });
+  const resident = allocator.liveBytes;
+  const { config } = manifest.components.transformer;
+  const D = config.num_attention_heads * config.attention_head_dim;
+  const at = () => ({ block: new Float32Array(6 * D), final: new Float32Array(2 * D) });
+  const denoiser = new Sana(g, weights, config, { at });
+  const rows = [g.empty([length, config.caption_channels], 'rows')];
+  const latents = g.empty([grid.height * grid.width, channels], 'latents');
+  const state = denoiser.prepare([{ rows }], { grid });
+  await g.drain();
+  allocator.resetPeak();
+  g.release(await denoiser.velocity(latents, 0, state, { observe() {} }));
+  const used = [...g.variants.values()].map(([name]) => name);
+  return { bytes: allocator.peakBytes - resident, kernels: [...new Set(used)] };
 }
 """
 OPS = """
@@ -175,6 +211,27 @@ def test_narrow_heads_streamed(page, url):
         times = np.linspace(999, 9, steps).round()
         got, _ = run(**call, times=times.tolist(), steps=[step])
         compare(got, *reference(model, latents, grid, texts[0], times[step]), step)
+
+
+@pytest.mark.parametrize("side, values", [
+    (512, {}), (1024, {"qk_norm": "rms_norm_across_heads"}),
+    (2048, {"interpolation_scale": 1, "sample_size": 64}),
+])
+def test_memory_of_the_published_size(page, side, values):
+    """What the exporter expects, and no buffer beyond what every device binds; and the kernels of
+
+    an empty text are those of any rehearsal.
+    """
+    config, manifest = published(112, **values)
+    tokens = (side // 32) ** 2
+    made = page.evaluate(REHEARSE, {
+        "manifest": manifest, "length": 300, "channels": config.in_channels,
+        "grid": {"height": side // 32, "width": side // 32}})
+    want = sana.activation_bytes(config, Picture(side, side, 300, tokens))
+    got = made["bytes"]
+    print(f"{side}: {got:,} bytes, expected {want:,}, {want / got - 1:+.1%}")
+    assert abs(want / got - 1) <= 0.03
+    assert {"add_row", "attention", "depthwise", "linear_attention_apply"} <= {*made["kernels"]}
 
 
 def op(page, calls, cost=None, **tensors):

@@ -19,11 +19,12 @@ const ROW_STEP = 4;
  * @param {import('./recorder.js').Recorder} g
  * @param {Tensor} x
  * @param {Weight} weight
- * @param {{ bias?: Tensor, gated?: boolean, row0?: number, rows?: number }} [options] bias [C];
- *   only the rows of the result from row0 on, so many; default all
+ * @param {{ bias?: Tensor, gated?: boolean, row0?: number, rows?: number,
+ *   into?: Tensor }} [options] bias [C]; only the rows of the result from row0 on, so many; default
+ *   all
  * @throws {ShapeError}
  */
-export function depthwise(g, x, weight, { bias, gated = false, row0 = 0, rows } = {}) {
+export function depthwise(g, x, weight, { bias, gated = false, row0 = 0, rows, into } = {}) {
   const [H, W, channels] = x.shape;
   const [KS] = weight.shape;
   const C = gated ? channels / 2 : channels;
@@ -34,7 +35,8 @@ export function depthwise(g, x, weight, { bias, gated = false, row0 = 0, rows } 
     throw new ShapeError(`depthwise ${weight.label}: [${weight.shape}] of [${x.shape}], rows `
       + `${row0} + ${count}; expected an odd width, channels in multiples of 4, and rows inside`);
   }
-  const y = g.empty([count, W, C], weight.label);
+  const y = into ?? g.empty([count, W, C], weight.label);
+  expectShape(`depthwise ${weight.label}`, y, [count, W, C]);
   const constants = { KS, FORMAT: FORMAT[weight.storage], ...(bias && { BIAS: 1 }),
     ...(gated && { GATED: 1 }) };
   const rowCost = 2 * W * KS * KS * channels;
@@ -62,59 +64,57 @@ export function depthwise(g, x, weight, { bias, gated = false, row0 = 0, rows } 
  * @returns {Tensor} [height * width, D']
  */
 export function glumbConv(g, x, parts, options = {}) {
-  const { height: H, width: W, inverted: [wide], depth: [taps], point } = parts;
-  const [F2] = wide.shape;
-  expectShape(`glumbConv ${wide.label}`, x, [H * W, x.width]);
+  const { height: H, width: W, inverted: [wide, bias], depth: [taps, tapsBias], point } = parts;
+  const [F2, D] = [wide.shape[0], x.width];
+  expectShape(`glumbConv ${wide.label}`, x, [H * W, D]);
   expectShape(`glumbConv ${taps.label}`, taps, [3, 3, F2]);
   const y = options.into ?? g.empty([H * W, point.shape[0]], point.label);
   const strip = stripHeight(H, 4 * W * F2, parts.stripBytes ?? STRIP_BYTES);
-  let shared = null; // rows of the middle that the strip above computed: its last and one below
-  for (let row = 0; row < H; row += strip) {
-    const end = Math.min(H, row + strip);
-    const above = shared;
-    shared = g.scope(() => {
-      const middle = middleRows(g, x, parts, { first: Math.max(0, row - 1),
-        past: Math.min(H, end + 1), above });                                   // [rows, W, 2 F]
-      const gated = depthwise(g, middle, taps, { bias: parts.depth[1], gated: true,
-        row0: Math.min(row, 1), rows: end - row });
-      g.linear(gated.reshape((end - row) * W, F2 / 2), point,
-        { ...options, into: strip < H ? y.rows(row * W, (end - row) * W) : y });
-      return end < H ? lastRows(g, middle, 2) : null;
-    });
-    if (above) g.release(above);
-  }
+  g.scope(() => {
+    const middle = g.empty([Math.min(H, strip + 2), W, F2], wide.label);
+    const gated = g.empty([strip, W, F2 / 2], taps.label);
+    const carry = strip < H ? carrier(g, x, middle, strip) : null;
+    for (let row = 0; row < H; row += strip) {
+      const end = Math.min(H, row + strip);
+      const [first, past] = [Math.max(0, row - 1), Math.min(H, end + 1)];  // rows of the middle
+      const known = row ? carry.shared.shape[0] : 0;
+      const count = past - first - known;
+      if (row) g.copy(carry.shared, middle.rows(0, known));
+      if (count) {
+        const input = carry ? carry.rowsOfInput(first + known, count) : x;
+        const into = middle.rows(known, count).reshape(count * W, F2);
+        g.linear(input, wide, { bias, act: 'silu', into });
+      }
+      const rows = middle.rows(0, past - first);
+      if (end < H) g.copy(rowsOf(rows, past - first - 2, 2), carry.shared);
+      const halves = depthwise(g, rows, taps, { bias: tapsBias, gated: true, row0: row - first,
+        rows: end - row, into: gated.rows(0, end - row) });
+      g.linear(halves.reshape((end - row) * W, F2 / 2), point,
+        { ...options, into: carry ? y.rows(row * W, (end - row) * W) : y });
+    }
+  });
   return y;
 }
 
 /**
- * Rows first .. past - 1 of the middle, of which `above` has the first two if it is given.
+ * What strips need beside their own rows: those of the middle that two of them share, and room for
+ * those of x, for a view of x would not start aligned.
  * @param {import('./ops.js').Ops} g
  * @param {Tensor} x
- * @param {Parameters<typeof glumbConv>[2]} parts
- * @param {{ first: number, past: number, above: Tensor | null }} rows
+ * @param {Tensor} middle
+ * @param {number} strip
  */
-function middleRows(g, x, { width: W, inverted: [weight, bias] }, { first, past, above }) {
-  const [F2, D] = [weight.shape[0], x.width];
-  const middle = g.empty([past - first, W, F2], weight.label);
-  const tokens = middle.reshape((past - first) * W, F2);
-  const known = above ? above.shape[0] : 0;
-  if (above) g.copy(above, rowsOf(middle, 0, known));
-  const [start, count] = [first + known, past - first - known];
-  if (count === 0) return middle;
-  let part = x;
-  if (count * W < x.shape[0]) {
-    part = g.empty([count * W, D], x.label); // a view would not start aligned
-    g.copy(rowsOf(x.reshape(x.shape[0] / W, W, D), start, count), part);
-  }
-  g.linear(part, weight, { bias, act: 'silu', into: tokens.rows(known * W, count * W) });
-  return middle;
-}
-
-function lastRows(g, map, count) {
-  const [H, W, C] = map.shape;
-  const rows = g.empty([count, W, C], `${map.label}, last rows`);
-  g.copy(rowsOf(map, H - count, count), rows);
-  return rows;
+function carrier(g, x, middle, strip) {
+  const [D, [, W, F2]] = [x.width, middle.shape];
+  const shared = g.empty([2, W, F2], 'rows of two strips');
+  const input = g.empty([(strip + 1) * W, D], x.label);
+  const map = x.reshape(x.shape[0] / W, W, D);
+  const rowsOfInput = (first, count) => {
+    const part = input.rows(0, count * W);
+    g.copy(rowsOf(map, first, count), part);
+    return part;
+  };
+  return { shared, rowsOfInput };
 }
 
 /** Rows of a strip, its neighbours' included at most `most` bytes; all of them if they fit. */

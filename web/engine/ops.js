@@ -285,7 +285,7 @@ export class Ops extends RowOps {
    * A convolution of each channel by itself: depthwise.js.
    * @param {Tensor} x
    * @param {Weight} weight
-   * @param {{ bias?: Tensor, gated?: boolean, row0?: number, rows?: number }} [options]
+   * @param {Parameters<typeof depthwise>[3]} [options]
    */
   depthwise(x, weight, options) {
     return depthwise(this, x, weight, options);

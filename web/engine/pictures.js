@@ -125,7 +125,11 @@ export class PictureOps extends Recorder {
     return branches.map(({ y }) => y);
   }
 
-  /** Checks shapes, gathers statistics, and gives the output its place. */
+  /**
+   * Checks shapes, gathers statistics, and gives the output its place.
+   * @param {Strips} x
+   * @param {Convolution} parts
+   */
   #branch(x, { weight, bias, norm, up = 1, down = 1, into, add = false }) {
     const [H, W, Cin] = x.shape;
     const Cout = weight.shape[0];

@@ -133,16 +133,22 @@ export class RowOps extends PictureOps {
    * @param {{ into: Tensor, at?: number }} target
    */
   linearGrouped(x, weight, { into: y, at = 0 }) {
-    const [, W, C] = x.shape;
+    const [H, W, C] = x.shape;
     const K = weight.count / C;
     expectShape(`linearGrouped ${weight.label}`, y, [y.shape[0], W, C]);
     if (K % 4 || C % K) {
       throw new ShapeError(`linearGrouped ${weight.label}: ${weight.count} weights do not make `
         + `groups of ${C} channels, of a multiple of 4 each`);
     }
-    this.dispatch('linear_grouped', {
-      dims: { P: x.count / C, C, K, y0: at * W }, tensors: [x, weight, y], cost: 2 * K * x.count,
-    });
+    const rowCost = 2 * K * W * C;
+    const step = Math.max(1, Math.floor(this.dispatchCost / rowCost));
+    for (let row = 0; row < H; row += step) {
+      const count = Math.min(step, H - row);
+      this.dispatch('linear_grouped', {
+        dims: { P: count * W, C, K, x0: row * W, y0: (at + row) * W }, tensors: [x, weight, y],
+        cost: count * rowCost,
+      });
+    }
     return y;
   }
 

@@ -7,7 +7,7 @@ export const PIXELS = {
   linear_grouped() {
     const [P, C, K] = [5, 24, 8];
     const [x, w] = [wave(P * C, 0), wave(C * K, 1)];
-    return elementwise([x, w], zeros(P * C), { P, C, K, y0: 0 }, (_, i) => {
+    return elementwise([x, w], zeros(P * C), { P, C, K, x0: 0, y0: 0 }, (_, i) => {
       const first = i - i % K;
       return sum(K, (k) => w[i % C * K + k] * x[first + k]);
     });

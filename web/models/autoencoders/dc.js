@@ -2,7 +2,6 @@
  * AutoencoderDC's decoder: a denoiser's latents to pixels, channels last.
  * Reference: diffusers' autoencoder_dc.py (Decoder).
  */
-import { floats } from '../graph_values.js';
 import { DcBlocks } from './dc_blocks.js';
 
 /**
@@ -30,15 +29,4 @@ export async function decode(g, weights, config, latents, { height, width, norm,
     await g.drain({ signal });
   }
   return blocks.leave(x, layers[0] === 0);
-}
-
-/**
- * What the decoder's ONNX graph is fed with.
- * @param {Float32Array} latents [height * width, C]
- * @param {{ height: number, width: number }} grid
- */
-export function feed(latents, { height, width }) {
-  const [L, C] = [height * width, latents.length / (height * width)];
-  const planes = latents.map((_, i) => latents[i % L * C + Math.floor(i / L)]);
-  return { latent_sample: floats(planes, [1, C, height, width]) };
 }

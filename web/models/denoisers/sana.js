@@ -91,6 +91,7 @@ export class Sana {
       (_, i) => `transformer_blocks.${i}`);
     await this.#weights.layers(names, (i) => {
       state.blocks[i] ??= this.#textOf(names[i], state.text);
+      if (g.rehearsal) this.#rehearseOneRow(names[i], x, state.text);
       g.scope(() => {
         const own = this.#weights.vector(`${names[i]}.scale_shift_table`).reshape(6, D);
         const mod = g.addScaled(g.clone(own), common, 1);
@@ -149,6 +150,11 @@ export class Sana {
       g.release(q);
       this.#linear(`${block}.attn2.to_out.0`, a, { into: x, add: true });
     });
+  }
+
+  /** Any text may be empty, which takes other kernels; a rehearsal has all of them. */
+  #rehearseOneRow(block, x, text) {
+    this.#g.scope(() => this.#crossAttention(block, x, this.#textOf(block, text.rows(0, 1))));
   }
 
   /** In place: x += gate * (gated MLP of x, normalised, over the map). */
