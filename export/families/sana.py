@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from export import layouts
 from export.autoencoders import dc
+from export.autoencoders.dc_preview import fit_preview
 from export.denoisers import sana, sana_native
 from export.denoisers.sana_tables import plan_folding
 from export.families.call import LARGEST_SIDE, Call, Guidance
@@ -157,6 +158,7 @@ SANA = Family(
     defaults=defaults,
     tables=lambda configs, call, latents, sampler: plan_folding(
         configs["transformer"], call, latents.pixels, sampler.times),
+    preview=fit_preview,
     base=BASE,
     unread=UNREAD,
 )

@@ -80,12 +80,13 @@ export class Rehearsals {
   /**
    * One step of a picture.
    * @param {import('../models/families.js').Drawing & { memory?: 'auto' | 'small' }} drawing what
-   *   its texts and images hold is not looked at; memory: as loaded, unless told
+   *   its texts and images hold is not looked at, but how long they are; memory: as loaded, unless told
    * @returns {Promise<{ peakBytes: number, variants: Map<string, [string, object]> }>}
    * @throws {InputError} it needs a buffer that is too large
    */
   async of({ width, height, steps, texts, images = [], guidanceScale, memory = this.#memory }) {
-    const lengths = texts.map((text) => text.map(({ ids }) => ids.length));
+    const lengths = texts.map((text) => text.map(
+      ({ ids, valid, keep }) => (keep ? valid : ids.length))); // where rows are kept, no padding is
     const sizes = images.map((image) => `${image.width}x${image.height}`);
     const [folded] = requestTensors(this.#manifest, { width, height, steps, guidanceScale });
     const key = [`${width}x${height}`, folded, steps, ...lengths, memory, ...sizes].join('; ');
