@@ -23,14 +23,15 @@ def find_model(model, text_encoder_bits=None, base=None):
     if rest and rest.file:
         raise ExportError(f"--base {base}: is one file, expected a whole model's folder or "
                           "repository")
-    if found.is_here and rest is None and says_whole(found.listing):
+    if found.is_here and rest is None and says_whole(found):
         return found.take(())
-    family, _ = read_family(found.listing, rest and rest.listing)
+    family, _ = read_family(found.listing, found.file, rest and rest.listing)
     if family is None:
         family = (guess_family(found.listing, found.file) if found.is_here
                   else recognise.standing_alone()[0])
-    made_from_it = rest is not None or recognise.is_made_from(family.base, found.listing)
-    rest = rest or known_base(found.listing, family, made_from_it)
+    made_from_it = rest is not None or recognise.is_made_from(family.base, found.listing,
+                                                              found.file)
+    rest = rest or known_base(found, family, made_from_it)
     if found.is_here and rest is None:
         return found.take(())
     chosen = choose(found.listing, family, text_encoder_bits, found.file,
@@ -41,20 +42,21 @@ def find_model(model, text_encoder_bits=None, base=None):
     return replace(source, base=rest.take(chosen.base_names), made_from_base=made_from_it)
 
 
-def says_whole(listing):
+def says_whole(found):
     """Whether a model has a model_index.json, and is none that is known to lack parts."""
-    return MODEL_INDEX in listing.names and not recognise.family_of_files(listing)
+    told = MODEL_INDEX in found.listing.names
+    return told and not recognise.family_of_files(found.listing, found.file)
 
 
-def known_base(listing, family, made_from_it):
+def known_base(found, family, made_from_it):
     """The Found of the family's base, for a model that lacks parts; said before it is asked for.
 
     None where nothing is lacking, or where there is none.
     """
-    lacking = lacks(listing, family)
-    if not lacking or family.base is None or (says_whole(listing) and not made_from_it):
+    lacking = lacks(found.listing, family)
+    if not lacking or family.base is None or (says_whole(found) and not made_from_it):
         return None
     why = "which it was made from" if made_from_it else "as of all models of its family"
-    tell(f"{listing.where} has no {', '.join(lacking)}; from {family.base.repository}, {why} "
+    tell(f"{found.listing.where} has no {', '.join(lacking)}; from {family.base.repository}, {why} "
          "(--base names another)")
     return find(family.base.repository, "--base")

@@ -64,7 +64,7 @@ def choose(source, text_encoder_bits):
     """(Family, pipeline class, choose.Chosen) of a checkpoint."""
     listing = files.list_checkpoint(source.folder)
     base = files.list_checkpoint(source.base.folder) if source.base else None
-    family, pipeline = choosing.read_family(listing, base)
+    family, pipeline = choosing.read_family(listing, source.file, base)
     family = family or choosing.guess_family(listing, source.file)
     chosen = choosing.choose(listing, family, text_encoder_bits, source.file, base,
                              source.made_from_base)

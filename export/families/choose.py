@@ -45,16 +45,16 @@ class Chosen:
     base_names: tuple[str, ...] = ()
 
 
-def read_family(listing, base=None):
+def read_family(listing, only=None, base=None):
     """(Family, pipeline class) of a Listing and of its base's, each None where no name tells.
 
-    A file that stands alone may lack a model_index.json: the names of its tensors, which nobody
-    has read yet, tell the family then.
+    only: the name of the one denoiser file that is meant. Such a file may lack a model_index.json:
+    the names of its tensors, which nobody has read yet, tell the family then.
     """
     for home in filter(None, (listing, base)):
         if MODEL_INDEX in home.names:
             return recognise.family_of(Configuration.read(home.open(MODEL_INDEX)))
-    return recognise.family_of_class(listing) or recognise.family_of_files(listing), None
+    return recognise.family_of_class(listing) or recognise.family_of_files(listing, only), None
 
 
 def guess_family(listing, only=None):

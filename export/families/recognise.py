@@ -43,14 +43,15 @@ def family_of_class(listing):
     return None
 
 
-def family_of_files(listing):
+def family_of_files(listing, only=None):
     """The family whose base a model was made from, by its repository's or files' names; or None."""
-    return next((f for f in FAMILIES.values() if is_made_from(f.base, listing)), None)
+    return next((f for f in FAMILIES.values() if is_made_from(f.base, listing, only)), None)
 
 
-def is_made_from(base, listing):
-    """Whether a Listing's names tell that its model was made from a family's Base."""
-    names = (Path(listing.where).name, *(Path(name).stem for name in listing.inside("")))
+def is_made_from(base, listing, only=None):
+    """Whether names tell that a Listing's model, or the one file of it, was made from a Base."""
+    files = [only] if only else listing.inside("")
+    names = (Path(listing.where).name, *(Path(name).stem for name in files))
     return base is not None and any(re.search(base.made, name, re.IGNORECASE) for name in names)
 
 

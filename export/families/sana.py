@@ -145,7 +145,7 @@ SANA = Family(
              derive_config=sana.derive_config,
              original=OriginalNames(sana_native.MARK, sana_native.renaming)),
         Part("autoencoder", AUTOENCODER, dc, lambda file, asked: dc.read_config(file),
-             layouts.WHOLE, "vae"),
+             layouts.HALF, "vae"),
     ),
     prompts=(Prompt("text_encoder", lower=True, strip=True, keeps_padding=False, chat=False,
                     pads_right=True, instruction=INSTRUCTION),),

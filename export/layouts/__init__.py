@@ -11,6 +11,7 @@ from export.layouts.codes2b import Codes2b
 from export.layouts.floats import Floats
 from export.layouts.gemlite import Gemlite
 from export.layouts.gguf import Gguf
+from export.layouts.halves import Halves
 from export.layouts.hqq import Hqq
 from export.layouts.layout import Place
 from export.layouts.mlx_affine import MlxAffine
@@ -23,6 +24,7 @@ from export.source.codes2b import CODES
 LOWBIT = (MlxPacked, Unpacked, Gemlite, Gguf, Native, Codes2b)  # of denoisers
 LINEAR = (MlxAffine, Floats, Hqq)  # of text encoders
 WHOLE = (Floats,)  # of autoencoders
+HALF = (Halves,)  # of those that lose nothing by 16 bits
 # A safetensors file may hold the one or the other, whatever its folder is called.
 PACKED = {Unpacked: MlxPacked, Native: MlxPacked, Floats: MlxAffine}
 PLAIN = {MlxPacked: Unpacked, MlxAffine: Floats}
@@ -69,6 +71,6 @@ def matches(file, pattern):
 
 
 __all__ = [
-    "LINEAR", "LOWBIT", "WHOLE", "Floats", "MlxAffine", "MlxPacked", "Place", "Unpacked",
-    "by_content", "find", "home", "matches", "patterns",
+    "HALF", "LINEAR", "LOWBIT", "WHOLE", "Floats", "Halves", "MlxAffine", "MlxPacked", "Place",
+    "Unpacked", "by_content", "find", "home", "matches", "patterns",
 ]

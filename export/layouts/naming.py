@@ -69,4 +69,6 @@ class Renamed(Tensors):
                 parts.append(self.source.read(native, start + begin, start + end).data)
             at += count
         data = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return Tensor(name, entry.dtype, data.reshape(len(data), *entry.shape[1:]))
+        if data.shape[1:] == self.source.entries[native].shape[1:]:  # values, not blocks of them
+            data = data.reshape(len(data), *entry.shape[1:])
+        return Tensor(name, entry.dtype, data)

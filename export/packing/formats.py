@@ -80,9 +80,10 @@ class Packed:
 def coarsen(scales, group, most):
     """(scales, group) in groups twice as wide, up to `most`, while neighbours have one scale.
 
-    scales: any float as stored [N, groups], a multiple of `most` inputs a row.
+    scales: any float as stored [N, groups]; an odd number of groups has no such neighbours.
     """
-    while 2 * group <= most and (scales[:, ::2] == scales[:, 1::2]).all():
+    while 2 * group <= most and scales.shape[1] % 2 == 0 and (
+            scales[:, ::2] == scales[:, 1::2]).all():
         scales, group = np.ascontiguousarray(scales[:, ::2]), 2 * group
     return scales, group
 

@@ -106,6 +106,22 @@ def gemlite(codes, scales, zeros, bits, group):
     }
 
 
+@pytest.mark.parametrize(("columns", "group", "stored"), [
+    (2240, 64, 64), (2240, 32, 64), (160, 32, 32), (448, 16, 64),
+])
+def test_packed_neighbours_of_one_scale_are_one_group(columns, group, stored, tmp_path):
+    """Here pairs of 32, or runs of 64 inputs; an odd number of groups stays as it is."""
+    random = np.random.default_rng(columns)
+    codes = random.integers(0, 3, (ROWS, columns)).astype(np.uint8)
+    scales = random.integers(1, 128, (ROWS, -(-columns // 64))) / 256
+    scales = np.repeat(scales, 64 // group, axis=1)[:, : columns // group]
+    held = {NAME: ("U32", pack_bits(codes, 2)), "a.scales": ("BF16", bf16(scales)),
+            "a.biases": ("BF16", bf16(-scales))}
+    packed = packed_by(MlxPacked, held, Spec(codes.shape, LOWBIT), tmp_path)
+    assert packed.storage.group == stored
+    assert (weights_of(packed) == np.repeat(scales, group, axis=1) * (codes - 1.0)).all()
+
+
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("layout", [MlxAffine, Hqq])
 def test_quantised_linears(layout, group, tmp_path):

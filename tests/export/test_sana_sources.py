@@ -111,6 +111,7 @@ def test_the_family_is_known_without_a_model_index(tmp_path):
         tmp_path / "n" / "clark_air_sana_gemlite_comfy.safetensors")
     listing = list_checkpoint(tmp_path / "n")
     assert read_family(listing) == (SANA, None) and recognise.is_made_from(BASE, listing)
+    assert not recognise.is_made_from(BASE, listing, "another.safetensors")  # that lies beside it
 
 
 def test_the_file_of_an_unpublished_layout(tmp_path):
