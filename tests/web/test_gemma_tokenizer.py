@@ -5,8 +5,6 @@ against the tokenizers library.
 
 import inspect
 import json
-import unicodedata
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,26 +12,14 @@ from diffusers import SanaPipeline, SanaSprintPipeline
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
-from export.families.family import Prompt
-from export.opening import open_prompts
-from export.packing.manifest import prompt_entry
 from export.prompts.instruction import COMPLEX_HUMAN_INSTRUCTION
 from tests.gemma_tokenizer import gemma_tokenizer, write_tokenizer
+from tests.web.encoding import encode, entry
 from tests.web.node import WEB, call
 from tests.web.texts import RUNS, TEXTS, random_texts
 
 ALL = [*TEXTS, *RUNS, *random_texts(60, [*TEXTS[:-3], *RUNS[:-1]])]
 SHORT = ("Paint what is asked for.\n", "Asked: ")
-ABOUT = Prompt("text_encoder", lower=True, strip=True, keeps_padding=False, chat=False,
-               pads_right=True, instruction="complex_human_instruction")
-ENCODE = """async ({ web, file, prompt, texts }) => {
-  const { PromptTokenizer } = await import(new URL('api/tokenizer.js', web));
-  const tokenizer = new PromptTokenizer(JSON.parse(file), prompt);
-  return texts.map(({ text, negative }) => {
-    const { ids, ...rest } = tokenizer.encode(text, { negative });
-    return { ids: [...ids], ...rest };
-  });
-}"""
 LOAD = """async ({ web, path, prompt, text }) => {
   const { readFileSync } = await import('node:fs');
   const { PromptTokenizer } = await import(new URL('api/tokenizer.js', web));
@@ -55,24 +41,6 @@ LOAD = """async ({ web, path, prompt, text }) => {
   return { before: before.rss, peak: peak * 1024, kept, valid, loadMs: loaded - started,
     encodeMs: encoded - loaded };
 }"""
-
-
-def entry(folder, lines, length, **about):
-    """(the manifest's entry, the site's tokenizer.json) as a family with this Prompt has them."""
-    prompt = Prompt(**(vars(ABOUT) | about))
-    family = SimpleNamespace(prompts=(prompt,))
-    configs = {"text_encoder": SimpleNamespace(vocab_size=256000)}
-    (made,) = open_prompts(folder.parent, family, {"text_encoder": folder.name}, configs,
-                           {"complex_human_instruction": lines})
-    model = SimpleNamespace(call=SimpleNamespace(max_sequence_length=length))
-    assert made.length(length) == prompt_entry(model, made).get(
-        "instruction", {"length": length})["length"]
-    return prompt_entry(model, made), made.tokenizer.file.decode()
-
-
-def encode(made, texts):
-    prompt, file = made
-    return call(ENCODE, {"web": WEB, "file": file, "prompt": prompt, "texts": texts})
 
 
 class Rows(torch.nn.Module):
@@ -136,19 +104,13 @@ def test_the_instruction_is_diffusers_own():
         assert tuple(default.default) == COMPLEX_HUMAN_INSTRUCTION
 
 
-def test_capitals_and_blanks_as_python_has_them(folder):
-    """Each of the letters that the two languages may take for blanks or capitals, alone."""
-    made = entry(folder, None, 64)
-    letters = [chr(code) for code in range(0x3100)
-               if chr(code).isspace() or chr(code).lower() != chr(code) or not code % 97]
-    letters = [letter for letter in letters if unicodedata.category(letter) != "Cn"]
-    letters += ["\ufeff", "Ａ", "𐐀"]
-    texts = [f"{a}x{b}Σ{c}" for a, b, c in zip(letters, letters[1:], letters[2:], strict=False)]
-    got = encode(made, [{"text": text} for text in texts])
-    want = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    for text, encoded in zip(texts, got, strict=True):
-        ids = want.encode(text.lower().strip()).ids
-        assert encoded["ids"][:encoded["valid"]] == ids, repr(text)
+def test_what_transformers_saves_is_read_the_same(folder, sana, tmp_path):
+    sana.tokenizer.save_pretrained(tmp_path / "tokenizer")
+    saved, own = (json.loads(entry(path, SHORT, 40)[1])
+                  for path in (tmp_path / "tokenizer", folder))
+    marked = {token["content"]: token for token in saved["added_tokens"]}
+    assert marked.keys() == {token["content"] for token in own["added_tokens"]}
+    assert all(saved[key] == own[key] for key in own if key != "added_tokens")
 
 
 def test_gemma_2_s_own_tokenizer(tmp_path):
