@@ -40,6 +40,9 @@ test('tied tokens go before all others, the longest halves first', () => {
   assert.deepEqual(pieces(['ab', 'bc'], { tied: ['bc'] }).split('abc'), ['a', 'bc']);
   const runs = ['aa', 'aaa', 'aaaa'];
   assert.deepEqual(pieces(runs, { tied: runs }).split('aaaaaa'), ['aaaa', 'aa']);
+  const three = ['bb', 'abb', 'bba'];
+  assert.deepEqual(pieces(three, { tied: three }).split('abba'), ['a', 'bba']);
+  assert.deepEqual(pieces(three).split('abba'), ['abb', 'a']);
   assert.deepEqual(pieces(['ab', 'bcd', 'bc', 'cd'], { tied: ['bcd', 'ab'] }).split('abcd'),
     ['ab', 'cd']);
 });

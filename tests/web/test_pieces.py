@@ -41,5 +41,3 @@ def test_capitals_and_blanks_as_python_has_them(folder):
     for text, encoded in zip(texts, got, strict=True):
         ids = library(folder, text.lower().strip())
         assert encoded["ids"][:encoded["valid"]] == ids, repr(text)
-
-
