@@ -30,7 +30,7 @@ test('the lowest id is made first, then what comes first in the text', () => {
   assert.deepEqual(pieces(['ab', 'cd', 'abcd', 'bcd']).split('abcdbcd'), ['abcd', 'bcd']);
 });
 
-test('of the ways to one token the one with the longest left half goes first', () => {
+test('a token may be made in several ways', () => {
   const made = pieces(['abc', 'ab', 'bc', 'ad'], { letters: ['a', 'b', 'c', 'd'] });
   assert.deepEqual(made.split('abc'), ['abc']);
   assert.deepEqual(pieces(['ab', 'aba', 'ba']).split('ababa'), ['ab', 'aba']);
