@@ -122,6 +122,12 @@ def test_an_instruction_that_cannot_be_counted(folder):
     added[0]["lstrip"] = True
     with pytest.raises(ExportError, match="its tokens are counted only where all merges follow"):
         measure_instruction(read(folder, added_tokens=added), ["Paint: "])
+    write_tokenizer(folder)
+    for step in ({"type": "NFC"}, {"type": "Replace", "pattern": {"Regex": " "}, "content": SPACE},
+                 {"type": "Replace", "pattern": {"String": " "}}):
+        other = read(folder, normalizer=step, pre_tokenizer=None,
+                     config={"tokenizer_class": "PreTrainedTokenizerFast"})
+        assert other.encoder is None, step
 
 
 @pytest.mark.parametrize(("changes", "says"), [
