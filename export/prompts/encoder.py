@@ -77,4 +77,5 @@ def make_encoder(pieces, steps, added, around):
 
 
 def is_text_replace(step):
-    return step["type"] == "Replace" and bool(step["pattern"].get("String"))
+    return (step["type"] == "Replace" and bool(step["pattern"].get("String"))
+            and isinstance(step.get("content"), str))

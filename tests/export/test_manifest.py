@@ -33,6 +33,7 @@ def test_prompts(manifest):
     assert prompt["encoder"] == "text_encoder" and prompt["encoder"] in manifest["components"]
     assert prompt["template"] == {
         "prefix": "<|im_start|>user\n", "suffix": "<|im_end|>\ngo<think>\n\n", "lower": False,
+        "strip": False,
     }
     assert prompt["length"] == CALL["max_sequence_length"]
     assert prompt["padding"] == {"id": 26, "side": "right"}

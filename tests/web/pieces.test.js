@@ -30,7 +30,7 @@ test('the lowest id is made first, then what comes first in the text', () => {
   assert.deepEqual(pieces(['ab', 'cd', 'abcd', 'bcd']).split('abcdbcd'), ['abcd', 'bcd']);
 });
 
-test('of the ways to one token the one with the longest left half goes first', () => {
+test('a token may be made in several ways', () => {
   const made = pieces(['abc', 'ab', 'bc', 'ad'], { letters: ['a', 'b', 'c', 'd'] });
   assert.deepEqual(made.split('abc'), ['abc']);
   assert.deepEqual(pieces(['ab', 'aba', 'ba']).split('ababa'), ['ab', 'aba']);
@@ -40,6 +40,9 @@ test('tied tokens go before all others, the longest halves first', () => {
   assert.deepEqual(pieces(['ab', 'bc'], { tied: ['bc'] }).split('abc'), ['a', 'bc']);
   const runs = ['aa', 'aaa', 'aaaa'];
   assert.deepEqual(pieces(runs, { tied: runs }).split('aaaaaa'), ['aaaa', 'aa']);
+  const three = ['bb', 'abb', 'bba'];
+  assert.deepEqual(pieces(three, { tied: three }).split('abba'), ['a', 'bba']);
+  assert.deepEqual(pieces(three).split('abba'), ['abb', 'a']);
   assert.deepEqual(pieces(['ab', 'bcd', 'bc', 'cd'], { tied: ['bcd', 'ab'] }).split('abcd'),
     ['ab', 'cd']);
 });

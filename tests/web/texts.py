@@ -30,11 +30,21 @@ TEXTS = [
     "雪" * 700,
 ]
 
+# What Gemma's tokenizer has tokens of its own for, and what it writes as bytes.
+RUNS = [
+    "a" + " " * 40 + "wide" + "\t" * 5 + "gap", " " * 33, "\n" * 35 + "below\n\n \n\t\t\n",
+    "<b>bold</b><table><tr><td> x </td></tr></table> <h1>a</h1> <B> < b > <b", "<<b>>\n\n<i>",
+    "<start_of_turn>user\nhi<end_of_turn><eos><bos><pad><unk><mask>", "[toxicity=0] [@BOS@]",
+    "<0x41><0xE2> <unused7>", "\u2581\u2581\u2581one \u2581 two\u2581", "\u0000\u0007\u007f\ufdd0",
+    "𓆏 𐎀𐎁 𝔘𝔫𝔦𝔠𝔬𝔡𝔢 ꙮ ﷽ 𖧵 🏴󠁧󠁢󠁳󠁣󠁴󠁿", "  Capitals AND Blanks \u3000", "\u001c odd blanks \u0085\ufeff",
+    "ΟΔΥΣΣΕΥΣ İSTANBUL ẞ Ⅷ ＡＢＣ", "cat", "\ncat", ": cat", "a", ".", "雪の中の狐が眠る" * 60,
+]
 
-def random_texts(count):
-    """Pieces of the texts above, cut anywhere and joined in any order; the same each time."""
+
+def random_texts(count, texts=TEXTS[:-3]):
+    """Pieces of texts, cut anywhere and joined in any order; the same each time."""
     chance = random.Random(0)
-    letters = "".join(TEXTS[:-3])
+    letters = "".join(texts)
     texts = []
     for _ in range(count):
         cuts = [chance.randrange(len(letters)) for _ in range(chance.randrange(1, 6))]
