@@ -65,6 +65,11 @@ def rms_norm(x, w, eps, b=0.0):
     return x / np.sqrt(np.square(x).mean(axis=1, keepdims=True) + eps) * w + b
 
 
+def rms_norm_pixels(x, w, b, eps, act=0, y=0.0):
+    """x [P,C], w and b [C]; y [P,C] is what is added to."""
+    return y + ACTIVATIONS[act](rms_norm(x, w, eps, b))
+
+
 def rms_norm_rope(x, w, eps, angles, half_split):
     """x [T,H,Dh], w [Dh], angles [T,Dh/2,2]: norm of heads, then rope."""
     x = rms_norm(x.reshape(-1, x.shape[-1]), w, eps).reshape(x.shape)
@@ -130,6 +135,10 @@ def silu(x):
     return f64(x) * sigmoid(x)
 
 
+def relu(x):
+    return np.maximum(f64(x), 0)
+
+
 def sigmoid(x):
     return np.exp(-np.logaddexp(0, -f64(x)))
 
@@ -179,6 +188,26 @@ def depthwise(x, w, bias=0.0, gated=False):
         return y
     a, b = np.split(y, 2, axis=-1)
     return a * silu(b)
+
+
+def linear_grouped(x, w):
+    """x [P,C], w [C,K] -> [P,C]: a matrix of its own for each K channels."""
+    groups, k = f64(x).reshape(len(x), -1, w.shape[1]), w.shape[1]
+    return np.einsum("pgk,gok->pgo", groups, f64(w).reshape(-1, k, k)).reshape(x.shape)
+
+
+def place_channels(x, y, first):
+    """x [P,C] in place of channels first .. first + C - 1 of y [P,Cy]."""
+    return np.concatenate([y[:, :first], x, y[:, first + x.shape[1] :]], axis=1)
+
+
+def pixel_shuffle(x, up, repeat, y=0.0):
+    """x [H,W,Cin] -> [H*up,W*up,Cin*repeat/up²]; each channel repeated, then up² of them become
+    the pixels of a square; y is what is added to."""
+    height, width, _ = x.shape
+    squares = f64(x).repeat(repeat, axis=2).reshape(height, width, -1, up, up)
+    shuffled = squares.transpose(0, 3, 1, 4, 2)
+    return y + shuffled.reshape(height * up, width * up, -1)
 
 
 def group_norm_stats(x, groups, chunk):

@@ -10,6 +10,9 @@ TOLERANCE = {
     # rounded: a few f32 operations an element
     "add_scaled": (1e-13, 2e-6),
     "add_row": (1e-13, 2e-6),
+    "relu": (0, 0),
+    "place_channels": (0, 0),
+    "pixel_shuffle": (1e-13, 2e-6),
     "silu": (1e-12, 1e-5),  # WGSL grants exp 3 + 2|x| ulp
     "unpatchify": (1e-13, 2e-6),
     "patchify": (1e-13, 2e-6),
@@ -28,6 +31,7 @@ TOLERANCE = {
     "conv2d_down": (1e-11, 2e-5),
     "conv2d_tiled": (1e-11, 2e-5),
     "conv2d_tiled, f16": (4e-7, 5e-3),  # inputs and weights rounded to 11 bits
+    "linear_grouped": (1e-11, 2e-5),
     "attention": (1e-11, 3e-5),
     "attention_tiled": (1e-11, 3e-5),
     "linear_attention_sums": (1e-11, 2e-5),
@@ -38,6 +42,7 @@ TOLERANCE = {
     "layer_norm_modulate": (1e-11, 3e-5),  # mean 30, std 1: an ulp of the mean is 2e-6
     "layer_norm": (1e-11, 3e-5),  # the same
     "rms_norm": (1e-12, 1e-5),
+    "rms_norm_pixels": (1e-12, 1e-5),
     "rms_norm_rope": (1e-12, 1e-5),
     "group_norm_stats": (1e-12, 1e-5),
     "group_norm_merge": (1e-12, 1e-5),

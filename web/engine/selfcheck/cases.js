@@ -6,6 +6,7 @@ import { ATTENTION } from './attention.js';
 import { LINEARS } from './linears.js';
 import { NORMS } from './norms.js';
 import { PICTURES } from './pictures.js';
+import { PIXELS } from './pixels.js';
 import { elementwise, sigmoid, wave } from './values.js';
 
 /**
@@ -31,4 +32,4 @@ const ELEMENTWISE = {
 };
 
 /** By kernel. @type {Record<string, Case>} */
-export const CASES = { ...LINEARS, ...ATTENTION, ...NORMS, ...PICTURES, ...ELEMENTWISE };
+export const CASES = { ...LINEARS, ...ATTENTION, ...NORMS, ...PICTURES, ...PIXELS, ...ELEMENTWISE };
