@@ -1,56 +1,19 @@
 """How much GPU memory the page's decoder and encoder take beside their weights.
 
 Follows the buffers of web/models/autoencoders/kl.js over web/engine/pictures.js and memory.js one
-by one: a picture lies in strips, what is released waits in a pool, and what a pool cannot give
-again is added to it. No formula comes near that for all sizes; a test holds this to pipe.plan().
+by one. No formula comes near that for all sizes; a test holds this to pipe.plan().
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING
+
+from export.autoencoders.strips_memory import Map, StripBuffers
 
 if TYPE_CHECKING:
     from export.autoencoders.kl import AutoencoderConfig
 
-STRIP_BYTES = 32 << 20  # as in web/engine/pictures.js
-STATS_PIXELS = 1024  # likewise
-ALIGNMENT = 256  # as in web/engine/memory.js
-MOST_WASTE = 1.25  # likewise: how much larger a buffer of the pool may be
-
-
-class Pool:
-    """web/engine/memory.js's Allocator, of which only the bytes count."""
-
-    def __init__(self) -> None:
-        self.live = self.peak = 0
-        self.waiting: list[int] = []
-
-    def take(self, values: int, least: int = 0) -> int:
-        """Bytes of a buffer for so many f32 values, and of at least so many bytes."""
-        wanted = ceil(max(4 * values, least, 4) / ALIGNMENT) * ALIGNMENT
-        fitting = [size for size in self.waiting if wanted <= size <= MOST_WASTE * wanted]
-        if fitting:
-            self.waiting.remove(min(fitting))
-            return min(fitting)
-        self.live += wanted
-        self.peak = max(self.peak, self.live)
-        return wanted
-
-    def release(self, *sizes: int) -> None:
-        self.waiting += sizes
-
-    def trim(self) -> None:
-        self.live -= sum(self.waiting)
-        self.waiting = []
-
-
-@dataclass
-class Map:
-    """A picture [H, W, C] in strips of `rows` rows; strips: index -> bytes."""
-
-    shape: tuple[int, int, int]
-    rows: int
-    strips: dict[int, int] = field(default_factory=dict)
+STATS_PIXELS = 1024  # as in web/engine/pictures.js
 
 
 @dataclass(frozen=True)
@@ -74,16 +37,12 @@ class Convolution:
         return (self.down * (end - 1) + below) // self.up + 1
 
 
-class Buffers:
+class Buffers(StripBuffers):
     """The ops of one half of the autoencoder, which has `groups` in its norms."""
 
     def __init__(self, groups: int) -> None:
-        self.pool, self.groups = Pool(), groups
-
-    def whole(self, height: int, width: int, channels: int) -> Map:
-        """A map in one buffer."""
-        return Map((height, width, channels), height,
-                   {0: self.pool.take(height * width * channels)})
+        super().__init__()
+        self.groups = groups
 
     def convolve(self, x: Map, *branches: Convolution, last: bool = False) -> list[Map]:
         """As conv2d and fork: rows in turn, and with `last` what is above them is released."""
@@ -106,23 +65,13 @@ class Buffers:
 
     def output(self, x: Map, one: Convolution) -> Map:
         height, width = (one.up * side // one.down for side in x.shape[:2])
-        rows = STRIP_BYTES // (4 * width * one.channels)
-        return Map((height, width, one.channels), min(height, max(1, rows)))
+        return self.empty((height, width, one.channels))
 
     def convolve_rows(self, x: Map, one: Convolution, y: Map, row: int, end: int) -> None:
-        height, width, channels = y.shape
-        index = row // y.rows
-        if index not in y.strips:
-            rows = min(y.rows, height - index * y.rows)
-            least = STRIP_BYTES if y.rows < height else 0
-            y.strips[index] = self.pool.take(rows * width * channels, least)
+        self.strip_at(y, row)
         first, past = one.first_row(row), min(x.shape[0], one.past_row(end))
         if one.norm or first // x.rows != (past - 1) // x.rows:
             self.pool.release(self.pool.take((past - first) * x.shape[1] * x.shape[2]))
-
-    def release_above(self, x: Map, row: int) -> None:
-        for index in [index for index in x.strips if index < row // x.rows]:
-            self.pool.release(x.strips.pop(index))
 
     def statistics(self, x: Map) -> int:
         height, width, _ = x.shape

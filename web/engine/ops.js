@@ -2,9 +2,9 @@
  * The ops that models are written in: each checks shapes, picks a kernel and records it.
  *
  * Letters: M, T rows or tokens; K, N input and output width; D width; H heads; Dh head width;
- * C channels. Activations are f32 and row-major; ops on pictures are in pictures.js. Ops that say
- * `in place` change their first argument; `into` and `add` write to, or add to, a tensor that the
- * caller has.
+ * C channels. Activations are f32 and row-major; ops on pictures are in pictures.js and rows.js. Ops
+ * that say `in place` change their first argument; `into` and `add` write to, or add to, a tensor
+ * that the caller has.
  */
 import { attentionSite, recordAttention } from './attention.js';
 import { depthwise, glumbConv } from './depthwise.js';
@@ -12,7 +12,7 @@ import { ShapeError } from './errors.js';
 import { ACT, EPILOGUE, inputUnit, linearSite, recordLinear } from './linear.js';
 import { applySums, linearAttention, sumKeys } from './linear_attention.js';
 import { expectShape } from './memory.js';
-import { PictureOps } from './pictures.js';
+import { RowOps } from './rows.js';
 
 /** @import { Tensor } from './memory.js' */
 /** @import { Weight } from './weights.js' */
@@ -23,7 +23,7 @@ const ROW_STEP = 64;
 /** Chunks of an MLP's wide middle stay below this. */
 const CHUNK_BYTES = 16 * 2 ** 20;
 
-export class Ops extends PictureOps {
+export class Ops extends RowOps {
   /** @returns {import('./memory.js').Tensor} f32 [shape] with these values */
   upload(data, shape, label) {
     const tensor = this.empty(shape, label);
@@ -285,6 +285,19 @@ export class Ops extends PictureOps {
     return x;
   }
 
+  /** x [P, C] * scale [C] + shift [C]: a group norm of one group, whose mean is 0. */
+  scaleShift(x, { scale, shift }) {
+    const [P, C] = x.shape;
+    const y = this.empty(x.shape, `${x.label} scaled`);
+    this.dispatch('group_norm_apply', {
+      dims: { P, C, G: 1, x0: 0, y0: 0 },
+      tensors: [x, this.upload(Float32Array.of(0, 1), [1, 2], 'mean and deviation'),
+        this.upload(scale, [C], 'scale'), this.upload(shift, [C], 'shift'), y],
+      cost: 4 * x.count,
+    });
+    return y;
+  }
+
   /** In place: x += alpha * y. */
   addScaled(x, y, alpha) {
     expectShape('addScaled', y, x.shape);
@@ -297,6 +310,12 @@ export class Ops extends PictureOps {
   /** In place. */
   silu(x) {
     this.dispatch('silu', { dims: { count: x.count }, tensors: [x], cost: 4 * x.count });
+    return x;
+  }
+
+  /** In place. */
+  relu(x) {
+    this.dispatch('relu', { dims: { count: x.count }, tensors: [x], cost: x.count });
     return x;
   }
 

@@ -3,13 +3,7 @@ import { ShapeError } from './errors.js';
 import { FORMAT } from './kernels.js';
 import { expectShape } from './memory.js';
 import { Recorder } from './recorder.js';
-import { Strips, rowsOf } from './strips.js';
-
-/**
- * A strip has at most this many bytes, and a quarter of what the device binds: a convolution reads
- * one and some rows of its neighbours at a time.
- */
-const STRIP_BYTES = 32 * 2 ** 20;
+import { Strips, emptyStrips, joinedRows, releaseAbove, stripAt } from './strips.js';
 
 /** Pixels whose statistics one workgroup of group_norm_stats gathers, at most. */
 const STATS_PIXELS = 1024;
@@ -53,6 +47,23 @@ export class PictureOps extends Recorder {
    */
   fork(x, branches) {
     return this.#convolutions(Strips.of(x), branches, true);
+  }
+
+  /**
+   * Rows first .. first + count - 1 of what conv2d makes of x, which is one tensor.
+   * @param {Tensor} x [H, W, Cin]
+   * @param {Pick<Convolution, 'weight' | 'bias' | 'up' | 'add'>} parts
+   * @param {{ first: number, count: number, into?: Tensor, at?: number }} rows into: they become
+   *   rows `at` and on of this one
+   * @returns {Tensor} [count, up * W, Cout], or `into`
+   */
+  conv2dRows(x, parts, { first, count, into, at = 0 }) {
+    const branch = this.#branch(Strips.of(x), parts);
+    const [, width, Cout] = branch.y.shape;
+    const y = into ?? this.empty([count, width, Cout], parts.weight.label);
+    expectShape(`conv2d ${parts.weight.label}`, y, [y.shape[0], width, Cout]);
+    this.#convolve(x, y, { ...branch, row0: first, y0: at, rows: count });
+    return y;
   }
 
   /** @param {Picture} x @param {GroupNorm} norm @returns {Tensor} [H, W, C] */
@@ -107,14 +118,18 @@ export class PictureOps extends Recorder {
     for (let row = 0, end; row < H; row = end) {
       end = Math.min(H, (Math.floor(row / height) + 1) * height, row + most);
       for (const branch of branches) this.#convolveRows(x, branch, row, end);
-      if (last) this.#releaseAbove(x, Math.min(...branches.map((one) => firstRow(one, end))));
+      if (last) releaseAbove(this, x, Math.min(...branches.map((one) => firstRow(one, end))));
     }
-    if (last) this.#releaseAbove(x, Infinity);
+    if (last) releaseAbove(this, x, Infinity);
     branches.forEach(({ stats }) => stats && this.release(stats));
     return branches.map(({ y }) => y);
   }
 
-  /** Checks shapes, gathers statistics, and gives the output its place. */
+  /**
+   * Checks shapes, gathers statistics, and gives the output its place.
+   * @param {Strips} x
+   * @param {Convolution} parts
+   */
   #branch(x, { weight, bias, norm, up = 1, down = 1, into, add = false }) {
     const [H, W, Cin] = x.shape;
     const Cout = weight.shape[0];
@@ -126,7 +141,7 @@ export class PictureOps extends Recorder {
     }
     /** @type {[number, number, number]} */
     const shape = [up * H / down, up * W / down, Cout];
-    const y = into ? Strips.of(into) : new Strips(shape, this.#stripHeight(shape));
+    const y = into ? Strips.of(into) : emptyStrips(this, shape);
     expectShape(`conv2d ${weight.label}`, y, shape);
     const format = { FORMAT: FORMAT[weight.storage] };
     const constants = down > 1 ? format : { KS, UP: up, ...format, ...(add && { ADD: 1 }) };
@@ -140,53 +155,17 @@ export class PictureOps extends Recorder {
     const { y, norm, stats, up, down, below } = branch;
     const first = firstRow(branch, row);
     const past = Math.min(x.shape[0], Math.floor((down * (end - 1) + below) / up) + 1);
-    const index = Math.floor(row / y.height);
-    y.tensors[index] ??= this.#strip(y, index, branch.weight.label);
+    const strip = stripAt(this, y, row, branch.weight.label);
     this.scope(() => {
       const source = norm ? this.#normalised(x, first, past, { ...norm, stats })
-        : this.#joined(x, first, past);
-      this.#convolve(source.tensor, y.tensors[index], { ...branch,
+        : joinedRows(this, x, first, past);
+      this.#convolve(source.tensor, strip, { ...branch,
         row0: down * row - up * source.row, y0: row % y.height, rows: end - row });
     });
   }
 
-  /** Most bytes of a strip. */
-  get #stripBytes() {
-    return Math.min(STRIP_BYTES, this.allocator.limit / 4);
-  }
-
-  #stripHeight([H, W, C]) {
-    return Math.min(H, Math.max(1, Math.floor(this.#stripBytes / (4 * W * C))));
-  }
-
-  /** One of several is as large as any picture's strip, so that they take each other's place. */
-  #strip({ shape: [H, W, C], height }, index, label) {
-    const bytes = height < H ? this.#stripBytes : 0;
-    return this.empty([Math.min(height, H - index * height), W, C], label, bytes);
-  }
-
-  /** Releases the strips that end above a row. */
-  #releaseAbove(x, row) {
-    x.tensors.slice(0, row / x.height).forEach((tensor, i) => {
-      this.release(tensor);
-      delete x.tensors[i];
-    });
-  }
-
-  /** Rows first .. past - 1, and maybe others, in one tensor that begins with row `row`. */
-  #joined(x, first, past) {
-    const parts = x.parts(first, past);
-    if (parts.length === 1) return { tensor: parts[0].tensor, row: first - parts[0].at };
-    const [, W, C] = x.shape;
-    const tensor = this.empty([past - first, W, C], 'rows of several strips');
-    for (const { tensor: strip, at, row, count } of parts) {
-      this.copy(rowsOf(strip, at, count), rowsOf(tensor, row - first, count));
-    }
-    return { tensor, row: first };
-  }
-
   /**
-   * As #joined, normalised.
+   * As joinedRows, normalised.
    * @param {Strips} x
    * @param {number} first
    * @param {number} past

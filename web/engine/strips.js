@@ -2,6 +2,14 @@
 import { Tensor } from './memory.js';
 
 /**
+ * A strip has at most this many bytes, and a quarter of what the device binds: a convolution reads
+ * one and some rows of its neighbours at a time.
+ */
+const STRIP_BYTES = 32 * 2 ** 20;
+
+/** @typedef {import('./recorder.js').Recorder} Recorder */
+
+/**
  * A picture [H, W, C] in strips of whole rows, each a tensor of its own, so that no size outgrows
  * what a device binds, and that rows which are done with make room. A small one is one strip.
  */
@@ -51,4 +59,69 @@ export class Strips {
  */
 export function rowsOf({ allocation, shape: [, W, C], label, offset }, first, count) {
   return new Tensor(allocation, [count, W, C], label, offset + 4 * first * W * C);
+}
+
+/** Most bytes of a strip. @param {Recorder} g */
+function stripBytes(g) {
+  return Math.min(STRIP_BYTES, g.allocator.limit / 4);
+}
+
+/** Rows of [W, C] that fit a strip, one at least. @param {Recorder} g */
+export function stripRows(g, W, C) {
+  return Math.max(1, Math.floor(stripBytes(g) / (4 * W * C)));
+}
+
+/**
+ * A picture [H, W, C] of which no strip is made yet.
+ * @param {Recorder} g
+ * @param {number[]} shape
+ * @param {number} [height] rows of a strip
+ */
+export function emptyStrips(g, shape, height = stripRows(g, shape[1], shape[2])) {
+  return new Strips(shape, Math.min(shape[0], height));
+}
+
+/**
+ * The strip that row `row` is in, allocated if it was not made yet. One of several is as large as
+ * any picture's strip, so that they take each other's place; or, where somebody else has chosen
+ * their height, as the others of its picture.
+ * @param {Recorder} g
+ * @param {Strips} y
+ * @param {number} row
+ * @param {string} label
+ * @returns {Tensor}
+ */
+export function stripAt(g, y, row, label) {
+  const { shape: [H, W, C], height } = y;
+  const index = Math.floor(row / height);
+  const usual = height === stripRows(g, W, C) ? stripBytes(g) : 4 * height * W * C;
+  const least = height < H ? usual : 0;
+  y.tensors[index] ??= g.empty([Math.min(height, H - index * height), W, C], label, least);
+  return y.tensors[index];
+}
+
+/** Releases the strips that end above a row. @param {Recorder} g @param {Strips} x */
+export function releaseAbove(g, x, row) {
+  x.tensors.slice(0, Math.max(0, row / x.height)).forEach((tensor, i) => {
+    g.release(tensor);
+    delete x.tensors[i];
+  });
+}
+
+/**
+ * Rows first .. past - 1, and maybe others, in one tensor that begins with row `row`.
+ * @param {Recorder} g
+ * @param {Strips} x
+ * @param {number} first
+ * @param {number} past
+ */
+export function joinedRows(g, x, first, past) {
+  const parts = x.parts(first, past);
+  if (parts.length === 1) return { tensor: parts[0].tensor, row: first - parts[0].at };
+  const [, W, C] = x.shape;
+  const tensor = g.empty([past - first, W, C], 'rows of several strips');
+  for (const { tensor: strip, at, row, count } of parts) {
+    g.copy(rowsOf(strip, at, count), rowsOf(tensor, row - first, count));
+  }
+  return { tensor, row: first };
 }
