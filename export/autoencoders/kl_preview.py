@@ -1,18 +1,13 @@
-"""Latents to colours by one small matrix, for previews while a picture is drawn.
-
-Fitted by least squares through the model's own decoder: smooth random latents in, the mean colour
-of the pixels that each latent becomes out.
-"""
+"""The colours of AutoencoderKLFlux2's latents, for previews."""
 
 import numpy as np
 
 from export.autoencoders.kl_decoder import Decoder
-from export.packing.formats import widen_bf16
+from export.autoencoders.preview import block_means, fit_colours, reader
 
 TOKENS = 8  # along a side of a random picture
 CELL = 2  # tokens along a side that have one value: what a decoder makes of large areas counts
 PICTURES = 3
-DIGITS = 4
 PREVIEW_CELL = 2  # pixels of a preview along a side of a token
 
 
@@ -34,24 +29,7 @@ def fit_preview(component):
         pixels = np.nan_to_num(np.clip(decoder.decode(z), -1, 1))  # a fit must not stop a build
         latents.append(z.reshape(-1, config.latent_channels))
         colours.append(block_means(pixels, len(pixels) // len(z)).reshape(-1, 3))
-    inputs = np.concatenate(latents)
-    inputs = np.concatenate([inputs, np.ones((len(inputs), 1), np.float32)], axis=1)
-    fit = np.linalg.lstsq(inputs.astype(np.float64), np.concatenate(colours), rcond=None)[0]
-    matrix = np.round(fit.T, DIGITS) + 0.0  # no negative zero
-    return {"matrix": matrix[:, :-1].tolist(), "bias": matrix[:, -1].tolist(),
-            "cell": PREVIEW_CELL}
-
-
-def reader(layout):
-    """read(name): a stored tensor as f32."""
-
-    def read(name):
-        packed = layout.pack(name)
-        data = packed.parts["data"]
-        values = widen_bf16(data) if packed.storage.kind == "bf16" else data.astype(np.float32)
-        return values.reshape(packed.storage.shape)
-
-    return read
+    return fit_colours(latents, colours) | {"cell": PREVIEW_CELL}
 
 
 def smooth_tokens(random, channels):
@@ -65,9 +43,3 @@ def unpatchify(tokens):
     height, width, channels = tokens.shape
     parts = tokens.reshape(height, width, channels // 4, 2, 2)
     return parts.transpose(0, 3, 1, 4, 2).reshape(2 * height, 2 * width, channels // 4)
-
-
-def block_means(pixels, side):
-    """[H, W, 3] -> [H/side, W/side, 3]."""
-    height, width, _ = pixels.shape
-    return pixels.reshape(height // side, side, width // side, side, 3).mean(axis=(1, 3))
