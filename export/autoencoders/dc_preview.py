@@ -5,9 +5,8 @@ import numpy as np
 from export.autoencoders.dc_decoder import Decoder
 from export.autoencoders.preview import block_means, fit_colours, reader
 
-LATENTS = 8  # along a side of a random picture
-CELL = 2  # latents along a side that have one value: what a decoder makes of large areas counts
-PICTURES = 3
+LATENTS = 7  # along a side of a random picture
+PICTURES = 2
 PREVIEW_CELL = 1  # pixels of a preview along a side of a latent
 
 
@@ -28,8 +27,10 @@ def fit_preview(component):
 
 
 def smooth_latents(random, config):
-    """[LATENTS, LATENTS, C], equal in each cell, as large as those of pictures."""
-    cells = random.standard_normal(
-        (LATENTS // CELL, LATENTS // CELL, config.latent_channels), np.float32)
-    z = cells.repeat(CELL, axis=0).repeat(CELL, axis=1)
+    """[LATENTS, LATENTS, C], N(0, 1) over scaling_factor; neighbours have half in common, since
+
+    what a decoder makes of large areas counts.
+    """
+    noise = random.standard_normal((LATENTS + 1, LATENTS + 1, config.latent_channels), np.float32)
+    z = (noise[1:, 1:] + noise[1:, :-1] + noise[:-1, 1:] + noise[:-1, :-1]) / np.float32(2)
     return z / np.float32(config.scaling_factor)

@@ -37,13 +37,20 @@ async (url) => {
   const { decode } = await load('models/autoencoders/dc.js');
   const never = { check() {}, lost: new Promise(() => {}) };
   const device = await (await navigator.gpu.requestAdapter()).requestDevice();
+  const compiled = new Map(); // of the device, and of a rehearsal
+  const kernelsOf = (gpu) => {
+    if (!compiled.has(gpu)) {
+      const kernels = new Kernels(gpu, new URL('wgsl/', library.code), fetchText);
+      compiled.set(gpu, kernels.load(KERNELS).then(() => kernels));
+    }
+    return compiled.get(gpu);
+  };
   const bytesOf = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 
   /** Decodes latents, or rehearses it without them. */
   globalThis.decodeLatents = async ({ manifest, payload, height, width, latents, limit }) => {
     const gpu = latents ? device : null;
-    const kernels = new Kernels(gpu, new URL('wgsl/', library.code), fetchText);
-    await kernels.load(KERNELS);
+    const kernels = await kernelsOf(gpu);
     const allocator = new Allocator(gpu, limit);
     let largest = 0;
     const { allocateNew } = allocator;
