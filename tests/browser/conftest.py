@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser import faults
 from tests.browser.flaky import FlakyServer
 from tests.browser.library import Library
 from tests.browser.loader import Loader, first_shards
@@ -152,3 +153,46 @@ def engine(browser, url):
         library.page.evaluate(OPEN)
         yield library.page
         assert library.complaints == []
+
+
+@pytest.fixture(scope="module")
+def gathered(browser, server, tmp_path_factory):
+    """gathered(dist) -> a Library, one page for all sites of the file, and what it is to load."""
+    root = tmp_path_factory.mktemp("sites")
+    url = server(root)
+    names, pages = {}, []
+
+    def gather(dist):
+        if dist not in names:
+            names[dist] = str(len(names))
+            (root / names[dist]).symlink_to(dist)
+        if not pages:
+            pages.append(Library(browser, f"{url}{names[dist]}/"))
+        return pages[0], f"../{names[dist]}/model/manifest.json"
+
+    yield gather
+    for library in pages:
+        library.context.close()
+
+
+@pytest.fixture(scope="module")
+def altering(browser, url):
+    """A page of the library for `altered`."""
+    with Library(browser, url) as library:
+        yield library
+
+
+@pytest.fixture
+def altered(altering):
+    """altered(file, right, wrong) -> a Library of the file's site, to which the next kernels come
+    with `wrong` in the place of `right` in that file of wgsl/."""
+    patterns = []
+
+    def alter(file, right, wrong):
+        patterns.append(f"**/wgsl/{file}.wgsl")
+        faults.alter(altering.page, patterns[-1], right, wrong)
+        return altering
+
+    yield alter
+    for pattern in patterns:
+        altering.page.unroute(pattern)

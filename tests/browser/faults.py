@@ -1,6 +1,7 @@
 """Devices that go wrong: scripts that wrap WebGPU, of a page or, by `wrap_worker`, its worker.
 
-Each does no harm until `globalThis.faulty` is true, where it says so.
+Each does no harm until `globalThis.faulty` is true, where it says so; of several in one page, that
+may name the one that does: 'dispatches' of DROPPING, the kernel of TWINS, the word of READS.
 """
 
 import json
@@ -16,7 +17,8 @@ DROPPING = """
   let count = 0;
   const dispatch = GPUComputePassEncoder.prototype.dispatchWorkgroups;
   GPUComputePassEncoder.prototype.dispatchWorkgroups = function (...grid) {
-    if (!(globalThis.faulty && ++count % 50 === 0)) dispatch.apply(this, grid);
+    const drops = [true, 'dispatches'].includes(globalThis.faulty) && ++count % 50 === 0;
+    if (!drops) dispatch.apply(this, grid);
   };
 }
 """
@@ -42,7 +44,8 @@ TWINS = """
       { ...descriptor, compute: { ...descriptor.compute, module } }));
     return pipeline;
   });
-  const chosen = (pipeline) => globalThis.faulty && twins.get(pipeline) || pipeline;
+  const chosen = (pipeline) => (
+    [true, kernel].includes(globalThis.faulty) && twins.get(pipeline) || pipeline);
   wrap(GPUComputePipeline, 'getBindGroupLayout', (layout) => function (index) {
     return layout.call(chosen(this), index);
   });
@@ -58,7 +61,7 @@ READS = """
   const read = GPUBuffer.prototype.getMappedRange;
   GPUBuffer.prototype.getMappedRange = function (...range) {
     const bytes = read.apply(this, range);
-    if (globalThis.faulty) new Uint32Array(bytes).fill(word);
+    if ([true, word].includes(globalThis.faulty)) new Uint32Array(bytes).fill(word);
     return bytes;
   };
 }
@@ -66,13 +69,19 @@ READS = """
 NAN = 0x7FC00000
 
 # A call that throws, rejects or never answers: [object, method, 'throw' | 'reject' | 'silent'].
-# Of one that never answers, whoever is patient for LAST_RESORT_MS is told at once.
+# Of one that never answers, whoever is patient for LAST_RESORT_MS is told at once. heal() ends it.
 CALL = """
 ([owner, method, how]) => {
-  const wait = globalThis.setTimeout;
+  const { heal, setTimeout: wait } = globalThis;
+  const { prototype } = globalThis[owner];
+  const right = prototype[method];
+  globalThis.heal = () => {
+    prototype[method] = right;
+    Object.assign(globalThis, { heal, setTimeout: wait, called: 0 });
+  };
   globalThis.setTimeout = (act, ms, ...rest) => (
     wait(act, how === 'silent' && globalThis.called && ms === PATIENCE ? 0 : ms, ...rest));
-  globalThis[owner].prototype[method] = function () {
+  prototype[method] = function () {
     globalThis.called = (globalThis.called ?? 0) + 1;
     if (how === 'throw') throw new TypeError(`${method} is broken`);
     if (how === 'reject') return Promise.reject(new DOMException(`${method} refused`,

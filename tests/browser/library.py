@@ -33,7 +33,7 @@ async (url) => {
       pipe = await trefoil.loadPipeline(new URL(manifest, url), options);
       return pipe.info;
     }),
-    destroy: () => pipe.destroy(),
+    get pipe() { return pipe; },
     plan: (request) => outcome(() => pipe.plan(request)),
     extraBytes: (request) => outcome(() => pipe.extraBytes(request)),
     generate: (request, asked = {}) => outcome(async () => {
@@ -97,14 +97,19 @@ class Library:
         self.page.route(url + "empty.html", lambda route: route.fulfill(
             body=EMPTY, content_type="text/html"))
         self.page.goto(url + "empty.html")
-        self.scope = self.start_worker() if worker else self.page
-        self.scope.evaluate(SETUP, url)
+        self.worker = worker
+        self.set_up()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
         self.context.close()
+
+    def set_up(self):
+        """Of a page as it comes, or after a reload."""
+        self.scope = self.start_worker() if self.worker else self.page
+        self.scope.evaluate(SETUP, self.url)
 
     def start_worker(self):
         with self.page.expect_worker() as started:

@@ -60,6 +60,7 @@ async (url) => {
   const module = (path) => import(new URL(path, library.code));
   const { openShards } = await module('loader/shards.js');
   const { LIMITS } = await module('loader/patience.js');
+  const { makeClaim } = await module('loader/claims.js');
   const base = new URL('model/', url);
   let abort, running, store;
   const stall = (WATCH)([ANSWER, READ, LIMITS]);
@@ -67,14 +68,16 @@ async (url) => {
     stall,
     module,
     progress: [],
-    begin(storage) {
+    begin(storage, claimed) {
       loader.progress = [];
       abort = new AbortController();
       running = (async () => {
         store = null;
         try {
-          const { shards } = await (await fetch(new URL('manifest.json', base))).json();
-          store = await openShards(shards, base, storage);
+          const url = new URL('manifest.json', base);
+          const manifest = await (await fetch(url)).json();
+          const claim = claimed ? await makeClaim(url, manifest) : null;
+          store = await openShards(manifest.shards, base, storage, claim);
           await store.fetch(store.first, { signal: abort.signal,
             onProgress: (event) => loader.progress.push(event) });
           return { value: store.kind };
@@ -121,10 +124,12 @@ def once(shards):
 
 
 class Loader(Library):
-    """loader/shards.js without a GPU, in a worker of its own unless told otherwise."""
+    """loader/shards.js without a GPU, in a worker of its own unless told otherwise; `claimed` notes
+    whose the files are, as a load of the model does."""
 
-    def __init__(self, browser, host, context=None, worker=True, refused=()):
+    def __init__(self, browser, host, context=None, worker=True, refused=(), claimed=False):
         super().__init__(browser, host.url, context, worker)
+        self.claimed = claimed
         for storage in refused:
             self.scope.evaluate(f"() => {{ {REFUSE[storage]}; }}")
         self.scope.evaluate(SETUP, host.url)
@@ -135,7 +140,7 @@ class Loader(Library):
                    f"{name} is waited for")
 
     def begin(self, storage="auto"):
-        self.scope.evaluate("(storage) => loader.begin(storage)", storage)
+        self.scope.evaluate("(how) => loader.begin(...how)", [storage, self.claimed])
 
     def ended(self):
         """The kind of storage. Raises LibraryError."""

@@ -49,9 +49,9 @@ async (url) => {
 
   /**
    * Decodes latents or encodes pixels, or rehearses it without them.
-   * half is 'decode' or 'encode', shape that of the input.
+   * half is 'decode' or 'encode', shape that of the input; model has the manifest's shards.
    */
-  globalThis.passHalf = async ({ half, manifest, height, width, shape, input, limit }) => {
+  globalThis.passHalf = async ({ half, model, manifest, height, width, shape, input, limit }) => {
     const gpu = input ? device : null;
     const kernels = await kernelsOf(gpu);
     const allocator = new Allocator(gpu, limit);
@@ -63,9 +63,9 @@ async (url) => {
     };
     const read = async (index, offset, bytes) => {
       if (!gpu) return new Uint8Array(bytes);
-      const file = new URL(`model/${manifest.shards[index].file}`, url);
-      if (!shards.has(index)) shards.set(index, (await fetch(file)).arrayBuffer());
-      return new Uint8Array(await shards.get(index), offset, bytes);
+      const file = new URL(`${model}/model/${manifest.shards[index].file}`, url).href;
+      if (!shards.has(file)) shards.set(file, (await fetch(file)).arrayBuffer());
+      return new Uint8Array(await shards.get(file), offset, bytes);
     };
     const files = new TensorFiles(manifest, { read });
     const g = new Ops({ device: gpu, kernels, allocator, watch: never });
@@ -87,51 +87,61 @@ async (url) => {
 
 
 @pytest.fixture(scope="module")
-def model(made, site):
-    """model(shape) -> (checkpoint, dist, manifest)"""
+def root(tmp_path_factory):
+    """A folder of sites, named by their shapes, that one page reads."""
+    return tmp_path_factory.mktemp("autoencoders")
+
+
+@pytest.fixture(scope="module")
+def model(made, site, root):
+    """model(shape) -> (checkpoint, manifest); its site is in the root."""
     def make(shape):
         folder = made(shape)
         dist = site(folder, with_image_input=True)
+        if not (root / shape).exists():
+            (root / shape).symlink_to(dist)
         manifest = json.loads((dist / "model" / "manifest.json").read_text(encoding="utf-8"))
-        return folder, dist, manifest
+        return folder, manifest
 
     return make
 
 
 @pytest.fixture(scope="module")
-def passed(server, browser):
-    """passed(half, dist, input, limit, ...) -> the outcome; `made`, f32, is its result.
+def page(model, root, server, browser):
+    """A Library of the first shape's site, whose kernels are compiled once for all shapes."""
+    model("shallow")
+    url = server(root)
+    with Library(browser, f"{url}shallow/") as library:
+        library.page.evaluate(SETUP, url)
+        yield library
+
+
+@pytest.fixture(scope="module")
+def passed(page):
+    """passed(half, model, input, limit, ...) -> the outcome; `made`, f32, is its result.
 
     input is an array, or for a rehearsal only its shape; height and width are in tokens."""
-    opened = {}  # dist -> a Library
-
-    def run(half, dist, manifest, height, width, input, limit):
-        if dist not in opened:
-            url = server(dist)
-            opened[dist] = Library(browser, url)
-            opened[dist].page.evaluate(SETUP, url)
+    def run(half, model, manifest, height, width, input, limit):
         real = isinstance(input, np.ndarray)
-        call = {"half": half, "manifest": manifest, "height": height, "width": width,
-                "limit": limit, "shape": input.shape if real else input,
+        call = {"half": half, "model": model, "manifest": manifest, "height": height,
+                "width": width, "limit": limit, "shape": input.shape if real else input,
                 "input": base64.b64encode(input.tobytes()).decode() if real else None}
-        outcome = opened[dist].page.evaluate("(call) => passHalf(call)", call)
+        outcome = page.page.evaluate("(call) => passHalf(call)", call)
         if real:
             data = np.frombuffer(base64.b64decode(outcome["data"]), "<f4")
             outcome["made"] = data.reshape(outcome["shape"])
         assert outcome["leaked"] == 0
-        assert not opened[dist].complaints
+        assert not page.complaints
         return outcome
 
-    yield run
-    for library in opened.values():
-        library.context.close()
+    return run
 
 
 @pytest.mark.parametrize("half", ["decode", "encode"])
 @pytest.mark.parametrize("case", CASES)
 def test_strips_make_the_same(case, half, model, passed):
     shape, height, width, limit = CASES[case]
-    folder, dist, manifest = model(shape)
+    folder, manifest = model(shape)
     autoencoder = load_autoencoder(folder / "vae")
     patch = manifest["latents"]["pixels"]
     tokens = (height * width, 4 * autoencoder.config.latent_channels)
@@ -140,14 +150,14 @@ def test_strips_make_the_same(case, half, model, passed):
                                                      np.float32)
     call = {"manifest": manifest, "height": height, "width": width}
 
-    whole = passed(half, dist, input=given, limit=BINDING, **call)
-    strips = passed(half, dist, input=given, limit=limit, **call)
+    whole = passed(half, shape, input=given, limit=BINDING, **call)
+    strips = passed(half, shape, input=given, limit=limit, **call)
     assert strips["largest"] <= limit < whole["largest"]
     assert psnr(strips["made"], whole["made"], span=2) >= 120
     want = (decoded(autoencoder, given, height, width) if half == "decode"
             else encoded(autoencoder, given))
     assert psnr(strips["made"], want, span=2) >= 90
-    planned = passed(half, dist, input=given.shape, limit=limit, **call)
+    planned = passed(half, shape, input=given.shape, limit=limit, **call)
     assert planned["peakBytes"] == strips["peakBytes"]
     assert planned["largest"] == strips["largest"]
 
@@ -157,11 +167,10 @@ def test_strips_make_the_same(case, half, model, passed):
     ("decode", 1408, 704, 1.5e9), ("decode", 2032, 2032, 5e9), ("decode", 2048, 2048, 5e9),
     ("encode", 512, 512, 0.6e9), ("encode", 1024, 1024, 1.5e9), ("encode", 2896, 352, 1.5e9),
 ])
-def test_memory_at_the_size_of_flux2(half, width, height, most, model, passed):
-    _, dist, _ = model("shallow")
+def test_memory_at_the_size_of_flux2(half, width, height, most, passed):
     tokens, pixels = [height * width // 256, 128], [height, width, 3]
     given, made = (tokens, pixels) if half == "decode" else (pixels, tokens)
-    planned = passed(half, dist, manifest=flux2_manifest(half), height=height // 16,
+    planned = passed(half, None, manifest=flux2_manifest(half), height=height // 16,
                      width=width // 16, input=given, limit=BINDING)
     print(f"{half} {width} x {height}: {planned['peakBytes']:,}")
     assert planned["shape"] == made

@@ -48,39 +48,64 @@ def url(made, site, server):
     return server(site(made("shallow")))
 
 
-def test_a_candidate_that_computes_wrongly_is_passed_over(browser, url):
-    """The reference kernel takes its place, and the picture is as good."""
+@pytest.fixture(scope="module")
+def library(browser, url):
+    """Loaded at first as the device is."""
     with Library(browser, url) as library:
         library.load(storage="memory")
-        want = library.generate(**REQUEST)
+        yield library
+
+
+@pytest.fixture(scope="module")
+def picture(library):
+    """What the device draws, undisturbed."""
+    return library.generate(**REQUEST)["rgba"]
+
+
+@pytest.fixture
+def altered(library, picture):
+    """altered(right, wrong) -> what a load tells when linear_packed_few has this fault."""
+    pattern = "**/linear_packed_few.wgsl"
+
+    def load(right, wrong):
+        faults.alter(library.page, pattern, right, wrong)
+        return library.load(storage="memory")
+
+    yield load
+    library.page.unroute(pattern)
+
+
+@pytest.fixture(scope="module")
+def racing(browser, url):
+    """A page whose races all have a turn."""
     with Library(browser, url) as library:
-        faults.alter(library.page, "**/linear_packed_few.wgsl", "partial[lane] = sums;",
-                     "partial[lane] = 1.01 * sums;")
-        info = library.load(storage="memory")
-        got = library.generate(**REQUEST)
+        library.page.evaluate(SLOW_CLOCK)
+        yield library
+        assert library.complaints == []
+
+
+def test_a_candidate_that_computes_wrongly_is_passed_over(library, picture, altered):
+    """The reference kernel takes its place, and the picture is as good."""
+    info = altered("partial[lane] = sums;", "partial[lane] = 1.01 * sums;")
+    got = library.generate(**REQUEST)["rgba"]
     few = [row for row in info["kernels"] if row["op"].startswith("linear_packed few")]
     assert few and all(row["kernel"] == "linear_packed" for row in few)
     assert all("differs from linear_packed by 0.0" in row["refused"]["linear_packed_few LANES=1"]
                for row in few)
-    assert np.abs(got["rgba"].astype(int) - want["rgba"]).max() <= 1
+    assert np.abs(got.astype(int) - picture).max() <= 1
 
 
-def test_a_candidate_that_does_not_compile_is_passed_over(browser, url):
-    with Library(browser, url) as library:
-        faults.alter(library.page, "**/linear_packed_few.wgsl", "var sums", "var summs")
-        info = library.load(storage="memory")
-        library.generate(**REQUEST)
+def test_a_candidate_that_does_not_compile_is_passed_over(library, altered):
+    info = altered("var sums", "var summs")
+    library.generate(**REQUEST)
     few = [row for row in info["kernels"] if row["op"].startswith("linear_packed few")]
     assert few and all(row["kernel"] == "linear_packed" for row in few)
     assert all("sums" in row["refused"]["linear_packed few"] for row in few)
 
 
-def test_the_fastest_right_kernel_wins_and_is_remembered(browser, url):
-    with Library(browser, url) as library:
-        library.page.evaluate(SLOW_CLOCK)
-        first = library.page.evaluate(RACE, [TERNARY, []])
-        again = library.page.evaluate(RACE, [TERNARY, first["winners"]])
-        assert library.complaints == []
+def test_the_fastest_right_kernel_wins_and_is_remembered(racing):
+    first = racing.page.evaluate(RACE, [TERNARY, []])
+    again = racing.page.evaluate(RACE, [TERNARY, first["winners"]])
     [row] = first["table"]
     assert row["reason"] == "fastest" and row["refused"] == {}
     assert {name.split()[0] for name in row["times"]} == {
@@ -92,20 +117,15 @@ def test_the_fastest_right_kernel_wins_and_is_remembered(browser, url):
     assert row["reason"] in ("won here before", "the reference")
 
 
-def test_kernels_that_won_on_a_gpu_draw_the_same_picture(browser, url):
+def test_kernels_that_won_on_a_gpu_draw_the_same_picture(racing, picture):
     """Taken for a GPU, the software adapter races tiles in workgroup memory with the rest."""
-    with Library(browser, url) as library:
-        library.load(storage="memory")
-        want = library.generate(**REQUEST)["rgba"].astype(np.float64)
-    with Library(browser, url) as library:
-        library.page.evaluate(SLOW_CLOCK)
-        library.page.evaluate(faults.AS_A_GPU)
-        info = library.load(storage="memory")
-        got = library.generate(**REQUEST)["rgba"]
-        assert library.complaints == []
+    racing.page.evaluate(faults.AS_A_GPU)
+    info = racing.load(storage="memory")
+    got = racing.generate(**REQUEST)["rgba"]
+    assert racing.complaints == []
     raced = {name.split()[0] for row in info["kernels"] for name in row["times"]}
     assert {"linear_packed_tiled", "attention", "attention_tiled", "conv2d", "conv2d_tiled"} <= (
         raced)
     assert "fastest" in {row["reason"] for row in info["kernels"]}
     assert all(row["refused"] == {} for row in info["kernels"])
-    assert psnr(got, want) >= 50
+    assert psnr(got, picture.astype(np.float64)) >= 50

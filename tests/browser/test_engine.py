@@ -3,24 +3,52 @@
 import json
 import math
 import shutil
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from tests.browser.library import Library, LibraryError
+from tests.browser.loader import Loader
+from tests.hosting import Host
 
 REQUEST = {"prompt": "an old pine in the snow", "seed": 7, "width": 48, "height": 64, "steps": 3}
 
 
-@pytest.fixture(scope="module")
-def dist(made, site):
-    return site(made("shallow"), shard_mib=1)
+# Loads a pipeline beside the one of `library`, and destroys it once `work` is done with it.
+LOAD = """
+async ([options, work]) => {
+  try {
+    const pipe = await library.trefoil.loadPipeline(new URL('../model/manifest.json', library.code),
+      { storage: 'memory', ...options });
+    return { value: await eval(work)(pipe).finally(() => pipe.destroy()) };
+  } catch ({ name, message }) {
+    return { error: { name, message } };
+  }
+}
+"""
 
 
 @pytest.fixture(scope="module")
-def library(dist, server, browser):
-    with Library(browser, server(dist)) as library:
-        library.load()
+def dist(made, site, tmp_path_factory):
+    """A copy, whose files `changed` changes for a while."""
+    copy = tmp_path_factory.mktemp("engine") / "dist"
+    shutil.copytree(site(made("shallow")), copy)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def host(dist):
+    with Host(dist) as host:
+        yield host
+
+
+@pytest.fixture(scope="module")
+def library(host, browser):
+    """In a hurry with what does not come. `info` is what the load told."""
+    with Library(browser, host.url) as library:
+        library.limit(firstWait=4)
+        library.info = library.load()
         yield library
 
 
@@ -30,26 +58,32 @@ def drawn(library):
     return library.generate(**REQUEST)
 
 
-@pytest.fixture
-def damaged(dist, server, browser, tmp_path):
-    """damaged(change) -> the error that loading gives after change(model folder)."""
-    copy = tmp_path / "dist"
-    shutil.copytree(dist, copy)
-
-    def load(change):
-        change(copy / "model")
-        with Library(browser, server(copy)) as library:
-            library.limit(firstWait=4)
-            with pytest.raises(LibraryError) as caught:
-                library.load(storage="memory")
-        return caught.value
-
-    return load
+def load(library, work="async () => null", **options):
+    """What `work`, JavaScript, makes of another pipeline of the same page."""
+    return library.call(LOAD, [options, work])
 
 
-def first_shard(model):
-    manifest = json.loads((model / "manifest.json").read_text(encoding="utf-8"))
-    return model / manifest["shards"][0]["file"]
+def refusal(library, **options):
+    with pytest.raises(LibraryError) as caught:
+        load(library, **options)
+    return caught.value
+
+
+@contextmanager
+def changed(path, change):
+    """The file as change(bytes) makes it, gone if that is None."""
+    before = path.read_bytes()
+    after = change(before)
+    path.unlink() if after is None else path.write_bytes(after)
+    try:
+        yield path.name
+    finally:
+        path.write_bytes(before)
+
+
+def first_shard(dist):
+    manifest = json.loads((dist / "model" / "manifest.json").read_text(encoding="utf-8"))
+    return dist / "model" / manifest["shards"][0]["file"]
 
 
 # ---- requests ---------------------------------------------------------------------------------
@@ -91,14 +125,14 @@ def test_accepted_request(library, change):
 
 def test_defaults_come_from_the_model(library):
     picture = library.generate(prompt="fog")
-    info = library.load()
+    info = library.info
     assert [picture["width"], picture["height"]] == [info["pipeline"]["width"],
                                                      info["pipeline"]["height"]]
     assert len(picture["timings"]["stepMs"]) == info["pipeline"]["num_inference_steps"]
 
 
 def test_the_model_says_that_it_takes_no_guidance(library):
-    pipeline = library.load()["pipeline"]
+    pipeline = library.info["pipeline"]
     assert pipeline["guidance"] == {"kind": "none", "scale": 1, "negative": False}
     for ask in (library.plan, library.extra_bytes):
         with pytest.raises(LibraryError, match="InputError: negativePrompt"):
@@ -128,27 +162,26 @@ def test_reading_stages_does_not_change_the_picture(library, drawn):
 
 def test_memory_returns_to_where_it_was(library):
     small = REQUEST | {"steps": 1}
-    large = small | {"width": 128, "height": 128}
+    large = small | {"width": 80, "height": 80}
     peaks = [library.generate(**request)["peakBytes"] for request in (small, small, large, small)]
     assert peaks[0] == peaks[1] == peaks[3] > 0
     assert peaks[2] > peaks[0]
 
 
-def test_memory_is_told_by_stage(library):
-    drawn = library.generate(**REQUEST)
+def test_memory_is_told_by_stage(drawn):
     stages = drawn["stageBytes"]
     assert stages.keys() == {"encode", "reference", "denoise", "decode"}
     assert min(stages.values()) > 0 and max(stages.values()) == drawn["peakBytes"]
 
 
-def test_progress_rises_to_one(library):
-    progress = library.generate(**REQUEST)["progress"]
+def test_progress_rises_to_one(drawn):
+    progress = drawn["progress"]
     fractions = [event["fraction"] for event in progress]
     assert fractions == sorted(fractions)
     assert 0 <= fractions[0] < fractions[-1] == 1
     assert [event["stage"] for event in progress if event["fraction"] < 1] == sorted(
         (event["stage"] for event in progress if event["fraction"] < 1),
-        key=["encode", "denoise", "decode"].index)
+        key=["download", "encode", "denoise", "decode"].index)
 
 
 # ---- cancelling -------------------------------------------------------------------------------
@@ -166,43 +199,40 @@ def test_cancel(library, drawn, stage, step):
 
 def test_cancel_before_the_start(library):
     outcome = library.page.evaluate("""async (request) => {
-      const pipe = await library.trefoil.loadPipeline('./model/manifest.json');
       const name = (work) => work.then(() => 'drawn', (error) => error.name);
       const signal = AbortSignal.abort();
-      const names = [await name(pipe.generate(request, { signal })),
+      return [await name(library.pipe.generate(request, { signal })),
         await name(library.trefoil.loadPipeline('./model/manifest.json', { signal }))];
-      pipe.destroy();
-      return names;
     }""", REQUEST)
     assert outcome == ["AbortError", "AbortError"]
 
 
-def test_cancel_the_download(dist, server, browser):
-    with Library(browser, server(dist)) as library:
-        name = library.page.evaluate("""() => {
-          const abort = new AbortController();
-          const onProgress = ({ phase }) => { if (phase === 'download') abort.abort(); };
-          return library.trefoil.loadPipeline('./model/manifest.json',
-            { signal: abort.signal, onProgress, storage: 'memory' })
-            .then(() => 'loaded', (error) => error.name);
-        }""")
-        assert name == "AbortError"
-        library.load()
-        assert library.generate(**REQUEST)["peakBytes"] > 0
+CANCELLED = """async () => {
+  const abort = new AbortController();
+  const onProgress = ({ phase }) => { if (phase === 'download') abort.abort(); };
+  return library.trefoil.loadPipeline('./model/manifest.json',
+    { signal: abort.signal, onProgress, storage: 'memory', kernels: 'safe' })
+    .then(() => 'loaded', (error) => error.name);
+}"""
 
 
-def test_destroyed_pipeline_refuses(dist, server, browser):
-    with Library(browser, server(dist)) as library:
-        library.load()
-        library.page.evaluate("() => library.destroy()")
-        with pytest.raises(LibraryError):
-            library.generate(**REQUEST)
+def test_after_a_cancelled_download_another_load_draws_until_it_is_destroyed(library):
+    assert library.page.evaluate(CANCELLED) == "AbortError"
+    peak, outcome = load(library, f"""async (pipe) => {{
+      const {{ peakBytes }} = await pipe.generate({json.dumps(REQUEST)});
+      pipe.destroy();
+      return [peakBytes, await pipe.generate({json.dumps(REQUEST)}).then(() => 'drawn',
+        ({{ name }}) => name)];
+    }}""", kernels="safe")
+    assert peak > 0
+    assert outcome == "InputError"
 
 
 # ---- models that cannot be loaded -------------------------------------------------------------
 
-def test_empty_manifest(damaged):
-    error = damaged(lambda model: (model / "manifest.json").write_text("{}"))
+def test_empty_manifest(library, dist):
+    with changed(dist / "model" / "manifest.json", lambda data: b"{}"):
+        error = refusal(library)
     assert error.name == "ModelError"
     assert "manifest.json" in error.message
 
@@ -210,53 +240,51 @@ def test_empty_manifest(damaged):
 @pytest.mark.parametrize(("version", "word"), [
     ("trefoil-1", "earlier"), ("trefoil-999", "later"), ("zip", "something else"),
 ])
-def test_other_format(damaged, version, word):
-    def change(model):
-        path = model / "manifest.json"
-        path.write_text(path.read_text().replace("trefoil-2", version))
-
-    error = damaged(change)
+def test_other_format(library, dist, version, word):
+    path = dist / "model" / "manifest.json"
+    with changed(path, lambda data: data.replace(b"trefoil-2", version.encode())):
+        error = refusal(library)
     assert error.name == "ModelError"
     assert f"{word} " in error.message and version in error.message
     assert error.message.endswith("and this page reads trefoil-2: build the site again.")
 
 
-def test_manifest_that_is_not_json(damaged):
-    error = damaged(lambda model: (model / "manifest.json").write_text("<!doctype html>"))
+def test_manifest_that_is_not_json(library, dist):
+    with changed(dist / "model" / "manifest.json", lambda data: b"<!doctype html>"):
+        error = refusal(library)
     assert error.name == "DownloadError"
     assert "manifest.json" in error.message
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "tokenizer.json"])
-def test_missing_file(damaged, name):
-    error = damaged(lambda model: (model / name).unlink())
-    assert error.name == "DownloadError"
-    assert name in error.message
+def test_missing_file(library, dist):
+    for path in (dist / "model" / "manifest.json", dist / "model" / "tokenizer.json",
+                 first_shard(dist)):
+        with changed(path, lambda data: None) as name:
+            error = refusal(library, kernels="safe")
+        assert error.name == "DownloadError", name
+        assert name in error.message
 
 
-def test_missing_shard(damaged, dist):
-    error = damaged(lambda model: first_shard(model).unlink())
-    assert error.name == "DownloadError"
-    assert first_shard(dist / "model").name in error.message
+DAMAGE = {
+    "flipped bit": lambda data: data[:1000] + bytes([data[1000] ^ 1]) + data[1001:],
+    "too short": lambda data: data[:-1],
+    "too long": lambda data: data + b"\0",
+}
 
 
-@pytest.mark.parametrize("damage", [
-    lambda data: data[:1000] + bytes([data[1000] ^ 1]) + data[1001:],
-    lambda data: data[:-1],
-    lambda data: data + b"\0",
-], ids=["flipped bit", "too short", "too long"])
-def test_damaged_shard(damaged, dist, damage):
-    def change(model):
-        path = first_shard(model)
-        path.write_bytes(damage(path.read_bytes()))
-
-    error = damaged(change)
-    assert error.name == "DownloadError"
-    assert first_shard(dist / "model").name in error.message
+def test_damaged_shard(plain, host, dist):
+    with Loader(plain, host) as one:
+        one.limit(firstWait=4)
+        for damage, change in DAMAGE.items():
+            with changed(first_shard(dist), change) as name:
+                with pytest.raises(LibraryError) as caught:
+                    one.download("memory")
+            assert caught.value.name == "DownloadError", damage
+            assert name in caught.value.message, damage
 
 
-def test_no_gpu(dist, server, plain):
-    with Library(plain, server(dist)) as library:
+def test_no_gpu(host, plain):
+    with Library(plain, host.url) as library:
         device = library.page.evaluate("() => library.trefoil.inspectDevice()")
         assert not device["ok"]
         assert device["reason"] and device["remedy"]

@@ -20,13 +20,25 @@ LEAST_PSNR = 60.0
 
 
 @pytest.fixture(scope="module")
-def dist(made, site):
-    return site(made("shallow"))
+def dist(made, site, tmp_path_factory):
+    """A copy, of which a test may damage a file for a while."""
+    copy = tmp_path_factory.mktemp("folding") / "dist"
+    shutil.copytree(site(made("shallow")), copy)
+    return copy
 
 
 @pytest.fixture(scope="module")
-def unfolded(dist, server, tmp_path_factory):
-    """The address of the same site, told that it has no tables."""
+def folded(browser, url):
+    """Loaded once; `first` are the shards that it asked for."""
+    with Folded(browser, url) as library:
+        library.load()
+        library.first = library.taken()
+        yield library
+
+
+@pytest.fixture(scope="module")
+def unfolded(dist, server, browser, tmp_path_factory):
+    """Loaded from the same site, told that it has no tables."""
     copy = tmp_path_factory.mktemp("unfolded") / "dist"
     shutil.copytree(dist, copy)
     path = copy / "model" / "manifest.json"
@@ -35,7 +47,10 @@ def unfolded(dist, server, tmp_path_factory):
         del manifest["tensors"][table["tensor"]]
     manifest["schedules"]["tables"] = []
     path.write_text(json.dumps(manifest), encoding="utf-8")
-    return server(copy)
+    with Folded(browser, server(copy)) as library:
+        library.load()
+        library.taken()
+        yield library
 
 
 class Folded(Library):
@@ -104,87 +119,69 @@ def relative_error(got, want):
 ])
 def test_tables_are_what_torch_computes(shape, variant, layout, made, site):
     folder = made(shape, variant, layout)
-    errors = table_errors(PackedSite(site(folder)), load_pipeline(folder).transformer)
+    built = PackedSite(site(folder, with_image_input=True))  # as other tests have it built
+    errors = table_errors(built, load_pipeline(folder).transformer)
     worst = max(errors.values())
     print(f"{shape} {variant}: worst relative error of a table's row {worst:.1e}")
     assert worst <= TABLE_LIMIT
 
 
-def test_offered_schedules_draw_the_same_without_the_projections(dist, url, unfolded, browser):
+def test_offered_schedules_draw_the_same_without_the_projections(dist, folded, unfolded):
     schedules = [REQUEST | {"steps": steps} for steps in range(1, 9)]
     manifest = PackedSite(dist).manifest
     default = manifest["pipeline"]["num_inference_steps"]
     tokens = REQUEST["width"] * REQUEST["height"] // manifest["latents"]["pixels"] ** 2
-    with Folded(browser, url) as library:
-        library.load()
-        assert len(library.taken()) == len(PackedSite(dist).shards) - len(on_demand(dist))
-        folded = []
-        for request in schedules:
-            steps = request["steps"]
-            table, = shards_of(dist, f"transformer.folded.{tokens}.{steps}")
-            later = table.get("onDemand", False)
-            assert later == (steps != default)
-            assert library.extra_bytes(**request) == later * table["bytes"]
-            folded.append(library.generate(**request)["rgba"])
-            assert library.taken() == [table["file"]] * later
-            assert library.extra_bytes(**request) == 0
-    with Folded(browser, unfolded) as library:
-        library.load()
-        library.taken()
-        for request, picture in zip(schedules, folded, strict=True):
-            got = library.generate(**request)["rgba"]
-            ratio = psnr(got[..., :3], picture[..., :3])
-            assert ratio >= LEAST_PSNR, f"{request['steps']} steps: PSNR {ratio:.1f} dB"
-        assert library.taken()
+    assert len(folded.first) == len(PackedSite(dist).shards) - len(on_demand(dist))
+    for request in schedules:
+        steps = request["steps"]
+        table, = shards_of(dist, f"transformer.folded.{tokens}.{steps}")
+        later = table.get("onDemand", False)
+        assert later == (steps != default)
+        assert folded.extra_bytes(**request) == later * table["bytes"]
+        picture = folded.generate(**request)["rgba"]
+        assert folded.taken() == [table["file"]] * later
+        assert folded.extra_bytes(**request) == 0
+        got = unfolded.generate(**request)["rgba"]
+        ratio = psnr(got[..., :3], picture[..., :3])
+        assert ratio >= LEAST_PSNR, f"{steps} steps: PSNR {ratio:.1f} dB"
+    assert unfolded.taken()
 
 
-def test_another_size_fetches_the_projections_once(dist, url, unfolded, browser):
+def test_another_size_fetches_the_projections_once(dist, folded, unfolded):
     projections = projections_of(dist)
-    with Folded(browser, url) as library:
-        library.load()
-        library.taken()
-        foreseen = library.extra_bytes(**CUSTOM)
-        assert foreseen == sum(shard["bytes"] for shard in projections) > 0
-        plan = library.plan(**CUSTOM)
-        assert not library.taken()
-        first = library.generate(**REQUEST | CUSTOM)
-        assert sorted(library.taken()) == sorted(shard["file"] for shard in projections)
-        told = [event for event in first["progress"] if event["stage"] == "download"]
-        assert told[-1]["loadedBytes"] == told[-1]["totalBytes"] == foreseen
-        assert first["progress"].index(told[-1]) == len(told) - 1, "drawing began before"
-        assert first["peakBytes"] == plan["peakBytes"]
-        assert library.extra_bytes(**CUSTOM) == 0
-        again = library.generate(**REQUEST | CUSTOM)
-        more = library.generate(**REQUEST | {"steps": 9})
-        assert not library.taken() and more["rgba"].any()
-        library.load()
-        assert library.extra_bytes(**CUSTOM) == 0, "the shards were not kept"
+    foreseen = folded.extra_bytes(**CUSTOM)
+    assert foreseen == sum(shard["bytes"] for shard in projections) > 0
+    plan = folded.plan(**CUSTOM)
+    assert not folded.taken()
+    first = folded.generate(**REQUEST | CUSTOM)
+    assert sorted(folded.taken()) == sorted(shard["file"] for shard in projections)
+    told = [event for event in first["progress"] if event["stage"] == "download"]
+    assert told[-1]["loadedBytes"] == told[-1]["totalBytes"] == foreseen
+    assert first["progress"].index(told[-1]) == len(told) - 1, "drawing began before"
+    assert first["peakBytes"] == plan["peakBytes"]
+    assert folded.extra_bytes(**CUSTOM) == 0
+    again = folded.generate(**REQUEST | CUSTOM)
+    more = folded.generate(**REQUEST | {"steps": 9})
+    assert not folded.taken() and more["rgba"].any()
     np.testing.assert_array_equal(again["rgba"], first["rgba"])
-    with Folded(browser, unfolded) as library:
-        library.load()
-        np.testing.assert_array_equal(library.generate(**REQUEST | CUSTOM)["rgba"], first["rgba"])
+    np.testing.assert_array_equal(unfolded.generate(**REQUEST | CUSTOM)["rgba"], first["rgba"])
+    folded.load()
+    assert folded.extra_bytes(**CUSTOM) == 0, "the shards were not kept"
 
 
-def test_the_download_can_be_cancelled_and_begun_again(url, browser):
-    with Folded(browser, url) as library:
-        library.load(storage="memory")
-        needed = library.extra_bytes(**CUSTOM)
-        with pytest.raises(LibraryError) as caught:
-            library.generate(cancel_at={"stage": "download", "step": 0}, **REQUEST | CUSTOM)
-        assert caught.value.name == "AbortError"
-        assert library.extra_bytes(**CUSTOM) == needed
-        assert library.generate(**REQUEST | CUSTOM)["rgba"].any()
-
-
-def test_damaged_projections_are_refused(dist, server, browser, tmp_path):
-    copy = tmp_path / "dist"
-    shutil.copytree(dist, copy)
-    name = projections_of(copy)[0]["file"]
-    path = copy / "model" / name
-    path.write_bytes(path.read_bytes()[:-1] + b"\xff")
-    with Folded(browser, server(copy)) as library:
-        library.load()
-        with pytest.raises(LibraryError) as caught:
-            library.generate(**REQUEST | CUSTOM)
-        assert caught.value.name == "DownloadError" and name in caught.value.message
-        assert library.generate(**REQUEST)["rgba"].any()
+def test_the_download_can_be_cancelled_or_go_wrong_and_be_begun_again(dist, folded):
+    folded.load(storage="memory")
+    needed = folded.extra_bytes(**CUSTOM)
+    with pytest.raises(LibraryError) as caught:
+        folded.generate(cancel_at={"stage": "download", "step": 0}, **REQUEST | CUSTOM)
+    assert caught.value.name == "AbortError"
+    assert folded.extra_bytes(**CUSTOM) == needed
+    path = dist / "model" / projections_of(dist)[0]["file"]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + b"\xff")
+    with pytest.raises(LibraryError) as caught:
+        folded.generate(**REQUEST | CUSTOM)
+    assert caught.value.name == "DownloadError" and path.name in caught.value.message
+    assert folded.generate(**REQUEST)["rgba"].any()
+    path.write_bytes(whole)
+    assert folded.generate(**REQUEST | CUSTOM)["rgba"].any()

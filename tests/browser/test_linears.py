@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from tests import oracles
-from tests.browser import faults
-from tests.browser.library import Library, LibraryError
+from tests.browser.library import LibraryError
 from tests.browser.opened_engine import OPEN
 from tests.kernels import assembly
 from tests.kernels.packing import BF16, encode, integers, normal, pack_codes
@@ -109,24 +108,20 @@ def test_every_kernel_knows_its_answer(engine):
     ("bias[dims.n0 + n]", "bias[n]"), ("r = activate(r)", "r = activate(1.01 * r)"),
     ("run % (WORD / RUN)", "run % 1u"),
 ])
-def test_a_part_that_is_wrong_is_found_out(browser, url, right, wrong):
+def test_a_part_that_is_wrong_is_found_out(altered, right, wrong):
     part = next(name for name in ("packed", "epilogue")
                 if right in assembly.text_of(f"parts/{name}"))
-    with Library(browser, url) as library:
-        faults.alter(library.page, f"**/wgsl/parts/{part}.wgsl", right, wrong)
-        library.page.evaluate(OPEN)
-        message = library.page.evaluate(CHECK, CHECKED[:1])
+    page = altered(f"parts/{part}", right, wrong).page
+    page.evaluate(OPEN)
+    message = page.evaluate(CHECK, CHECKED[:1])
     assert "computes linear_packed " in message and "wrongly" in message
 
 
-def test_a_part_that_does_not_compile_is_named_with_its_line(browser, url):
+def test_a_part_that_does_not_compile_is_named_with_its_line(altered):
     lines = assembly.text_of("parts/epilogue").split("\n")
     [line] = [i + 1 for i, text in enumerate(lines) if "r = activate(r)" in text]
-
-    with Library(browser, url) as library:
-        faults.alter(library.page, "**/wgsl/parts/epilogue.wgsl", "r = activate(r)",
-                     "r = activated(r)")
-        with pytest.raises(LibraryError) as refused:
-            library.load(storage="memory")
+    library = altered("parts/epilogue", "r = activate(r)", "r = activated(r)")
+    with pytest.raises(LibraryError) as refused:
+        library.load(storage="memory")
     assert refused.value.name == "UnsupportedError"
     assert f"parts/epilogue.wgsl:{line}:" in refused.value.message

@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -26,32 +27,25 @@ CONTROLS = [
     ("progressbar", "Model download"),
     ("progressbar", "Drawing"),
 ]
+PROMPT = "a red bonsai in a blue pot, день"
 
 
-def test_every_control_has_its_name_and_nothing_is_wider_than_a_small_phone(visit, url):
-    studio = visit(url)
-    for role, name in CONTROLS:
-        expect(studio.control(role, name)).to_be_visible()
-    for width in (320, 768, 1280):
-        studio.page.set_viewport_size({"width": width, "height": 640})
-        assert studio.page.evaluate("document.documentElement.scrollWidth") <= width
-    sides = studio.page.evaluate(
-        "[...document.querySelectorAll('button, input, select, textarea, summary')]"
-        ".filter((e) => e.offsetParent).map((e) => [e.id, e.offsetWidth, e.offsetHeight])"
-    )
-    assert len(sides) > 10
-    assert [side for side in sides if min(side[1:]) < 24] == []
-    assert studio.logged == []
+# ---- one visit, which draws ---------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def studio(browser, url):
+    studio = Visit(browser, f"{url}?prompt={PROMPT}&seed={LARGEST_SEED}&width=96&height=64&steps=3"
+                   "&run")
+    yield studio
+    studio.context.close()
 
 
-def test_run_draws_what_the_query_asks_for(visit, url, tmp_path):
-    prompt = "a red bonsai in a blue pot, день"
-    studio = visit(f"{url}?prompt={prompt}&seed={LARGEST_SEED}&width=96&height=64&steps=3&run")
-    expect(studio.control("textbox", "Prompt")).to_have_value(prompt)
+def test_run_draws_what_the_query_asks_for(studio, url, tmp_path):
+    expect(studio.control("textbox", "Prompt")).to_have_value(PROMPT)
     for name, value in {"Seed": LARGEST_SEED, "Width": 96, "Height": 64, "Steps": 3}.items():
         expect(studio.control("spinbutton", name)).to_have_value(str(value))
     picture = studio.picture()
-    expect(picture).to_have_attribute("alt", prompt)
+    expect(picture).to_have_attribute("alt", PROMPT)
     assert picture.evaluate("(img) => [img.naturalWidth, img.naturalHeight]") == [96, 64]
     expect(studio.page.locator("#facts")).to_have_text(f"Seed {LARGEST_SEED} · 96 × 64 · 3 steps")
     timings = studio.page.locator("#timings").inner_text()
@@ -65,7 +59,7 @@ def test_run_draws_what_the_query_asks_for(visit, url, tmp_path):
         image.load()
         assert image.size == (96, 64)
         assert len(set(image.convert("RGB").get_flattened_data())) > 100
-        assert image.info["parameters"].startswith(f"{prompt}\nSteps: 3, ")
+        assert image.info["parameters"].startswith(f"{PROMPT}\nSteps: 3, ")
         made = f"Seed: {LARGEST_SEED}, Size: 96x64, Model: {GARDEN.name}"
         assert made in image.info["parameters"]
     assert studio.logged == []
@@ -75,8 +69,11 @@ def test_run_draws_what_the_query_asks_for(visit, url, tmp_path):
     assert not any("bonsai" in referer for referer in studio.referers if referer)
 
 
-def test_after_a_cancel_a_second_picture_is_drawn_and_a_long_prompt_is_said_to_be_cut(visit, url):
-    studio = visit(f"{url}?steps=50").loaded()
+def test_after_a_cancel_a_second_picture_is_drawn_and_a_long_prompt_is_said_to_be_cut(studio):
+    studio.loaded()
+    kept = studio.page.locator("#thumbs li")
+    before = kept.count()
+    studio.control("spinbutton", "Steps").fill("50")
     studio.hold(step=1)
     studio.button("Generate").click()
     expect(studio.page.get_by_text("Step 2 of 50")).to_be_visible()
@@ -85,7 +82,7 @@ def test_after_a_cancel_a_second_picture_is_drawn_and_a_long_prompt_is_said_to_b
     expect(studio.button("Generate")).to_be_enabled()
     studio.let_go()
     expect(studio.button("Cancel")).to_be_disabled()
-    expect(studio.page.get_by_role("img")).to_have_count(0)
+    expect(kept).to_have_count(before)
     expect(studio.page.get_by_role("alert")).to_be_hidden()
     prompt = " ".join(["a red maple in a blue pot under the moon"] * 12)
     studio.control("textbox", "Prompt").fill(prompt)
@@ -94,6 +91,7 @@ def test_after_a_cancel_a_second_picture_is_drawn_and_a_long_prompt_is_said_to_b
         studio.control("spinbutton", name).fill(str(value))
     studio.button("Generate").click()
     expect(studio.picture()).to_have_attribute("alt", prompt)
+    expect(kept).to_have_count(before + 1)
     expect(studio.page.locator("#dropped")).to_have_text(
         re.compile(r"The prompt has \d+ tokens and the model reads \d+: the last \d+ were left out")
     )
@@ -102,8 +100,8 @@ def test_after_a_cancel_a_second_picture_is_drawn_and_a_long_prompt_is_said_to_b
     assert studio.logged == []
 
 
-def test_the_keyboard_alone_reaches_everything_draws_and_cancels(visit, url):
-    studio = visit(f"{url}?width=64&height=64&steps=50").loaded()
+def test_the_keyboard_alone_reaches_everything_draws_and_cancels(studio):
+    studio.loaded().page.mouse.click(1, 1)  # from where the first Tab sets out
     press = studio.page.keyboard.press
     focused = []
     for _ in range(40):
@@ -120,6 +118,11 @@ def test_the_keyboard_alone_reaches_everything_draws_and_cancels(visit, url):
         press("Shift+Tab")
     press("Control+A")
     studio.page.keyboard.type("a white tree at night")
+    for field, value in (("width", "64"), ("height", "64"), ("steps", "50")):
+        while studio.page.evaluate("document.activeElement.id") != field:
+            press("Tab")
+        press("Control+A")
+        studio.page.keyboard.type(value)
     studio.hold(step=1)
     press("Control+Enter")
     expect(studio.page.get_by_text("Step 2 of 50")).to_be_visible()
@@ -134,29 +137,66 @@ def test_the_keyboard_alone_reaches_everything_draws_and_cancels(visit, url):
     assert studio.logged == []
 
 
-def test_wrong_fields_are_told_in_a_sentence_and_right_ones_are_not(visit, url):
-    studio = visit(f"{url}?width=130&{SMALL[9:]}")
-    expect(studio.page.get_by_role("alert")).to_be_hidden()
-    studio.button("Generate").click()
-    assert "The width is 130, which is not a multiple of 16: use 128 or 144." in studio.alert()
-    expect(studio.control("spinbutton", "Width")).to_be_focused()
-    expect(studio.control("combobox", "Size")).to_have_value("custom")
-    studio.control("combobox", "Size").select_option(index=0)
-    expect(studio.page.get_by_role("alert")).to_be_hidden()
+# ---- one visit, which waits to be asked before it loads -----------------------------------------
+
+@pytest.fixture(scope="module")
+def large(browser, dist, server, tmp_path_factory):
+    copy = damaged(dist, tmp_path_factory.mktemp("large"),
+                   lambda folder: tell_page(folder, bytes=2_700_000_000))
+    large = Visit(browser, f"{server(copy)}?width=130&{SMALL[9:]}")
+    yield large
+    large.context.close()
+
+
+def test_every_control_has_its_name_and_nothing_is_wider_than_a_small_phone(large):
+    for role, name in CONTROLS:
+        expect(large.control(role, name)).to_be_visible()
+    for width in (320, 768, 1280):
+        large.page.set_viewport_size({"width": width, "height": 640})
+        assert large.page.evaluate("document.documentElement.scrollWidth") <= width
+    large.page.set_viewport_size({"width": 1280, "height": 860})
+    sides = large.page.evaluate(
+        "[...document.querySelectorAll('button, input, select, textarea, summary')]"
+        ".filter((e) => e.offsetParent).map((e) => [e.id, e.offsetWidth, e.offsetHeight])"
+    )
+    assert len(sides) > 10
+    assert [side for side in sides if min(side[1:]) < 24] == []
+    assert large.logged == []
+
+
+def test_wrong_fields_are_told_in_a_sentence_and_right_ones_are_not(large):
+    expect(large.page.get_by_role("alert")).to_be_hidden()
+    large.button("Generate").click()
+    assert "The width is 130, which is not a multiple of 16: use 128 or 144." in large.alert()
+    expect(large.control("spinbutton", "Width")).to_be_focused()
+    expect(large.control("combobox", "Size")).to_have_value("custom")
+    large.control("combobox", "Size").select_option(index=0)
+    expect(large.page.get_by_role("alert")).to_be_hidden()
     wrong = {"Seed": (str(LARGEST_SEED + 1), "9007199254740991"), "Steps": ("51", "from 1 to 50")}
     for name, (value, told) in wrong.items():
-        field = studio.control("spinbutton", name)
+        field = large.control("spinbutton", name)
         field.fill(value)
-        studio.button("Generate").click()
-        assert told in studio.alert()
+        large.button("Generate").click()
+        assert told in large.alert()
         expect(field).to_have_attribute("aria-invalid", "true")
         field.fill("1")
-        expect(studio.page.get_by_role("alert")).to_be_hidden()
-    studio.control("textbox", "Prompt").fill("  ")
-    studio.button("Generate").click()
-    assert "The prompt is empty" in studio.alert()
-    assert studio.logged == []
+        expect(large.page.get_by_role("alert")).to_be_hidden()
+    large.control("textbox", "Prompt").fill("  ")
+    large.button("Generate").click()
+    assert "The prompt is empty" in large.alert()
+    assert large.logged == []
 
+
+def test_a_large_model_is_fetched_only_when_asked_for(large):
+    press = large.button("Load model (2.7 GB)")
+    expect(press).to_be_visible()
+    assert not any("/model/" in made for made in large.requested)
+    with large.page.context.expect_event("request", lambda made: made.url.endswith(".bin")):
+        press.click()
+    assert large.logged == []
+
+
+# ---- visits of their own ------------------------------------------------------------------------
 
 def largest_shard(folder):
     """Of those that a first picture needs."""
@@ -164,45 +204,6 @@ def largest_shard(folder):
     first = [shard for shard in shards if not shard.get("onDemand")]
     largest = max(first, key=lambda shard: shard["bytes"])
     return folder / "model" / largest["file"]
-
-
-def test_a_wrong_and_a_missing_file_are_named_and_the_right_one_is_taken(
-    visit, dist, server, tmp_path
-):
-    name = largest_shard(dist).name
-
-    def flip(folder):
-        shard = folder / "model" / name
-        content = bytearray(shard.read_bytes())
-        content[len(content) // 2] ^= 1
-        shard.write_bytes(content)
-
-    copy = damaged(dist, tmp_path, flip)
-    studio = visit(server(copy) + f"?{SMALL}&run")
-    assert f"{name} is damaged" in studio.alert()
-    again = studio.page.get_by_role("button", name="Load model")
-    (copy / "model" / name).unlink()
-    again.click()
-    expect(studio.page.get_by_role("alert")).to_contain_text(
-        "the server answered 404"
-    )
-    assert name in studio.alert()
-    expect(studio.page.get_by_role("img")).to_have_count(0)
-    shutil.copyfile(dist / "model" / name, copy / "model" / name)
-    again.click()
-    studio.loaded()
-    expect(studio.page.get_by_role("alert")).to_be_hidden()
-
-
-def test_a_large_model_is_fetched_only_when_asked_for(visit, dist, server, tmp_path):
-    copy = damaged(dist, tmp_path, lambda folder: tell_page(folder, bytes=2_700_000_000))
-    studio = visit(server(copy))
-    press = studio.button("Load model (2.7 GB)")
-    expect(press).to_be_visible()
-    assert not any("/model/" in made for made in studio.requested)
-    with studio.page.context.expect_event("request", lambda made: made.url.endswith(".bin")):
-        press.click()
-    assert studio.logged == []
 
 
 def projections_of(folder):
@@ -226,13 +227,37 @@ def lengthen_projections(folder):
     path.write_text(json.dumps(manifest), encoding="utf-8")
 
 
-def test_a_large_download_for_another_schedule_is_told_before_it_begins(
+def test_wrong_and_missing_files_are_named_and_what_another_schedule_takes_is_told_before_it_comes(
     visit, dist, server, tmp_path
 ):
-    copy = damaged(dist, tmp_path, lengthen_projections)
+    name = largest_shard(dist).name
+
+    def flip(folder):
+        shard = folder / "model" / name
+        content = bytearray(shard.read_bytes())
+        content[len(content) // 2] ^= 1
+        shard.write_bytes(content)
+        lengthen_projections(folder)
+
+    copy = damaged(dist, tmp_path, flip)
+    studio = visit(server(copy) + "?run")
+    assert f"{name} is damaged" in studio.alert()
+    again = studio.page.get_by_role("button", name="Load model")
+    (copy / "model" / name).unlink()
+    again.click()
+    expect(studio.page.get_by_role("alert")).to_contain_text(
+        "the server answered 404"
+    )
+    assert name in studio.alert()
+    expect(studio.page.get_by_role("img")).to_have_count(0)
+    shutil.copyfile(dist / "model" / name, copy / "model" / name)
+    again.click()
+    studio.loaded()
+    expect(studio.page.get_by_role("alert")).to_be_hidden()
+    studio.logged.clear()
+
     files = {shard["file"] for shard in projections_of(copy)}
     megabytes = round(sum(shard["bytes"] for shard in projections_of(copy)) / 1e6)
-    studio = visit(server(copy)).loaded()
     note = studio.page.locator("#extra")
     expect(note).to_be_hidden()
     studio.control("combobox", "Size").select_option("custom")

@@ -13,22 +13,38 @@ from tests.conftest import LAST_RESORT_MS
 from tests.dist import code_url
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
-RUN = "prompt=a+pine&seed=7&width=64&height=48&steps=1&run"
-CANVAS = """
-({ offscreen, bitmap, convert, context }) => {
-  if (offscreen) delete globalThis.OffscreenCanvas;
-  if (bitmap) globalThis.createImageBitmap = () => Promise.reject(new Error('no bitmaps here'));
-  const canvases = [globalThis.OffscreenCanvas, globalThis.HTMLCanvasElement].filter(Boolean);
-  for (const { prototype } of canvases) {
-    if (convert === 'null') {
-      if (prototype.toBlob) prototype.toBlob = (done) => done(null);
-      else prototype.convertToBlob = async () => null;
+FORM = "prompt=a+pine&seed=7&width=64&height=48&steps=1"
+
+# spoil({ offscreen, bitmap, convert, context, stream }) takes these from the page or worker, and
+# gives back what the last call took; untell() ends the time for which something is told.
+SPOIL = """
+() => {
+  const { OffscreenCanvas, HTMLCanvasElement, createImageBitmap, CompressionStream } = globalThis;
+  const whole = { OffscreenCanvas, createImageBitmap, CompressionStream };
+  const canvases = [OffscreenCanvas, HTMLCanvasElement].filter(Boolean)
+    .map(({ prototype }) => [prototype, Object.getOwnPropertyDescriptors(prototype)]);
+  globalThis.spoil = ({ offscreen, bitmap, convert, context, stream }) => {
+    Object.assign(globalThis, whole);
+    for (const canvas of canvases) Object.defineProperties(...canvas);
+    if (offscreen) delete globalThis.OffscreenCanvas;
+    if (bitmap) globalThis.createImageBitmap = () => Promise.reject(new Error('no bitmaps here'));
+    if (stream) delete globalThis.CompressionStream;
+    for (const [prototype] of canvases) {
+      if (convert === 'null') {
+        if (prototype.toBlob) prototype.toBlob = (done) => done(null);
+        else prototype.convertToBlob = async () => null;
+      }
+      if (convert === 'reject' && prototype.convertToBlob) {
+        prototype.convertToBlob = () => Promise.reject(new Error('no encoder'));
+      }
+      if (context) prototype.getContext = () => null;
     }
-    if (convert === 'reject' && prototype.convertToBlob) {
-      prototype.convertToBlob = () => Promise.reject(new Error('no encoder'));
-    }
-    if (context) prototype.getContext = () => null;
-  }
+  };
+  const wait = setTimeout;
+  globalThis.setTimeout = (act, ms, ...rest) => {
+    if (ms === 12000) globalThis.untell = act;
+    return wait(act, ms, ...rest);
+  };
 }
 """
 SHRUNK = {"no OffscreenCanvas": {"offscreen": True}, "no createImageBitmap": {"bitmap": True}}
@@ -60,13 +76,59 @@ def visit_wrapped(browser):
         one.context.close()
 
 
-@pytest.mark.parametrize("name", SHRUNK | UNSHRUNK)
-def test_without_a_canvas_the_picture_is_drawn_kept_and_downloaded(
-    visit_wrapped, url, tmp_path, name
-):
-    studio = visit_wrapped(f"{url}?{RUN}", CANVAS, (SHRUNK | UNSHRUNK)[name])
+# ---- one visit ----------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def studio(browser, url):
+    script = f"() => {{ ({SPOIL})(); ({faults.DROPPING})(); }}"
+    studio = Visit(browser, f"{url}?{FORM}", prepare=lambda context: (
+        faults.wrap_worker(context, script)))
+    yield studio.loaded()
+    studio.context.close()
+
+
+@pytest.fixture
+def spoil(studio):
+    """spoil(how) until the test is over, in the page and its worker."""
+    def both(how):
+        for place in (studio.page, studio.page.workers[0]):
+            place.evaluate("(how) => spoil(how)", how)
+
+    studio.logged.clear()
+    yield both
+    both({})
+    studio.page.evaluate("() => globalThis.untell?.()")
+
+
+def test_a_failure_that_nobody_waits_for_is_told(studio):
+    studio.page.evaluate("() => { Promise.reject(new Error('the disk is on fire')); }")
+    assert "the disk is on fire." in studio.alert()
+    expect(studio.button("Generate")).to_be_enabled()
+
+
+def test_a_device_that_goes_wrong_is_told_and_the_safe_kernels_draw_the_same_seed(studio):
+    worker = studio.page.workers[0]
+    worker.evaluate("() => { globalThis.faulty = true; }")
+    studio.button("Generate").click()
+    expect(studio.page.get_by_role("alert")).to_contain_text("safe kernels")
+    expect(studio.page.get_by_role("img")).to_have_count(0)
+    expect(studio.page.locator("#gallery-count")).to_have_text("")
+    worker.evaluate("() => { globalThis.faulty = false; }")
+    studio.button("Draw with the safe kernels").click()
     expect(studio.picture()).to_have_attribute("alt", "a pine")
+    expect(studio.page.locator("#facts")).to_contain_text("Seed 7 ·")
+    expect(studio.page.get_by_role("alert")).to_be_hidden()
     expect(studio.page.locator("#gallery-count")).to_have_text("1 picture")
+
+
+@pytest.mark.parametrize("name", SHRUNK | UNSHRUNK)
+def test_without_a_canvas_the_picture_is_drawn_kept_and_downloaded(studio, spoil, tmp_path, name):
+    spoil((SHRUNK | UNSHRUNK)[name])
+    kept = studio.page.locator("#thumbs li")
+    before = kept.count()
+    studio.button("Generate").click()
+    expect(kept).to_have_count(before + 1)
+    expect(studio.picture()).to_have_attribute("alt", "a pine")
     told = studio.page.locator("#toast-text")
     expect(told).to_have_text("" if name in SHRUNK else re.compile("made no small copy"))
     with studio.page.expect_download() as download:
@@ -80,10 +142,17 @@ def test_without_a_canvas_the_picture_is_drawn_kept_and_downloaded(
     assert studio.logged == []
 
 
-def test_the_page_packs_the_pixels_that_a_canvas_would(browser, url):
-    page = browser.new_page()
-    page.goto(url)
-    assert page.evaluate("""async (code) => {
+def test_where_nothing_writes_a_png_it_is_said_and_drawing_goes_on(studio, spoil):
+    spoil({"convert": "reject", "stream": True})
+    studio.button("Generate").click()
+    assert "could not write it as a PNG" in studio.alert()
+    expect(studio.button("Generate")).to_be_enabled()
+    expect(studio.button("Cancel")).to_be_disabled()
+    expect(studio.page.locator("#draw-text")).not_to_contain_text("Developing")
+
+
+def test_the_page_packs_the_pixels_that_a_canvas_would(studio, url):
+    assert studio.page.evaluate("""async (code) => {
       const { packPixels } = await import(new URL('studio/png.js', code));
       const [width, height] = [37, 5];
       const rgba = Uint8ClampedArray.from({ length: 4 * width * height },
@@ -95,42 +164,9 @@ def test_the_page_packs_the_pixels_that_a_canvas_would(browser, url):
       return bitmap.width === width && bitmap.height === height
         && read.every((value, i) => value === rgba[i]);
     }""", code_url(url))
-    page.close()
 
 
-def test_where_nothing_writes_a_png_it_is_said_and_drawing_goes_on(visit_wrapped, url):
-    script = f"(how) => {{ ({CANVAS})(how); delete globalThis.CompressionStream; }}"
-    studio = visit_wrapped(f"{url}?{RUN}", script, {"convert": "reject"})
-    assert "could not write it as a PNG" in studio.alert()
-    expect(studio.button("Generate")).to_be_enabled()
-    expect(studio.button("Cancel")).to_be_disabled()
-    expect(studio.page.locator("#draw-text")).not_to_contain_text("Developing")
-
-
-def test_a_failure_that_nobody_waits_for_is_told(visit_wrapped, url):
-    studio = visit_wrapped(url, "() => {}").loaded()
-    studio.page.evaluate("() => { Promise.reject(new Error('the disk is on fire')); }")
-    assert "the disk is on fire." in studio.alert()
-    expect(studio.button("Generate")).to_be_enabled()
-
-
-def test_a_device_that_goes_wrong_is_told_and_the_safe_kernels_draw_the_same_seed(
-    visit_wrapped, url
-):
-    studio = visit_wrapped(f"{url}?prompt=a+pine&seed=7&{SMALL}", faults.DROPPING).loaded()
-    worker = studio.page.workers[0]
-    worker.evaluate("() => { globalThis.faulty = true; }")
-    studio.button("Generate").click()
-    assert "safe kernels" in studio.alert()
-    expect(studio.page.get_by_role("img")).to_have_count(0)
-    expect(studio.page.locator("#gallery-count")).to_have_text("")
-    worker.evaluate("() => { globalThis.faulty = false; }")
-    studio.button("Draw with the safe kernels").click()
-    expect(studio.picture()).to_have_attribute("alt", "a pine")
-    expect(studio.page.locator("#facts")).to_contain_text("Seed 7 ·")
-    expect(studio.page.get_by_role("alert")).to_be_hidden()
-    expect(studio.page.locator("#gallery-count")).to_have_text("1 picture")
-
+# ---- visits of their own ------------------------------------------------------------------------
 
 # The first answer does not come, later ones do; all patience is over at once.
 LATE = """
@@ -169,24 +205,20 @@ def test_or_the_processor_draws_where_the_site_has_graphs(visit_wrapped, site, s
 HANGING = """
 () => {
   if (!globalThis.GPUDevice) return;
-  const create = GPUDevice.prototype.createComputePipelineAsync;
-  let asked = 0;
-  GPUDevice.prototype.createComputePipelineAsync = function (descriptor) {
-    return asked++ === 3 ? new Promise(() => {}) : create.call(this, descriptor);
-  };
+  GPUDevice.prototype.createComputePipelineAsync = () => new Promise(() => {});
 }
 """
 
 
-@pytest.mark.parametrize("button", ["Pause", "Cancel"])
-def test_kernels_that_compile_for_ever_are_told_and_can_be_left(visit_wrapped, url, button):
+def test_kernels_that_compile_for_ever_are_told_and_can_be_left(visit_wrapped, url):
     studio = visit_wrapped(url, HANGING)
-    expect(studio.page.locator("#model-text")).to_have_text(
-        re.compile(r"Preparing the graphics, kernel \d+ of \d\d"))
-    studio.button(button).click()
-    expect(studio.page.locator("body")).to_have_attribute(
-        "data-phase", "paused" if button == "Pause" else "idle")
-    expect(studio.page.get_by_role("alert")).to_be_hidden()
+    told = re.compile(r"Preparing the graphics, kernel \d+ of \d\d")
+    for button, phase in [("Pause", "paused"), ("Resume", "loading"), ("Cancel", "idle")]:
+        if phase != "loading":
+            expect(studio.page.locator("#model-text")).to_have_text(told)
+        studio.button(button).click()
+        expect(studio.page.locator("body")).to_have_attribute("data-phase", phase)
+        expect(studio.page.get_by_role("alert")).to_be_hidden()
 
 
 def test_a_frame_that_is_shut_off_says_so_and_links_to_its_own_tab(browser, url):

@@ -2,54 +2,56 @@
 
 import re
 import shutil
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser import flaky
 from tests.browser.flaky import FlakyServer
-from tests.browser.library import Library, LibraryError
-from tests.browser.loader import first_shards, total
-from tests.browser.studio import SMALL
+from tests.browser.library import Library
+from tests.browser.loader import Loader, first_shards, total
+from tests.browser.studio import GARDEN
 
-MODELS = Path(__file__).resolve().parents[2] / "models"
 REQUEST = {"prompt": "a pine in a blue pot", "seed": 3, "width": 64, "height": 64, "steps": 2}
-DELETED_MIDWAY = """
+FORM = "width=64&height=64&steps=1"
+MANIFEST = "model/manifest.json"
+DRAWING = """
 async ([url, request, memory]) => {
-  const manifest = new URL('model/manifest.json', url);
-  const pipe = await library.trefoil.loadPipeline(manifest, { memory });
-  const drawn = async (onProgress) => library.encode(
-    (await pipe.generate(request, { onProgress })).rgba);
-  const undisturbed = await drawn(() => {});
-  const stages = [];
-  let deleting = null;
-  const disturbed = await drawn(({ stage, step, loadedBytes }) => {
-    stages.push({ stage, loadedBytes });
-    if (stage === 'denoise' && step === 0) deleting ??= library.trefoil.deleteModel();
-  });
-  await deleting;
-  const after = await drawn(() => {});
-  pipe.destroy();
-  return { undisturbed, disturbed, after, stages };
+  const { deleteModel, loadPipeline } = library.trefoil;
+  globalThis.pipe?.destroy();
+  globalThis.pipe = await loadPipeline(new URL('model/manifest.json', url), { memory });
+  globalThis.drawn = async ({ midway = false } = {}) => {
+    const fetched = [];
+    let deleting = null;
+    const onProgress = ({ stage, step, loadedBytes, totalBytes }) => {
+      if (stage === 'download') fetched.push([loadedBytes, totalBytes]);
+      if (midway && stage === 'denoise' && step === 0) deleting ??= deleteModel();
+    };
+    const { rgba } = await pipe.generate(request, { onProgress });
+    if (midway) await deleting;
+    return { rgba: library.encode(rgba), fetched };
+  };
 }
 """
 
 
 @pytest.fixture(scope="module")
 def ternary(site):
-    return site(MODELS / "garden-ternary", shard_mib=0.5)
+    return site(GARDEN, shard_mib=1)
 
 
 @pytest.fixture(scope="module")
 def binary(site):
-    return site(MODELS / "garden-binary", shard_mib=0.5)
+    return site(GARDEN.parent / "garden-binary")
 
 
 @pytest.fixture(scope="module")
-def newer(site):
-    """Another build of the first one, with no file in common."""
-    return site(MODELS / "garden-ternary", shard_mib=0.4)
+def newer(site, ternary):
+    """Another build of the first one; what is in their smallest files may be the same."""
+    dist = site(GARDEN, shard_mib=0.25)
+    assert len(files_of(dist) & files_of(ternary)) < len(files_of(ternary)) / 2
+    return dist
 
 
 @pytest.fixture
@@ -62,11 +64,9 @@ def host(ternary, binary, tmp_path):
         yield host
 
 
-class Site:
-    """One of the host's sites, as Loader and Library want a host."""
-
-    def __init__(self, host, name):
-        self.url = f"{host.url}{name}/"
+def site_of(host, name):
+    """One of the host's sites, as Loader wants a host."""
+    return SimpleNamespace(url=f"{host.url}{name}/")
 
 
 @pytest.fixture
@@ -89,6 +89,21 @@ def kept(page):
       for await (const [name, { kind }] of folder.entries()) if (kind === 'file') names.push(name);
       return names;
     }"""))
+
+
+@pytest.fixture
+def tab(plain, host):
+    """tab(name) -> a Loader of that site, which claims what it fetches, in a tab beside the others
+    of one profile; no GPU."""
+    context = plain.new_context()
+    yield lambda name: Loader(plain, site_of(host, name), context, claimed=True)
+    context.close()
+
+
+def holder(tab):
+    """The tab, once the model is here."""
+    assert tab.download() == "opfs"
+    return tab
 
 
 def opened(context, url):
@@ -115,109 +130,109 @@ def press_delete(page):
 
 # ---- tabs ---------------------------------------------------------------------------------------
 
-def test_a_tab_draws_on_after_another_deleted_the_model(context, host, ternary):
-    one = ready(opened(context, f"{host.url}a/?{SMALL}&seed=5"))
+def test_a_tab_draws_on_after_another_deleted_the_model_and_other_sites_keep_theirs(
+    context, browser, host, ternary, binary
+):
+    neighbour = Loader(browser, site_of(host, "b"), context, claimed=True)
+    neighbour.download()
+    one = ready(opened(context, f"{host.url}a/?{FORM}&seed=5"))
+    assert kept(one) == files_of(ternary) | files_of(binary)
+    one.get_by_text("This device and the model").click()
+    own = f"{total(first_shards(ternary)) / 1e6:.1f} MB"
+    expect(one.get_by_role("button", name="Delete model")).to_have_text(f"Delete model ({own})")
+    one.get_by_text("This device and the model").click()
     draw(one)
     first = one.locator("figure img").get_attribute("src")
-    other = ready(opened(context, f"{host.url}a/?{SMALL}"))
+
+    other = ready(opened(context, f"{host.url}a/?{FORM}"))
     press_delete(other)
     expect(other.get_by_role("button", name=re.compile("Load model"))).to_be_visible()
-    assert kept(other) == set()
+    assert kept(other) == files_of(binary), "the other site's stay, and nothing else does"
     host.forget()
     one.bring_to_front()
     draw(one)
     expect(one.locator("figure img")).not_to_have_attribute("src", first)
     expect(one.get_by_role("alert")).to_have_text("")
     assert files_of(ternary) <= kept(one)
-    assert set(host.shards()) == kept(one)
+    assert set(host.shards()) == kept(one) - files_of(binary)
+
+    host.forget()
+    neighbour.download()
+    same = Loader(browser, site_of(host, "same"), context, claimed=True)
+    same.download()
+    assert host.shards() == {}, "what is here is right, and serves the site that has the same"
+    both = kept(one)
+    own = [file.stat().st_size for file in (ternary / "model").iterdir() if file.name in both]
+    press_delete(one)
+    expect(one.locator("#live")).to_contain_text(
+        f"{sum(own) / 1e6:.1f} MB of it stay, because another site here has them, too")
+    assert kept(one) == both
+    same.delete(MANIFEST)
+    assert kept(one) == files_of(binary)
 
 
-@pytest.mark.parametrize("memory", ["auto", "small"])
-def test_a_picture_whose_files_are_deleted_midway_is_the_same(browser, host, ternary, memory):
-    with Library(browser, Site(host, "a").url, worker=True) as library:
-        got = library.scope.evaluate(DELETED_MIDWAY, [library.url, REQUEST, memory])
-    assert got["undisturbed"] == got["disturbed"] == got["after"]
-    fetched = [event["loadedBytes"] for event in got["stages"] if event["stage"] == "download"]
-    assert bool(fetched) == (memory == "small"), "what is on the GPU needs no file"
+def test_a_picture_whose_files_are_deleted_midway_is_the_same(browser, host, ternary):
+    with Library(browser, site_of(host, "a").url, worker=True) as library:
+        def load(memory):
+            library.scope.evaluate(DRAWING, [library.url, REQUEST, memory])
 
+        def drawn(**how):
+            return library.scope.evaluate("(how) => drawn(how)", how)
 
-def test_a_deleted_model_that_cannot_be_fetched_is_told_and_drawn_when_it_can(
-    browser, host, ternary
-):
-    with Library(browser, Site(host, "a").url, worker=True) as library:
         library.limit(firstWait=4)
-        library.load()
-        drawn = library.generate(**REQUEST)
-        library.scope.evaluate("() => library.trefoil.deleteModel()")
+        load("auto")
+        undisturbed = drawn()["rgba"]
+        disturbed = drawn(midway=True)
+        assert disturbed == {"rgba": undisturbed, "fetched": []}, "what is on the GPU needs no file"
         for shard in first_shards(ternary):
             host.keep(shard["file"], flaky.refuse(404))
-        with pytest.raises(LibraryError) as caught:
-            library.generate(**REQUEST)
-        assert caught.value.name == "DownloadError"
+        failed = library.scope.evaluate("() => drawn().catch((error) => error.name)")
+        assert failed == "DownloadError", "the files are gone, and cannot be fetched"
         host.heal()
-        again = library.generate(**REQUEST)
-    assert (again["rgba"] == drawn["rgba"]).all()
-    loading = [event for event in again["progress"] if event["stage"] == "download"]
-    assert loading[-1]["loadedBytes"] == loading[-1]["totalBytes"] > 0
+        after = drawn()
+        assert after["rgba"] == undisturbed
+        loaded, whole = after["fetched"][-1]
+        assert loaded == whole > 0
+        load("small")
+        disturbed = drawn(midway=True)
+        assert disturbed["rgba"] == undisturbed and disturbed["fetched"]
+        assert drawn()["rgba"] == undisturbed
 
 
 # ---- sites --------------------------------------------------------------------------------------
 
-def test_sites_of_an_origin_count_and_delete_their_own_models(context, host, ternary, binary):
-    a = ready(opened(context, f"{host.url}a/?{SMALL}"))
-    b = ready(opened(context, f"{host.url}b/?{SMALL}"))
-    assert kept(b) >= files_of(ternary) | files_of(binary)
-    a.get_by_text("This device and the model").click()
-    own = f"{total(first_shards(ternary)) / 1e6:.1f} MB"
-    expect(a.get_by_role("button", name="Delete model")).to_have_text(f"Delete model ({own})")
-    a.get_by_text("This device and the model").click()
-    press_delete(a)
-    expect(a.get_by_role("button", name=re.compile("Load model"))).to_be_visible()
-    assert kept(b) == files_of(binary)
+def test_files_that_two_sites_share_stay_for_the_other(tab, host, ternary):
+    one = holder(tab("a"))
     host.forget()
-    b.reload()
-    draw(ready(b))
-    assert not files_of(binary) & set(host.shards())
-
-
-def test_files_that_two_sites_share_stay_for_the_other(context, host, ternary):
-    ready(opened(context, f"{host.url}a/"))
-    host.forget()
-    same = ready(opened(context, f"{host.url}same/"))
+    same = holder(tab("same"))
     assert host.shards() == {}
-    press_delete(same)
-    stay = re.compile(r"4\.\d MB of it stay, because another site here has them, too")
-    expect(same.locator("#live")).to_have_text(stay)
-    assert kept(same) == files_of(ternary)
-    a = ready(opened(context, f"{host.url}a/"))
-    press_delete(a)
-    expect(a.get_by_role("button", name=re.compile("Load model"))).to_be_visible()
-    assert kept(a) == set()
+    same.delete(MANIFEST)
+    assert kept(same.page) == files_of(ternary)
+    one.delete(MANIFEST)
+    assert kept(one.page) == set()
 
 
-def test_a_site_under_another_one_is_a_site_of_its_own(context, host, ternary, binary):
+def test_a_site_under_another_one_is_a_site_of_its_own(tab, host, binary):
     shutil.copytree(binary, host.root / "a" / "deeper")
-    ready(opened(context, f"{host.url}a/"))
-    ready(opened(context, f"{host.url}a/deeper/"))
-    press_delete(a := ready(opened(context, f"{host.url}a/")))
-    expect(a.get_by_role("button", name=re.compile("Load model"))).to_be_visible()
-    assert kept(a) == files_of(binary)
+    one = holder(tab("a"))
+    holder(tab("a/deeper"))
+    one.delete(MANIFEST)
+    assert kept(one.page) == files_of(binary)
 
 
-def test_what_was_kept_before_there_were_claims_is_found_again(context, host, ternary):
-    page = ready(opened(context, f"{host.url}a/"))
-    page.evaluate("""async () => {
+def test_what_was_kept_before_there_were_claims_is_found_again(tab, host, ternary):
+    one = holder(tab("a"))
+    one.page.evaluate("""async () => {
       const root = await navigator.storage.getDirectory();
       const folder = await root.getDirectoryHandle('trefoil');
       await folder.removeEntry('claims', { recursive: true });
     }""")
-    page.close()
+    one.page.close()
     host.forget()
-    page = ready(opened(context, f"{host.url}a/"))
-    assert host.shards() == {}
-    press_delete(page)
-    expect(page.get_by_role("button", name=re.compile("Load model"))).to_be_visible()
-    assert kept(page) == set()
+    one = holder(tab("a"))
+    assert host.shards() == {} and kept(one.page) == files_of(ternary)
+    one.delete(MANIFEST)
+    assert kept(one.page) == set()
 
 
 # ---- builds -------------------------------------------------------------------------------------
@@ -233,39 +248,39 @@ def replace(host, newer):
 
 
 def test_a_replaced_model_goes_when_the_new_one_is_whole(
-    context, host, replace, ternary, binary, newer
+    tab, host, replace, ternary, binary, newer
 ):
     for name in "ab":
-        ready(opened(context, f"{host.url}{name}/")).close()
+        holder(tab(name)).page.close()
     replace()
-    host.keep(first_shards(newer)[0]["file"], flaky.hold(1000))
-    page = opened(context, f"{host.url}a/")
-    expect(page.locator("#model-text")).to_contain_text(" of ")
-    assert files_of(ternary) | files_of(binary) <= kept(page)
+    held = first_shards(newer)[0]["file"]
+    host.keep(held, flaky.hold(1000))
+    one = tab("a")
+    one.begin()
+    host.until_held(held)
+    assert files_of(ternary) | files_of(binary) <= kept(one.page)
     host.heal()
-    page.reload()
-    ready(page)
-    assert kept(page) == files_of(newer) | files_of(binary)
+    one.page.close()
+    assert kept(holder(tab("a")).page) == files_of(newer) | files_of(binary)
 
 
-def test_a_replaced_model_that_another_site_has_stays(context, host, replace, ternary, newer):
+def test_a_replaced_model_that_another_site_has_stays(tab, replace, ternary, newer):
     for name in ("a", "same"):
-        ready(opened(context, f"{host.url}{name}/")).close()
+        holder(tab(name)).page.close()
     replace()
-    page = ready(opened(context, f"{host.url}a/"))
-    assert kept(page) == files_of(newer) | files_of(ternary)
+    assert kept(holder(tab("a")).page) == files_of(newer) | files_of(ternary)
 
 
 def test_a_replaced_model_that_another_tab_draws_from_stays_until_that_is_closed(
-    context, host, replace, ternary, newer
+    tab, replace, ternary, newer
 ):
-    old = ready(opened(context, f"{host.url}a/"))
+    old = holder(tab("a"))
     replace()
-    page = ready(opened(context, f"{host.url}a/"))
-    assert kept(page) == files_of(newer) | files_of(ternary)
-    old.close()
-    page.reload()
-    assert kept(ready(page)) == files_of(newer)
+    one = holder(tab("a"))
+    assert kept(one.page) == files_of(newer) | files_of(ternary)
+    old.page.close()
+    one.page.close()
+    assert kept(holder(tab("a")).page) == files_of(newer)
 
 
 # ---- told ---------------------------------------------------------------------------------------
@@ -275,7 +290,7 @@ def test_a_full_disk_is_told_when_it_happens(context, host, ternary):
     session = context.new_cdp_session(page)
     most = total(first_shards(ternary)) // 2
     session.send("Storage.overrideQuotaForOrigin", {"origin": host.url[:-1], "quotaSize": most})
-    page.goto(f"{host.url}a/?{SMALL}")
+    page.goto(f"{host.url}a/?{FORM}")
     expect(ready(page).locator("#model-text")).to_have_text(
         re.compile("The disk is full: gone when the page is closed"))
     page.get_by_text("This device and the model").click()
@@ -291,7 +306,7 @@ def test_a_full_disk_is_told_when_it_happens(context, host, ternary):
 
 @pytest.mark.parametrize("refused", [["opfs.js"], ["opfs.js", "cache.js"]],
                          ids=["opfs", "opfs and cache"])
-def test_where_the_model_is_kept_is_told(context, host, refused):
+def test_where_the_model_is_kept_is_told(context, browser, host, refused):
     """In the worker the storage's own code refuses, in the window the browser's function."""
     for name in refused:
         keeper = next((host.root / "a").rglob(f"loader/{name}"))
@@ -304,12 +319,14 @@ def test_where_the_model_is_kept_is_told(context, host, refused):
     context.add_init_script(f"StorageManager.prototype.getDirectory = {refuse};")
     if "cache.js" in refused:
         context.add_init_script(f"CacheStorage.prototype.keys = {refuse};")
-    page = ready(opened(context, f"{host.url}a/?{SMALL}"))
+    page = ready(opened(context, f"{host.url}a/?{FORM}"))
     page.get_by_text("This device and the model").click()
     told = ("refused here: the model is gone when the page is closed" if "cache.js" in refused
             else re.compile(r"4\.\d MB on this device, in the browser's cache; the browser may"))
     expect(page.locator("#device-rows")).to_contain_text(told)
     host.forget()
-    page.reload()
-    ready(page)
-    assert host.shards() == {}, "nothing comes twice, be it from the browser's cache of the network"
+    page.close()
+    again = Loader(browser, site_of(host, "a"), context)
+    again.page.unroute_all()  # which lets the browser's cache of the network answer
+    assert again.download() == ("memory" if "cache.js" in refused else "cache")
+    assert host.shards() == {}, "nothing comes twice, be it from that cache"

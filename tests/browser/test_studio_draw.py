@@ -1,13 +1,13 @@
 """The form: seeds, batches, earlier prompts, what is kept of it, reference images."""
 
 import io
-from pathlib import Path
 
+import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
-SMALL = "width=64&height=64&steps=1"
+from tests.browser.studio import GARDEN, Visit
+
 WAKE_LOCKS = """
 globalThis.wakeLocks = [];
 navigator.wakeLock.request = async (kind) => {
@@ -32,87 +32,24 @@ def drawn(studio, seed):
     expect(studio.page.locator("body")).to_have_attribute("data-phase", "ready")
 
 
-def test_a_batch_takes_seeds_in_a_row_and_the_next_picture_a_new_one_unless_locked(visit, url):
-    studio = visit(f"{url}?{SMALL}", script=WAKE_LOCKS + SENT).loaded()
-    page, seed = studio.page, studio.control("spinbutton", "Seed")
-    lock = studio.button("Lock the seed")
-    expect(lock).to_have_attribute("aria-pressed", "false")
-    first = int(seed.input_value())
-    studio.control("spinbutton", "Pictures").fill("2")
-    studio.hold("encode")
-    studio.control("textbox", "Prompt").press("Control+Enter")
-    for _ in range(3):
-        page.keyboard.press("Control+Enter")  # one picture at a time, whatever is pressed
-    expect(page.locator("#draw-text")).to_contain_text("Picture 1 of 2")
-    studio.let_go(last=False)
-    expect(page.locator("#draw-text")).to_contain_text("Picture 2 of 2")
-    assert page.evaluate("wakeLocks.map(({ released }) => released)") == [False]
-    studio.let_go()
-    drawn(studio, first + 1)
-    assert page.evaluate("wakeLocks.map(({ released }) => released)") == [True]
-    assert [asked["seed"] for asked in page.evaluate(REQUESTS)] == [first, first + 1]
-    expect(page.locator("#thumbs li")).to_have_count(2)
-    expect(seed).to_have_value(str(first))
+@pytest.fixture(scope="module")
+def studio(browser, site, server):
+    """One visit for all; each test leaves the form as it is, without reference images."""
+    address = server(site(GARDEN, shard_mib=1, with_image_input=True))
+    studio = Visit(browser, f"{address}?width=64&height=48&steps=50", script=WAKE_LOCKS + SENT)
+    yield studio.loaded()
+    studio.context.close()
 
-    studio.control("spinbutton", "Pictures").fill("1")
-    studio.control("textbox", "Prompt").fill("a green tree")
-    studio.button("Generate").click()
-    expect(seed).not_to_have_value(str(first))
-    drawn(studio, seed.input_value())
-    seed.fill("9007199254740991")
-    expect(lock).to_have_attribute("aria-pressed", "true")
-    studio.control("spinbutton", "Pictures").fill("2")
-    studio.button("Generate").click()
-    assert "the last one may be 9007199254740991 at most" in studio.alert()
-    studio.control("spinbutton", "Pictures").fill("1")
-    for _ in range(2):
-        studio.button("Generate").click()
-        drawn(studio, 9007199254740991)
-    assert [asked["seed"] for asked in page.evaluate(REQUESTS)][3:] == [9007199254740991] * 2
+
+@pytest.fixture
+def small(studio):
+    """The studio, asked for what is drawn soonest with a new seed that is not locked; what it sent
+    before is forgotten."""
+    for name, value in {"Width": 64, "Height": 64, "Steps": 1, "Pictures": 1}.items():
+        studio.control("spinbutton", name).fill(str(value))
     studio.button("Roll the dice").click()
-    expect(lock).to_have_attribute("aria-pressed", "false")
-    expect(seed).not_to_have_value("9007199254740991")
-    assert studio.logged == []
-
-
-def test_earlier_prompts_and_settings_are_there_again_after_a_reload(visit, url):
-    studio = visit(f"{url}?prompt=a+red+tree&seed=5&{SMALL}&run")
-    page, prompt = studio.page, studio.control("textbox", "Prompt")
-    drawn(studio, 5)
-    prompt.fill("a white tree")
-    studio.button("Generate").click()
-    expect(studio.page.get_by_role("img")).to_have_attribute("alt", "a white tree")
-    drawn(studio, 5)
-    prompt.fill("half a thou")
-    for key, shown in (("Up", "a white tree"), ("Up", "a red tree"), ("Up", "a red tree"),
-                       ("Down", "a white tree"), ("Down", "half a thou")):
-        prompt.press(f"Alt+Arrow{key}")
-        expect(prompt).to_have_value(shown)
-    page.get_by_text("Earlier prompts").click()
-    page.locator("#earlier-list").get_by_role("button", name="a red tree").click()
-    expect(prompt).to_have_value("a red tree")
-    studio.button("Take the model's own 4").click()
-    expect(studio.control("spinbutton", "Steps")).to_have_value("4")
-    studio.control("spinbutton", "Steps").fill("3")
-    page.get_by_text("Advanced").click()
-    studio.control("combobox", "Text tokens").select_option("trimmed")
-    studio.control("combobox", "Memory").select_option("small")
-    expect(page.get_by_text("prepared anew with the next picture")).to_be_visible()
-    studio.control("combobox", "Theme").select_option("dark")
-    wall = "getComputedStyle(document.body).backgroundColor"
-    assert page.evaluate(wall) == "rgb(18, 22, 19)"
-
-    page.goto(url)
-    studio.loaded()
-    assert page.evaluate(wall) == "rgb(18, 22, 19)"
-    expect(studio.control("combobox", "Theme")).to_have_value("dark")
-    expect(prompt).to_have_value("a red tree")
-    for name, value in {"Width": 64, "Height": 64, "Seed": 5, "Steps": 3}.items():
-        expect(studio.control("spinbutton", name)).to_have_value(str(value))
-    expect(page.locator("#memory")).to_have_value("small")
-    expect(page.locator("#textTokens")).to_have_value("trimmed")
-    expect(page.locator("#stale")).to_be_hidden()
-    assert studio.logged == []
+    studio.page.evaluate("() => { sent.length = wakeLocks.length = 0; }")
+    return studio
 
 
 def png(mode, colour, size=(96, 64)):
@@ -121,9 +58,7 @@ def png(mode, colour, size=(96, 64)):
     return content.getvalue()
 
 
-def test_a_picture_from_reference_images_shows_while_it_comes(visit, site, server):
-    address = server(site(GARDEN, shard_mib=1, with_image_input=True))
-    studio = visit(f"{address}?width=64&height=48&steps=50", script=SENT).loaded()
+def test_a_picture_from_reference_images_shows_while_it_comes(studio):
     page = studio.page
     half = ("RGBA", (255, 0, 0, 0))
     files = [{"name": f"{i}.png", "mimeType": "image/png", "buffer": png(*made)}
@@ -156,3 +91,95 @@ def test_a_picture_from_reference_images_shows_while_it_comes(visit, site, serve
     page.set_input_files("#image-files", [{"name": "notes.png", "mimeType": "image/png",
                                            "buffer": b"no picture"}])
     assert "notes.png cannot be read as a picture" in studio.alert()
+    studio.let_go()
+    studio.button("Remove reference image 1").click()
+    expect(page.locator("#thumbnails li")).to_have_count(0)
+
+
+def test_a_batch_takes_seeds_in_a_row_and_the_next_picture_a_new_one_unless_locked(small):
+    studio, page = small, small.page
+    seed = studio.control("spinbutton", "Seed")
+    lock = studio.button("Lock the seed")
+    expect(lock).to_have_attribute("aria-pressed", "false")
+    first, before = int(seed.input_value()), page.locator("#thumbs li").count()
+    studio.control("spinbutton", "Pictures").fill("2")
+    studio.hold("encode")
+    studio.control("textbox", "Prompt").press("Control+Enter")
+    for _ in range(3):
+        page.keyboard.press("Control+Enter")  # one picture at a time, whatever is pressed
+    expect(page.locator("#draw-text")).to_contain_text("Picture 1 of 2")
+    studio.let_go(last=False)
+    expect(page.locator("#draw-text")).to_contain_text("Picture 2 of 2")
+    assert page.evaluate("wakeLocks.map(({ released }) => released)") == [False]
+    studio.let_go()
+    drawn(studio, first + 1)
+    assert page.evaluate("wakeLocks.map(({ released }) => released)") == [True]
+    assert [asked["seed"] for asked in page.evaluate(REQUESTS)] == [first, first + 1]
+    expect(page.locator("#thumbs li")).to_have_count(before + 2)
+    expect(seed).to_have_value(str(first))
+
+    studio.control("spinbutton", "Pictures").fill("1")
+    studio.control("textbox", "Prompt").fill("a green tree")
+    studio.button("Generate").click()
+    expect(seed).not_to_have_value(str(first))
+    drawn(studio, seed.input_value())
+    seed.fill("9007199254740991")
+    expect(lock).to_have_attribute("aria-pressed", "true")
+    studio.control("spinbutton", "Pictures").fill("2")
+    studio.button("Generate").click()
+    assert "the last one may be 9007199254740991 at most" in studio.alert()
+    studio.control("spinbutton", "Pictures").fill("1")
+    for _ in range(2):
+        studio.button("Generate").click()
+        drawn(studio, 9007199254740991)
+    assert [asked["seed"] for asked in page.evaluate(REQUESTS)][3:] == [9007199254740991] * 2
+    studio.button("Roll the dice").click()
+    expect(lock).to_have_attribute("aria-pressed", "false")
+    expect(seed).not_to_have_value("9007199254740991")
+    assert studio.logged == []
+
+
+def test_earlier_prompts_and_settings_are_there_again_after_a_reload(small):
+    studio, page = small, small.page
+    prompt = studio.control("textbox", "Prompt")
+    studio.control("spinbutton", "Seed").fill("5")
+    prompt.fill("a red tree")
+    studio.button("Generate").click()
+    drawn(studio, 5)
+    prompt.fill("a white tree")
+    studio.button("Generate").click()
+    expect(studio.page.get_by_role("img")).to_have_attribute("alt", "a white tree")
+    drawn(studio, 5)
+    prompt.fill("half a thou")
+    page.get_by_text("Earlier prompts").click()
+    earlier = page.locator(".earlier-prompt").all_inner_texts()
+    assert earlier[:2] == ["a white tree", "a red tree"]
+    up = [("Up", shown) for shown in [*earlier, earlier[-1]]]
+    down = [("Down", shown) for shown in [*earlier[-2::-1], "half a thou"]]
+    for key, shown in up + down:
+        prompt.press(f"Alt+Arrow{key}")
+        expect(prompt).to_have_value(shown)
+    page.locator("#earlier-list").get_by_role("button", name="a red tree").click()
+    expect(prompt).to_have_value("a red tree")
+    studio.button("Take the model's own 4").click()
+    expect(studio.control("spinbutton", "Steps")).to_have_value("4")
+    studio.control("spinbutton", "Steps").fill("3")
+    page.get_by_text("Advanced").click()
+    studio.control("combobox", "Text tokens").select_option("trimmed")
+    studio.control("combobox", "Memory").select_option("small")
+    expect(page.get_by_text("prepared anew with the next picture")).to_be_visible()
+    studio.control("combobox", "Theme").select_option("dark")
+    wall = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(wall) == "rgb(18, 22, 19)"
+
+    page.goto(page.url.split("?")[0])
+    studio.loaded()
+    assert page.evaluate(wall) == "rgb(18, 22, 19)"
+    expect(studio.control("combobox", "Theme")).to_have_value("dark")
+    expect(prompt).to_have_value("a red tree")
+    for name, value in {"Width": 64, "Height": 64, "Seed": 5, "Steps": 3}.items():
+        expect(studio.control("spinbutton", name)).to_have_value(str(value))
+    expect(page.locator("#memory")).to_have_value("small")
+    expect(page.locator("#textTokens")).to_have_value("trimmed")
+    expect(page.locator("#stale")).to_be_hidden()
+    assert studio.logged == []

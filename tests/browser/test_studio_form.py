@@ -3,8 +3,9 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.studio import GARDEN, SMALL, Visit, damaged, tell_page
+from tests.browser.studio import Visit, damaged, tell_page
 
+SMALL = "width=64&height=64&steps=1"
 SCREENS = [(1280, 720), (1280, 860), (1440, 900), (360, 740), (740, 360), (320, 568), (320, 215)]
 BETWEEN = """(element) => {
   const { top, bottom } = element.getBoundingClientRect();
@@ -20,8 +21,37 @@ def overflow(page):
     return page.evaluate("document.documentElement.scrollWidth - innerWidth")
 
 
-def test_generate_is_in_reach_at_once(visit, url):
-    page = visit(url).loaded().page
+# ---- one visit ----------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def seen(browser, dist, server, tmp_path_factory):
+    """The studio of a model that its page says is large, asked to draw at once."""
+    large = damaged(dist, tmp_path_factory.mktemp("large"),
+                    lambda copy: tell_page(copy, bytes=2_700_000_000))
+    seen = Visit(browser, f"{server(large)}?prompt=a+tree&seed=9007199254740991&{SMALL}&run")
+    yield seen
+    seen.context.close()
+
+
+def test_run_asks_before_gigabytes_come_and_draws_once_they_are_here(seen):
+    load = seen.page.get_by_role("button", name="Load model (2.7 GB)")
+    expect(load).to_be_visible()
+    assert not any(made.endswith(".bin") for made in seen.requested)
+    load.click()
+    seen.picture()
+
+
+def test_what_the_address_tells_rightly_is_taken_without_a_word(seen):
+    seen.loaded()
+    for field, value in {"prompt": "a tree", "seed": "9007199254740991", "width": "64",
+                         "height": "64", "steps": "1"}.items():
+        expect(seen.page.locator(f"#{field}")).to_have_value(value)
+    expect(seen.page.locator("#toast-text")).to_have_text("")
+
+
+def test_generate_is_in_reach_at_once(seen):
+    page = seen.loaded().page
+    page.evaluate("scrollTo(0, 0)")
     generate = page.get_by_role("button", name="Generate", exact=True)
     for width, height in SCREENS:
         page.set_viewport_size({"width": width, "height": height})
@@ -32,31 +62,52 @@ def test_generate_is_in_reach_at_once(visit, url):
         assert overflow(page) <= 0, f"{width} x {height}"
 
 
-def test_one_endless_word_stays_on_the_page(visit, url):
+def test_a_size_far_beyond_the_list_says_what_it_takes_before_it_is_drawn(seen):
+    sides = [seen.loaded().control("spinbutton", side) for side in ("Width", "Height")]
+    for side, value in zip(sides, ("1024", "512"), strict=True):
+        side.fill(value)
+    note = seen.page.locator("#large")
+    expect(note).to_contain_text("32 times the largest size of the list")
+    expect(note).to_contain_text("GPU memory")
+    expect(seen.button("Generate")).to_have_accessible_description(note.inner_text())
+    for side in sides:
+        side.fill("128")
+    expect(note).to_be_hidden()
+    for side in sides:
+        side.fill("64")
+
+
+def test_one_endless_word_stays_on_the_page(seen):
     word = "x" * 400
-    seen = visit(f"{url}?{SMALL}&prompt={word}", viewport={"width": 360, "height": 740})
-    seen.loaded().button("Generate").click()
-    seen.picture()
+    seen.loaded().page.set_viewport_size({"width": 360, "height": 740})
+    seen.control("textbox", "Prompt").fill(word)
+    seen.button("Generate").click()
     expect(seen.page.locator("#caption")).to_have_text(word)
     assert overflow(seen.page) <= 0
     seen.page.locator("#earlier summary").click()
-    expect(seen.page.locator(".earlier-prompt")).to_have_text(word)
+    expect(seen.page.locator(".earlier-prompt", has_text=word)).to_have_text(word)
     assert overflow(seen.page) <= 0
+    expect(seen.picture()).to_have_attribute("alt", word)
     seen.page.locator(".thumbs button").first.click()
     expect(seen.page.get_by_role("dialog")).to_be_visible()
     assert seen.page.evaluate("""[...document.querySelectorAll('dialog[open] *')].every((each) =>
       each.getBoundingClientRect().right <= innerWidth + 1)""")
+    seen.page.keyboard.press("Escape")
+    seen.page.locator("#earlier summary").click()
 
 
-def test_a_prompt_like_a_book_does_not_become_a_page_like_one(visit, url):
-    seen = visit(f"{url}?{SMALL}").loaded()
+def test_a_prompt_like_a_book_does_not_become_a_page_like_one(seen):
+    seen.loaded().page.set_viewport_size({"width": 1280, "height": 860})
+    kept = seen.page.locator("#thumbs li").count()
     seen.control("textbox", "Prompt").fill("a leaf and " * 9_000)
     before = seen.page.evaluate("document.documentElement.scrollHeight")
     seen.button("Generate").click()
-    seen.picture()
+    expect(seen.page.locator("#thumbs li")).to_have_count(kept + 1)
     seen.page.locator("#earlier summary").click()
     assert seen.page.evaluate("document.documentElement.scrollHeight") < before + 1_000
 
+
+# ---- visits of their own ------------------------------------------------------------------------
 
 @pytest.mark.parametrize("query, unread, kept", [
     ("seed=abc&width=-5", "seed or width", {"width": "128", "height": "128"}),
@@ -76,42 +127,7 @@ def test_what_the_address_tells_wrongly_is_the_models_own_and_told(
     assert [line for line in seen.logged if "adapter" not in line] == []
 
 
-def test_what_the_address_tells_rightly_is_taken_without_a_word(visit, url):
-    seen = visit(f"{url}?prompt=a+tree&seed=9007199254740991&width=64&height=100&steps=50")
-    seen.loaded()
-    for field, value in {"prompt": "a tree", "seed": "9007199254740991", "height": "100"}.items():
-        expect(seen.page.locator(f"#{field}")).to_have_value(value)
-    expect(seen.page.locator("#toast-text")).to_have_text("")
-    seen.button("Generate").click()
-    assert "100, which is not a multiple of 16" in seen.alert()
-
-
-def test_a_size_far_beyond_the_list_says_what_it_takes_before_it_is_drawn(visit, url):
-    seen = visit(f"{url}?width=1024&height=512").loaded()
-    note = seen.page.locator("#large")
-    expect(note).to_contain_text("32 times the largest size of the list")
-    expect(note).to_contain_text("GPU memory")
-    expect(seen.button("Generate")).to_have_accessible_description(note.inner_text())
-    seen.control("spinbutton", "Width").fill("128")
-    seen.control("spinbutton", "Height").fill("128")
-    expect(note).to_be_hidden()
-
-
-def test_run_asks_before_gigabytes_come_and_draws_once_they_are_here(
-    visit, site, server, tmp_path
-):
-    large = damaged(site(GARDEN, shard_mib=1), tmp_path,
-                    lambda copy: tell_page(copy, bytes=2_700_000_000))
-    seen = visit(f"{server(large)}?{SMALL}&run")
-    load = seen.page.get_by_role("button", name="Load model (2.7 GB)")
-    expect(load).to_be_visible()
-    assert not any(made.endswith(".bin") for made in seen.requested)
-    load.click()
-    seen.picture()
-
-
-@pytest.mark.parametrize("press", ["button", "Enter", "Control+Enter"])
-def test_a_frame_that_forbids_forms_draws(visit, url, server, tmp_path, press):
+def test_a_frame_that_forbids_forms_draws(visit, url, server, tmp_path):
     (tmp_path / "index.html").write_text(
         '<!doctype html><link rel="icon" href="data:,">'
         '<iframe sandbox="allow-scripts allow-same-origin" allow="screen-wake-lock" '
@@ -119,9 +135,12 @@ def test_a_frame_that_forbids_forms_draws(visit, url, server, tmp_path, press):
     outer = visit(server(tmp_path))
     frame = outer.page.frame_locator("iframe")
     expect(frame.get_by_text("Ready ·")).to_be_visible()
-    if press == "button":
-        frame.get_by_role("button", name="Generate", exact=True).click()
-    else:
-        frame.get_by_role("spinbutton", name="Seed").press(press)
-    expect(frame.get_by_role("img")).to_be_visible()
+    seed = frame.get_by_role("spinbutton", name="Seed")
+    presses = [frame.get_by_role("button", name="Generate", exact=True).click,
+               lambda: seed.press("Enter"), lambda: seed.press("Control+Enter")]
+    for drawn, press in enumerate(presses, 1):
+        press()
+        expect(frame.locator("#thumbs li")).to_have_count(drawn)
+        expect(frame.get_by_role("img")).to_be_visible()
+        expect(frame.locator("body")).to_have_attribute("data-phase", "ready")
     assert outer.logged == []

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests import oracles
-from tests.browser.library import Library
 from tests.browser.opened_engine import OPEN
 from tests.kernels.packing import normal
 from tests.tolerance import assert_close
@@ -202,15 +201,9 @@ def test_every_kernel_knows_its_answer(engine):
     ("layer_norm", "+ b[d]", "+ 1.01 * b[d]", 6),
     ("rope", "b * angle.x + a", "b * angle.x - a", 7),
 ])
-def test_one_that_is_wrong_is_found_out(browser, url, file, right, wrong, variant):
-    def alter(route):
-        text = route.fetch().text()
-        assert right in text
-        route.fulfill(body=text.replace(right, wrong), content_type="text/wgsl")
-
-    with Library(browser, url) as library:
-        library.page.route(f"**/wgsl/{file}.wgsl", alter)
-        library.page.evaluate(OPEN)
-        message = library.page.evaluate(CHECK, [CHECKED[variant]])
+def test_one_that_is_wrong_is_found_out(altered, file, right, wrong, variant):
+    page = altered(file, right, wrong).page
+    page.evaluate(OPEN)
+    message = page.evaluate(CHECK, [CHECKED[variant]])
     name, _ = CHECKED[variant]
     assert f"computes {name} " in message and "wrongly" in message

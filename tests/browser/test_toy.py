@@ -41,15 +41,13 @@ def built(folder, guided, **call):
     return folder / "dist"
 
 
-class Page(Library):
-    """A page that adds the toy family to the library's."""
-
-    def __init__(self, browser, url):
-        super().__init__(browser, url)
-        self.page.route(url + "toy.js", lambda route: route.fulfill(
-            body=SCRIPT.read_text(encoding="utf-8"), content_type="text/javascript"))
-        self.page.evaluate("async ([url, code]) => (await import(`${url}toy.js`)).register(code)",
-                           [url, code_url(url)])
+def register(library):
+    """Adds the toy family to those of the page."""
+    url = library.url
+    library.page.route(url + "toy.js", lambda route: route.fulfill(
+        body=SCRIPT.read_text(encoding="utf-8"), content_type="text/javascript"))
+    library.page.evaluate("async ([url, code]) => (await import(`${url}toy.js`)).register(code)",
+                          [url, code_url(url)])
 
 
 def expected(dist, seen, steps, scale=None):
@@ -78,8 +76,11 @@ def check(dist, drawn, scale=None):
     assert relative_error(seen["latents"], latents) <= LIMIT
 
 
-def test_a_family_that_tests_add_is_built_and_drawn(dist, server, browser):
-    with Page(browser, server(dist)) as library:
+def test_a_family_that_tests_add_is_built_told_where_it_lacks_and_drawn(dist, server, browser):
+    with Library(browser, server(dist)) as library:
+        with pytest.raises(LibraryError, match="ModelError: .* the family toy; .*flux2"):
+            library.load()
+        register(library)
         info = library.load()
         drawn = library.generate(tensors=True, **REQUEST)
         assert not library.complaints
@@ -93,7 +94,8 @@ def test_a_family_that_tests_add_is_built_and_drawn(dist, server, browser):
 
 def test_guidance_is_the_loop_s(guided, server, browser):
     """Two velocities a step, of the prompt and of a negative one, mixed by the scale."""
-    with Page(browser, server(guided)) as library:
+    with Library(browser, server(guided)) as library:
+        register(library)
         info = library.load()
         drawn = library.generate(tensors=True, negativePrompt=NEGATIVE, **REQUEST)
         plan = library.plan(negativePrompt=NEGATIVE, **REQUEST)
@@ -111,9 +113,3 @@ def test_guidance_is_the_loop_s(guided, server, browser):
     pictures = [one["rgba"].astype(float) for one in (drawn, empty, plain)]
     assert np.abs(pictures[0] - pictures[2]).max() > 8
     assert np.abs(pictures[1] - pictures[2]).max() > 8
-
-
-def test_a_page_without_it_says_which_families_there_are(dist, server, browser):
-    with Library(browser, server(dist)) as library:
-        with pytest.raises(LibraryError, match="ModelError: .* the family toy; .*flux2"):
-            library.load()
