@@ -3,7 +3,7 @@
 import json
 
 from export import layouts
-from export.opening import open_component, open_tensors, read_part_file
+from export.opening import open_component, open_tensors
 from export.packing.manifest import component_entry
 from export.packing.pack import pack_tensors
 from export.packing.shards import MIB, ShardWriter
@@ -18,7 +18,7 @@ def open_part(part, root, bits=None):
     files = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
     place = layouts.find(root, files, part.layouts, part.folder)
     layout, tensors = open_tensors(part, place, Configuration("trefoil.json", {}), bits)
-    config = part.read_config(read_part_file(part, place, tensors), None)
+    config = part.read_config(Configuration.read(place.path / "config.json"), None)
     return open_component(part, config, layout, tensors, bits)
 
 

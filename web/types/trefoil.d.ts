@@ -255,6 +255,7 @@ type Call = {
     num_inference_steps: number;
     sizes: number[][];
     prompts?: string[];
+    negative_prompt?: string;
     image_input?: {
         most: number;
     };
