@@ -5,6 +5,12 @@
 import { DcBlocks } from './dc_blocks.js';
 
 /**
+ * diffusers runs published models in bf16 or f32 alone: f16 does not hold their activations.
+ * @type {import('../families.js').Precision}
+ */
+export const PRECISION = 'f32';
+
+/**
  * @param {import('../../engine/ops.js').Ops} g
  * @param {import('../../engine/weights.js').Weights} weights
  * @param {Record<string, any>} config the manifest's autoencoder configuration
