@@ -109,7 +109,8 @@ export class GpuExecutor {
     const norm = await this.latentNorm();
     await g.drain({ signal });
     const { autoencoder } = this.#family;
-    return stages.use(DECODER, { signal, precision: autoencoder.PRECISION }, async (weights) => {
+    const { LAYERS: layers, PRECISION: precision } = autoencoder;
+    return stages.use(DECODER, { signal, layers, precision }, async (weights) => {
       const picture = await autoencoder.decode(g, weights, components[DECODER].config,
         latents, { ...grid, norm, signal });
       await observe('decoded', [height, width, 3], picture);

@@ -135,6 +135,7 @@ export function familyOf({ name, family: named, prompts, sampler }) {
 
 /**
  * @typedef {object} Autoencoder
+ * @property {string[]} [LAYERS] as an encoder's; absent: the weights are there at once
  * @property {Precision} [PRECISION] as an encoder's
  * @property {(g: import('../engine/ops.js').Ops, weights: import('../engine/weights.js').Weights,
  *   config: any, latents: import('../engine/memory.js').Tensor, picture: { height: number,
