@@ -104,11 +104,13 @@ def run_dry(here, command):
 
 
 def run_file(here, command):
-    """FILE: the transformer of a folder, beside the other parts."""
+    """FILE: the transformer of a folder, beside the other parts or, with a base, alone."""
     folder = shutil.copytree(GARDEN, here / "single")
     place = folder / "transformer-packed-mflux"
     weights = (place / "diffusion_pytorch_model.safetensors").rename(folder / "one.safetensors")
     shutil.rmtree(place)
+    if "--base" in command:
+        weights = weights.rename(here / "alone.safetensors")
     build(here, words_of(command, FILE=weights))
     assert (here / "dist" / "index.html").exists()
 
