@@ -80,7 +80,8 @@ export class Rehearsals {
   /**
    * One step of a picture.
    * @param {import('../models/families.js').Drawing & { memory?: 'auto' | 'small' }} drawing what
-   *   its texts and images hold is not looked at, but how long they are; memory: as loaded, unless told
+   *   its texts and images hold is not looked at, but how long and large they are; memory: as
+   *   loaded, unless told
    * @returns {Promise<{ peakBytes: number, variants: Map<string, [string, object]> }>}
    * @throws {InputError} it needs a buffer that is too large
    */

@@ -49,7 +49,8 @@
  */
 
 /**
- * What the picture is going to be, an eighth as wide and high.
+ * What the picture is going to be, as much smaller as the model's latents are: an eighth as wide and
+ * high, say, or a 32nd.
  * @typedef {object} Preview
  * @property {number} step
  * @property {number} steps

@@ -11,9 +11,11 @@ import { depthwise, glumbConv } from './depthwise.js';
 import { ShapeError } from './errors.js';
 import { ACT, EPILOGUE, inputUnit, linearSite, recordLinear } from './linear.js';
 import { applySums, linearAttention, sumKeys } from './linear_attention.js';
-import { Tensor, expectShape } from './memory.js';
+import { expectShape } from './memory.js';
 import { RowOps } from './rows.js';
+import { rowsOf } from './strips.js';
 
+/** @import { Tensor } from './memory.js' */
 /** @import { Weight } from './weights.js' */
 
 /** Row counts of chunks are multiples of this, so that every chunk starts 256-byte aligned. */
@@ -349,11 +351,6 @@ export class Ops extends RowOps {
     const rows = Math.floor(this.dispatchCost / rowCost / ROW_STEP) * ROW_STEP;
     return Math.min(M, Math.max(ROW_STEP, rows));
   }
-}
-
-/** Rows of x, wherever they begin: for copies, which need no alignment. */
-function rowsOf(x, first, count) {
-  return new Tensor(x.allocation, [count, x.width], x.label, x.offset + 4 * first * x.width);
 }
 
 function expectHeads(q, k, Dh) {

@@ -53,12 +53,12 @@ export class Strips {
 
 /**
  * A view of rows for copying: unlike one that is bound it may start anywhere.
- * @param {Tensor} tensor [H, W, C]
+ * @param {Tensor} tensor [M, ...]
  * @param {number} first
  * @param {number} count
  */
-export function rowsOf({ allocation, shape: [, W, C], label, offset }, first, count) {
-  return new Tensor(allocation, [count, W, C], label, offset + 4 * first * W * C);
+export function rowsOf({ allocation, shape: [M, ...row], bytes, label, offset }, first, count) {
+  return new Tensor(allocation, [count, ...row], label, offset + first * bytes / M);
 }
 
 /** Most bytes of a strip. @param {Recorder} g */

@@ -32,8 +32,8 @@ const NEEDED = [
  * Diffusers' call arguments, as the page offers them. negative: there may be a negative prompt,
  * by default `negative_prompt`.
  * @typedef {{ width: number, height: number, num_inference_steps: number, sizes: number[][],
- *   prompts?: string[], negative_prompt?: string, image_input?: { most: number }, guidance: { kind: 'none' | 'embedded' |
- *   'cfg', scale: number, negative: boolean } }} Call
+ *   prompts?: string[], negative_prompt?: string, image_input?: { most: number },
+ *   guidance: { kind: 'none' | 'embedded' | 'cfg', scale: number, negative: boolean } }} Call
  */
 
 /**

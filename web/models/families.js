@@ -82,7 +82,7 @@ export function familyOf({ name, family: named, prompts, sampler }) {
 /**
  * One text for one encoder: ids [S]; those from `valid` on are masked padding. keep: the encoder's
  * rows that go on, where not all S of them do, as runs; prefix: how many of the first ids every
- * prompt of the model has.
+ * prompt of the model has, 0 unless told.
  * @typedef {{ ids: Int32Array, valid: number, keep?: [first: number, count: number][],
  *   prefix?: number }} Tokens
  */

@@ -1,6 +1,6 @@
 /**
  * What a picture is going to be, while it is drawn: latents to colours by the small matrix that
- * export/autoencoders/kl_preview.py fitted through the model's own decoder.
+ * export/autoencoders/preview.py fitted through the model's own decoder.
  */
 
 /**

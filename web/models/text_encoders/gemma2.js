@@ -40,9 +40,7 @@ const PREFIX = 'prefix';
  * @param {Ops} g
  * @param {Weights} weights
  * @param {Record<string, any>} config the manifest's text encoder configuration
- * @param {import('../families.js').Tokens & { keep?: [first: number, count: number][],
- *   prefix?: number }} tokens keep: the rows that are wanted, all below `valid`, default all of
- *   these; prefix: so many of the first ids are the same in other texts too
+ * @param {import('../families.js').Tokens} tokens the rows of `keep` lie below `valid`
  * @param {{ signal?: AbortSignal }} [options]
  * @returns {Promise<{ rows: Tensor[], shape: number[] }>} the wanted rows [V, D]
  */
