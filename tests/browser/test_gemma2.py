@@ -56,8 +56,9 @@ async (url) => {
     const stages = new Stages(g, new TensorFiles(manifest, { read }),
       { components, budget, memory: 'auto' });
     const { config } = components.text_encoder;
-    return { stages, rows: (text) => stages.use('text_encoder', { layers: LAYERS }, (weights) => (
-      encode(g, weights, config, { ...text, ids: Int32Array.from(text.ids) }))) };
+    const rows = (text, signal) => stages.use('text_encoder', { layers: LAYERS }, (weights) => (
+      encode(g, weights, config, { ...text, ids: Int32Array.from(text.ids) }, { signal })));
+    return { stages, rows };
   };
 
   /** Texts one after another, their rows, what they cost and the most memory; null: forget. */
@@ -87,6 +88,27 @@ async (url) => {
     g.reset();
     delete g.dispatch;
     return { made, leaked: g.allocator.liveBytes };
+  };
+
+  /** Encodes a text, cancelled when its prefix comes back from the GPU, then once more. */
+  globalThis.encodeAfterCancel = async ({ name, text }) => {
+    const { ops: g } = opened;
+    const { stages, rows: encoded } = await open(g, name, 2 ** 30);
+    const stop = new AbortController();
+    const { read } = g;
+    g.read = (...call) => {
+      stop.abort();
+      return read.apply(g, call);
+    };
+    const told = await encoded(text, stop.signal).catch(({ name: error }) => error);
+    g.read = read;
+    g.reset();
+    const { rows: [rows], shape } = await encoded(text);
+    const made = { shape, type: 'Float32Array',
+      data: library.encode(new Float32Array(await g.read(rows))) };
+    stages.free();
+    g.reset();
+    return { told, made, leaked: g.allocator.liveBytes };
   };
 
   /** What a text of this length takes, and the ops that it may ask for. */
@@ -198,6 +220,14 @@ def test_a_prefix_is_computed_once_and_changes_nothing(models, encode):
     assert second["cost"] == same["cost"] < first["cost"] == fresh["cost"]
     for one, other in ((first, same), (fresh, same), (again, second)):
         np.testing.assert_array_equal(one["rows"], other["rows"])
+
+
+def test_of_a_prefix_that_was_cancelled_nothing_is_kept(encode, page):
+    tokens = text(1, PREFIX, KEEP)
+    done = page.evaluate("(call) => encodeAfterCancel(call)", {"name": "odd", "text": tokens})
+    assert done["told"] == "AbortError" and done["leaked"] == 0
+    [want] = encode("odd", tokens)
+    np.testing.assert_array_equal(array_of(done["made"]), want["rows"])
 
 
 def test_another_prefix_is_computed_anew(models, encode):
