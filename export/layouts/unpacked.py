@@ -2,7 +2,8 @@
 
 Every group of inputs of a row must hold only -s, 0 and s (ternary) or only -s and s (binary),
 exactly. The values tell the group: 128 where that fits, else the widest that every row keeps to. A
-tensor without a single zero is stored binary, any other ternary; both are exact.
+tensor without a single zero whose rows fill whole words is stored binary, any other ternary; both
+are exact.
 """
 
 import math
@@ -16,6 +17,7 @@ from export.packing.formats import (
     MOST_GROUP,
     STORAGE_OF,
     USUAL_GROUP,
+    WORD_BITS,
     Packed,
     Storage,
     narrow,
@@ -66,7 +68,7 @@ class Unpacked:
 
     def store(self, name, codes, scale, group, dtype):
         """The Packed of ternary codes u8 [N, K] and scales f32 [N, K/group], of a `dtype` once."""
-        if (codes == ZERO).any():
+        if (codes == ZERO).any() or codes.shape[1] % WORD_BITS:
             kind, packed = "ternary", pack_trits(codes)
         else:
             # scale*(code - 0.5): a binary scale is twice the magnitude.

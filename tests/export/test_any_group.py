@@ -95,6 +95,17 @@ def test_lowbit(layout, levels, group, tmp_path):
     assert (weights_of(packed) == weights).all()
 
 
+@pytest.mark.parametrize("layout", [Unpacked, Native])
+def test_binary_rows_that_fill_no_whole_words_are_ternary(layout, tmp_path):
+    scales = np.random.default_rng(0).integers(1, 128, (ROWS, 3)) / 256
+    signs = 2 * np.random.default_rng(1).integers(0, 2, (ROWS, 3 * 48)) - 1
+    weights = np.repeat(scales, 48, axis=1) * signs
+    stored = {NAME: ("BF16", bf16(weights))}
+    packed = packed_by(layout, stored, Spec(weights.shape, LOWBIT), tmp_path)
+    assert (packed.storage.kind, packed.storage.group) == ("ternary", 48)
+    assert (weights_of(packed) == weights).all()
+
+
 def gemlite(codes, scales, zeros, bits, group):
     about = {"W_nbits": bits, "group_size": group, "elements_per_sample": 8 // bits,
              "W_group_mode": 4, "channel_scale_mode": 0}
