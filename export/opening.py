@@ -174,4 +174,7 @@ def open_sampler(path, family, classes, call):
                     + " or ".join(classes))
     name = name if isinstance(name, str) and name in classes else classes[0]
     module = family.samplers[name]
+    for other in family.samplers.values() if config else ():
+        for key in other.KEYS:  # diffusers' from_config leaves those of the class before, unread
+            config.get(key, None)
     return Sampler(name, module, module.read_config(config, family.scheduler, call))
