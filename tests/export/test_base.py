@@ -193,11 +193,13 @@ def test_a_file_that_nobody_reads_is_told_by_its_name(build, toys, tmp_path):
     model, asked = toys
     save(model / "toy-1b-packed.safetensors", {"a.codes": ("U8", [[1]])})
     assert build("--model", model, "--out", tmp_path / "site").status == 0  # transformer/ is read
+    asked.clear()
     for name in (model / "toy-1b-packed.safetensors", model):
         result = build("--model", name, "--out", tmp_path / "other")
         assert result.status == 1 and (
             f"{model}/toy-1b-packed.safetensors: its layout is not published; take transformer/ "
             "beside it") in result.stderr
+        assert not asked
         shutil.rmtree(model / "transformer", ignore_errors=True)
 
 
