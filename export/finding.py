@@ -27,10 +27,13 @@ def find_model(model, text_encoder_bits=None, base=None):
     if found.is_here and rest is None and says_whole(found):
         return found.take(())
     family, _ = read_family(found.listing, found.file, rest and rest.listing)
-    if family is None:
-        family = (guess_family(found.listing, found.file) if found.is_here
-                  else recognise.standing_alone()[0])
+    told = guess_family(found.listing, found.file) if found.is_here else None
+    family = family or told or recognise.unknown()
     refuse_unreadable(found, family)
+    if rest and told not in (None, family) and MODEL_INDEX not in found.listing.names:
+        raise ExportError(f"--base {base}: is of the family {family.name}, and the tensors of "
+                          f"{found.listing.where} are named as those of the family {told.name}; "
+                          "name a base of that family")
     made_from_it = rest is not None or recognise.is_made_from(family.base, found.listing,
                                                               found.file)
     rest = rest or known_base(found, family, made_from_it)
