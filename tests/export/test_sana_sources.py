@@ -125,6 +125,14 @@ def test_a_base_of_another_family(tmp_path):
             find_model(str(model), base=str(base))
 
 
+def test_the_named_file_tells_the_family_not_what_lies_beside_it(tmp_path):
+    Tiny().write(tmp_path, "unpacked")
+    TinySana().write_native(tmp_path / "mine.safetensors")
+    listing = list_checkpoint(tmp_path)
+    assert guess_family(listing).name == "flux2"
+    assert guess_family(listing, "mine.safetensors") is SANA
+
+
 def test_the_file_of_an_unpublished_layout(tmp_path):
     """Told by its name, and under another name by what it holds."""
     sana, name = TinySana(), "clark-air-sana-1.6b-packed.safetensors"
