@@ -134,7 +134,7 @@ def activation_bytes(c, picture):
     Keys and values are there twice, those of a prefix being joined with a text's.
     """
     query, key = c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim
-    row = 4 * picture.text_tokens
+    row = 4 * picture.read_tokens
     middle = min(row * c.intermediate_size, MLP_CHUNK_BYTES)
     return 4 * row * c.hidden_size + max(row * (2 * query + 4 * key), middle)
 

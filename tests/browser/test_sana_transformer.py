@@ -227,7 +227,7 @@ def test_memory_of_the_published_size(page, side, values):
     made = page.evaluate(REHEARSE, {
         "manifest": manifest, "length": 300, "channels": config.in_channels,
         "grid": {"height": side // 32, "width": side // 32}})
-    want = sana.activation_bytes(config, Picture(side, side, 300, tokens))
+    want = sana.activation_bytes(config, Picture(side, side, 300, tokens, 300))
     got = made["bytes"]
     print(f"{side}: {got:,} bytes, expected {want:,}, {want / got - 1:+.1%}")
     assert abs(want / got - 1) <= 0.03
