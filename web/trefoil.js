@@ -50,8 +50,9 @@ const MEMORY_BUDGET = 2 ** 30;
  *   downloaded, and are fetched again; notKept: what comes now is in memory only, because the disk
  *   is full or the browser refuses it
  * @param {'f32' | 'f16' | 'int8'} [options.precision] the least exact operands that a kernel may
- *   have, default f32; sums and everything between kernels are f32 always. The fastest kernel that
- *   is allowed is taken where it can be measured, on a CPU the least exact
+ *   have, default f32; sums and everything between kernels are f32 always, and so are all operands
+ *   in parts of a model that need it. The fastest kernel that is allowed is taken where it can be
+ *   measured, on a CPU the least exact
  * @param {'auto' | 'safe'} [options.kernels] safe: the reference kernels alone, in f32, which need
  *   least of a device and are slower; auto takes them too where others went wrong, at load or, in
  *   this version of the browser, while drawing

@@ -68,24 +68,26 @@ async (url) => {
     stall,
     module,
     progress: [],
-    begin(storage, claimed) {
+    begin: (storage, claimed) => loader.run(async (signal) => {
+      store = null;
+      try {
+        const url = new URL('manifest.json', base);
+        const manifest = await (await fetch(url)).json();
+        const claim = claimed ? await makeClaim(url, manifest) : null;
+        store = await openShards(manifest.shards, base, storage, claim);
+        await store.fetch(store.first, { signal,
+          onProgress: (event) => loader.progress.push(event) });
+        return store.kind;
+      } catch (error) {
+        store?.leave();
+        throw error;
+      }
+    }),
+    run(work) { // what `abort` aborts, and `ended` waits for
       loader.progress = [];
       abort = new AbortController();
-      running = (async () => {
-        store = null;
-        try {
-          const url = new URL('manifest.json', base);
-          const manifest = await (await fetch(url)).json();
-          const claim = claimed ? await makeClaim(url, manifest) : null;
-          store = await openShards(manifest.shards, base, storage, claim);
-          await store.fetch(store.first, { signal: abort.signal,
-            onProgress: (event) => loader.progress.push(event) });
-          return { value: store.kind };
-        } catch ({ name, message }) {
-          store?.leave();
-          return { error: { name, message } };
-        }
-      })();
+      running = work(abort.signal).then((value) => ({ value }),
+        ({ name, message }) => ({ error: { name, message } }));
     },
     abort: () => abort.abort(),
     ended: () => running,

@@ -34,7 +34,7 @@ async (url) => {
   const { Weights } = await load('engine/weights.js');
   const { fetchText } = await load('loader/fetching.js');
   const { TensorFiles } = await load('loader/tensors.js');
-  const { decode } = await load('models/autoencoders/dc.js');
+  const { decode, LAYERS } = await load('models/autoencoders/dc.js');
   const never = { check() {}, lost: new Promise(() => {}) };
   const device = await (await navigator.gpu.requestAdapter()).requestDevice();
   const compiled = new Map(); // of the device, and of a rehearsal
@@ -48,7 +48,8 @@ async (url) => {
   const bytesOf = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 
   /** Decodes latents, or rehearses it without them. */
-  globalThis.decodeLatents = async ({ manifest, payload, height, width, latents, limit }) => {
+  globalThis.decodeLatents = async (call) => {
+    const { manifest, payload, height, width, latents, limit, streamed } = call;
     const gpu = latents ? device : null;
     const kernels = await kernelsOf(gpu);
     const allocator = new Allocator(gpu, limit);
@@ -67,7 +68,8 @@ async (url) => {
     const shape = [height * width, norm.scale.length];
     const given = gpu ? g.upload(new Float32Array(bytesOf(latents).buffer), shape, 'latents')
       : g.empty(shape, 'latents');
-    const weights = await new Weights(g, files, 'autoencoder').load();
+    const weights = await new Weights(g, files, 'autoencoder')
+      .load({ streamed: streamed ? LAYERS : [] });
     const weightBytes = allocator.liveBytes;
     const { config } = manifest.components.autoencoder;
     const made = await decode(g, weights, config, given, { height, width, norm });
@@ -187,11 +189,14 @@ def page(browser, url):
         assert library.complaints == []
 
 
-def decoded(page, manifest, payload, height, width, latents=None, limit=BINDING):
-    """The outcome, `made` f32 [H, W, 3]; without latents that of a rehearsal."""
+def decoded(page, manifest, payload, height, width, latents=None, limit=BINDING, streamed=False):
+    """The outcome, `made` f32 [H, W, 3]; without latents that of a rehearsal.
+
+    streamed: the weights come stage by stage.
+    """
     real = latents is not None
     call = {"manifest": manifest, "payload": payload, "height": height, "width": width,
-            "limit": limit,
+            "limit": limit, "streamed": streamed,
             "latents": base64.b64encode(latents.tobytes()).decode() if real else None}
     outcome = page.evaluate("(call) => decodeLatents(call)", call)
     if real:
@@ -213,10 +218,11 @@ def test_the_picture_is_diffusers_whole_and_in_strips(case, autoencoder, page):
     whole = decoded(page, manifest, payload, height, width, latents)
     assert psnr(whole["made"], want, span=2) >= 90
     assert relative_error(whole["made"], want) <= 1e-5
-    strips = decoded(page, manifest, payload, height, width, latents, limit)
+    strips = decoded(page, manifest, payload, height, width, latents, limit, streamed=True)
     assert strips["largest"] <= limit
+    assert strips["weightBytes"] < whole["weightBytes"] / 2
     assert psnr(strips["made"], whole["made"], span=2) >= 120
-    planned = decoded(page, manifest, None, height, width, limit=limit)
+    planned = decoded(page, manifest, None, height, width, limit=limit, streamed=True)
     assert planned["peakBytes"] == strips["peakBytes"]
 
 

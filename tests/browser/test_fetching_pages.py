@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
@@ -13,28 +11,21 @@ from tests.browser.loader import Loader
 from tests.browser.studio import SMALL
 from tests.dist import code_of
 
-GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
 LOAD = """
-() => {
-  const abort = new AbortController();
-  loader.progress = [];
-  loader.abort = () => abort.abort();
-  loader.running = library.trefoil.loadPipeline(new URL('model/manifest.json', library.site), {
-    signal: abort.signal, onProgress: (event) => loader.progress.push(event) })
-    .then((pipe) => { loader.pipe = pipe; return { value: pipe.info.storage }; },
-      ({ name, message }) => ({ error: { name, message } }));
-  loader.ended = () => loader.running;
-}
+() => loader.run(async (signal) => {
+  loader.pipe = await library.trefoil.loadPipeline(
+    new URL('../model/manifest.json', library.code),
+    { signal, onProgress: (event) => loader.progress.push(event) });
+  return loader.pipe.info.storage;
+})
 """
 DRAW = """
-() => {
-  const abort = new AbortController();
-  loader.progress = [];
-  loader.abort = () => abort.abort();
-  loader.running = loader.pipe.generate({ prompt: 'a pine', width: 64, height: 64, steps: 9 }, {
-    signal: abort.signal, onProgress: (event) => loader.progress.push(event) })
-    .then(({ width }) => ({ value: width }), ({ name, message }) => ({ error: { name, message } }));
-}
+() => loader.run(async (signal) => {
+  const { width } = await loader.pipe.generate(
+    { prompt: 'a pine', width: 64, height: 64, steps: 1 },
+    { signal, onProgress: (event) => loader.progress.push(event) });
+  return width;
+})
 """
 
 
@@ -44,19 +35,26 @@ def shards_of(dist, on_demand):
             if bool(shard.get("onDemand")) == on_demand]
 
 
+@pytest.fixture
+def small_host(made, site):
+    """Of a model that is loaded and drawn quickly."""
+    with flaky.FlakyServer(site(made("shallow"))) as host:
+        yield host
+
+
 def test_the_library_tells_each_wait_and_a_drawing_goes_on_when_the_network_is_back(
-    browser, host, dist
+    browser, small_host
 ):
+    host = small_host
     one = Loader(browser, host)
     one.limit(firstWait=10, offlineWait=40)
-    one.scope.evaluate("(url) => { library.site = url; }", host.url)
     for name in ("manifest.json", "rms_norm.wgsl"):
         host.spoil(name, flaky.refuse(503))
     one.scope.evaluate(LOAD)
     assert one.ended() == "opfs"
     waits = [event for event in one.progress() if "retryInMs" in event]
     assert [event["phase"] for event in waits] == ["check"] * 2
-    for name in shards_of(dist, on_demand=True):
+    for name in shards_of(host.folder, on_demand=True):
         host.spoil(name, flaky.refuse(503), flaky.SILENT)
     host.forget()
     one.scope.evaluate(DRAW)
@@ -70,60 +68,75 @@ def test_the_library_tells_each_wait_and_a_drawing_goes_on_when_the_network_is_b
     one.context.close()
 
 
-def test_the_studio_waits_for_the_network_and_cancels_at_once(visit, host, dist):
-    name = shards_of(dist, on_demand=False)[0]
-    host.keep(name, flaky.hold(1000))
+def test_the_studio_waits_pauses_at_once_and_goes_on_whatever_does_not_come(
+    visit, small_host
+):
+    """One file after another holds the load up, each where the one before came."""
+    host = small_host
+    shard = shards_of(host.folder, on_demand=False)[0]
+    model = host.folder / "model"
+    [tokenizer] = (path.name for path in model.glob("tokenizer*.json"))
+    small = ["manifest.json", "rms_norm.wgsl", tokenizer]
+    host.keep(small[0], flaky.SILENT)
     studio = visit(f"{host.url}?{SMALL}")
-    host.until_asked(name)
-    host.stop()
     text = studio.page.locator("#model-text")
+
+    def go_on(name, fault):
+        host.heal()
+        host.forget()
+        host.keep(name, fault)
+        studio.button("Resume").click()
+
+    def pause(told):
+        studio.button("Pause").click()
+        expect(text).to_have_text(told)
+
+    for name in small:
+        if name != small[0]:
+            go_on(name, flaky.SILENT)
+        host.until_asked(name)
+        pause("Paused")
+
+    go_on(shard, flaky.hold(1000))
+    host.until_asked(shard)
+    expect(text).to_have_text(re.compile("^[1-9].* of "))  # all others come
+    host.stop()
     expect(text).to_contain_text("waiting for the network")
     expect(studio.control("status", "")).to_contain_text("waiting for the network")
-    studio.button("Pause").click()
-    expect(text).to_contain_text("Paused · ")
-    host.heal()
+    pause(re.compile("^Paused · "))
     host.start()
-    studio.button("Resume").click()
-    studio.loaded()
 
-
-@pytest.mark.parametrize("name", ["manifest.json", "rms_norm.wgsl", "tokenizer"])
-def test_the_studio_pauses_at_once_whatever_does_not_come(visit, host, dist, name):
-    if name == "tokenizer":
-        [name] = (path.name for path in (dist / "model").glob("tokenizer*.json"))
-    host.keep(name, flaky.SILENT)
-    studio = visit(f"{host.url}?{SMALL}")
-    host.until_asked(name)
-    studio.button("Pause").click()
-    expect(studio.page.locator("#model-text")).to_have_text("Paused")
-    host.heal()
-    studio.button("Resume").click()
-    studio.loaded()
-
-
-def test_the_studio_says_that_the_server_asks_to_wait(visit, host, dist):
-    name = shards_of(dist, on_demand=False)[0]
-    host.keep(name, flaky.refuse(429, Retry_After="60"))
-    studio = visit(f"{host.url}?{SMALL}")
-    text = studio.page.locator("#model-text")
+    go_on(shard, flaky.refuse(429, Retry_After="60"))
     expect(text).to_contain_text("the server asks to wait, trying again in 60 s")
-    studio.button("Pause").click()
-    expect(text).to_contain_text("Paused")
-    host.keep(name, flaky.refuse(429, Retry_After="3600"))
-    studio.button("Resume").click()
+    pause(re.compile("^Paused"))
+
+    go_on(shard, flaky.refuse(429, Retry_After="3600"))
     assert re.search(r"asks to wait until \d\d:\d\d", studio.alert())
 
+    host.heal()
+    studio.page.get_by_role("button", name=re.compile("^Load model")).click()
+    studio.loaded()
 
-@pytest.mark.parametrize(("spoil", "words"), [
-    (lambda path: path.write_text("<!doctype html><title>x</title>"), "a web page in place of"),
-    (lambda path: path.unlink(), "answered 404: the file is not there"),
-], ids=["a page", "gone"])
-@pytest.mark.parametrize("module", ["studio/worker.js", "models/samplers/noise.js"])
-def test_an_engine_whose_module_does_not_come_says_which(
-    visit, dist, server, tmp_path, module, spoil, words
-):
-    copy = tmp_path / "dist"
-    shutil.copytree(dist, copy)
-    spoil(code_of(copy) / module)
-    told = visit(server(copy)).alert()
-    assert module in told and words in told and "stopped unexpectedly" not in told
+
+SPOILT = {  # a module's file: what becomes of it, the words of the alert
+    "a page": (b"<!doctype html><title>x</title>", "a web page in place of"),
+    "gone": (None, "answered 404: the file is not there"),
+}
+
+
+def test_an_engine_whose_module_does_not_come_says_which(visit, own_host):
+    code = code_of(own_host.folder)
+    studio = visit("about:blank")
+    studio.page.route("**/none", lambda route: None)  # while there is a route, no cache is used
+    for module in ("studio/worker.js", "models/samplers/noise.js"):
+        whole = (code / module).read_bytes()
+        for how, (content, words) in SPOILT.items():
+            (code / module).unlink()
+            if content:
+                (code / module).write_bytes(content)
+            studio.page.goto(own_host.url)
+            told = studio.alert()
+            assert module in told and words in told, f"{module}, {how}: {told}"
+            assert "stopped unexpectedly" not in told, f"{module}, {how}: {told}"
+            studio.page.goto("about:blank")
+            (code / module).write_bytes(whole)

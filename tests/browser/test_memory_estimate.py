@@ -12,8 +12,7 @@ from export.packing import memory
 from export.packing.pack import plan_model
 from export.report import LARGEST_IMAGE
 from export.source.find import Source
-from tests.browser.library import Library
-from tests.checkpoints import SHAPES, make_checkpoint
+from tests.checkpoints import SHAPES
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 MOST_APART = 0.1
@@ -21,9 +20,30 @@ MOST_APART = 0.1
 # need more than the decoder.
 SMALL = [(64, 64), (128, 64)]
 
-
-def checkpoint(name, folder):
-    return MODELS / name if name.startswith("garden") else make_checkpoint(folder / name, name)
+# What pipe.plan() asks, with kernels that are read and not compiled.
+REHEARSED = """
+async ([address, memoryBudget, drawings]) => {
+  const module = (path) => import(new URL(path, library.code));
+  const [{ Kernels }, { KERNELS }, { Allocator }, { Ops }] = await Promise.all(
+    ['kernels', 'selfcheck', 'memory', 'ops'].map((name) => module(`engine/${name}.js`)));
+  const { Rehearsals, ownPicture } = await module('api/rehearsals.js');
+  const { familyOf } = await module('models/families.js');
+  const { fetchManifest } = await module('loader/manifest.js');
+  const { fetchText } = await module('loader/fetching.js');
+  const kernels = new Kernels(null, new URL('wgsl/', library.code), fetchText);
+  await kernels.load(KERNELS);
+  const graphics = { rehearsal: () => new Ops({ device: null, kernels,
+    allocator: new Allocator(null, 2 ** 30) }) };
+  const manifest = await fetchManifest(new URL(address), {});
+  const rehearsals = new Rehearsals(manifest, familyOf(manifest), graphics,
+    { memoryBudget, memory: 'auto' });
+  const peaks = [];
+  for (const drawing of drawings) {
+    peaks.push((await rehearsals.of({ ...ownPicture(manifest), ...drawing })).peakBytes);
+  }
+  return peaks;
+}
+"""
 
 
 def planned(folder):
@@ -33,28 +53,34 @@ def planned(folder):
 
 
 @pytest.mark.parametrize("name", ["garden-ternary", "garden-binary", *SHAPES])
-def test_the_estimate_is_what_the_page_plans(browser, site, server, tmp_path, monkeypatch, name):
+def test_the_estimate_is_what_the_page_plans(gathered, site, made, monkeypatch, name):
     """All weights kept, without reference images and with; and a component at a time."""
-    folder = checkpoint(name, tmp_path)
+    folder = MODELS / name if name.startswith("garden") else made(name)
     model = planned(folder)
     offered = [tuple(size) for size in model.call.sizes]
     images = model.call.image_input["most"] * [LARGEST_IMAGE]
     apart = {}
-    with Library(browser, server(site(folder, with_image_input=True))) as library:
-        for budget, cases in (
-            (memory.MEMORY_BUDGET, [(size, with_) for size in offered for with_ in ([], images)]),
-            (0, [(size, []) for size in offered + SMALL]),
-        ):
-            monkeypatch.setattr(memory, "MEMORY_BUDGET", budget)
-            library.load(precision="f32", memoryBudget=budget)
-            for size, given in cases:
-                counted = planned_by(library, size, given)
-                apart[budget, size, len(given)] = model.peak_gpu_bytes(size, given) / counted - 1
+    library, manifest = gathered(site(folder, with_image_input=True))
+    kept = [(size, given) for size in offered for given in ([], images)]
+    library.load(manifest, precision="f32", memoryBudget=memory.MEMORY_BUDGET)
+    told = [planned_by(library, *case) for case in kept]
+    alone = [(size, []) for size in offered + SMALL]
+    for budget, cases in ((memory.MEMORY_BUDGET, kept), (0, alone)):
+        counted = library.page.evaluate(
+            REHEARSED, [library.url + manifest, budget, [drawing(*case) for case in cases]])
+        assert not budget or counted == told, "it is what is planned without a device"
+        monkeypatch.setattr(memory, "MEMORY_BUDGET", budget)
+        for (size, given), peak in zip(cases, counted, strict=True):
+            apart[budget, size, len(given)] = model.peak_gpu_bytes(size, given) / peak - 1
     assert len(apart) >= 5
     assert {case: part for case, part in apart.items() if abs(part) > MOST_APART} == {}
 
 
-def planned_by(library, size, images):
+def drawing(size, images):
     width, height = size
     images = [{"width": across, "height": down} for across, down in images]
-    return library.plan(width=width, height=height, images=images)["peakBytes"]
+    return {"width": width, "height": height, "images": images}
+
+
+def planned_by(library, size, images):
+    return library.plan(**drawing(size, images))["peakBytes"]

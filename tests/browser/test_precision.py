@@ -7,26 +7,26 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from tests.browser.library import Library
 from tests.closeness import psnr
 
 GARDEN = Path(__file__).resolve().parents[2] / "models" / "garden-ternary"
-REQUEST = {"prompt": "a red maple bonsai in a round blue pot", "seed": 7, "steps": 2}
+REQUEST = {"prompt": "a red maple bonsai in a round blue pot", "seed": 7, "width": 64, "height": 64,
+           "steps": 2}
 RESIDUAL = 4e4  # of FLUX.2 Klein's last blocks
 LEAST_PSNR = {"f32": 50.0, "int8": 30.0}
 
 
 @pytest.fixture(scope="module")
-def draw(browser, site, server):
+def draw(gathered, site):
     """draw(model folder, precision) -> the picture with every block, and the pipeline's info."""
     drawn = {}
 
     def once(folder, precision):
         if (folder, precision) not in drawn:
-            with Library(browser, server(site(folder))) as library:
-                info = library.load(precision=precision)
-                picture = library.generate(tensors=True, blocks=True, **REQUEST)
-                assert library.complaints == []
+            library, manifest = gathered(site(folder))
+            info = library.load(manifest, precision=precision)
+            picture = library.generate(tensors=True, blocks=True, **REQUEST)
+            assert library.complaints == []
             drawn[folder, precision] = picture, info
         return drawn[folder, precision]
 

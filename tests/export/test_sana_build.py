@@ -44,3 +44,28 @@ def test_the_file_and_its_base_are_the_whole_folder(build, base, tmp_path, layou
     assert site.manifest["sampler"] == whole.manifest["sampler"]
     assert site.manifest["schedules"] == whole.manifest["schedules"]
     assert "sana, ternary" in result.stdout
+
+
+def test_what_the_manifest_says_of_sana(build, base, tmp_path):
+    assert build("--model", base, "--out", tmp_path / "site").status == 0
+    manifest = PackedSite(tmp_path / "site").manifest
+    assert manifest["family"] == "sana" and manifest["latents"]["pixels"] == 16
+    assert manifest["latents"]["scale"] == 1 / 0.41407 and manifest["latents"]["shift"] == 0
+    assert manifest["sampler"] == {
+        "class": "DPMSolverMultistepScheduler", "shift": "static",
+        "config": {"num_train_timesteps": 1000, "flow_shift": 3.0, "solver_order": 2}}
+    call = manifest["pipeline"]
+    assert call["guidance"] == {"kind": "cfg", "scale": 4.5, "negative": True}
+    assert call["negative_prompt"] == "" and call["complex_human_instruction"] is None
+    assert (call["width"], call["height"], call["num_inference_steps"]) == (64, 64, 4)
+    assert "image_input" not in call
+
+
+@pytest.mark.parametrize("option, told", [
+    ("--onnx", "--onnx: this version has no ONNX graph of Gemma2"),
+    ("--with-image-input", "the family sana draw from no reference images"),
+])
+def test_options_that_the_family_has_no_use_for(option, told, build, base, tmp_path):
+    result = build("--model", base, "--out", tmp_path / "site", option)
+    assert result.status == 1 and told in result.stderr
+    assert not (tmp_path / "site").exists()

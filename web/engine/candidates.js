@@ -12,6 +12,11 @@ export const FEW_ROWS = 8;
  */
 export const PRECISIONS = ['f32', 'f16', 'int8'];
 
+/** The exacter one of two. @param {Precision} one @param {Precision} other */
+export function exacter(one, other) {
+  return PRECISIONS[Math.min(PRECISIONS.indexOf(one), PRECISIONS.indexOf(other))];
+}
+
 /**
  * What a candidate's result may differ from the reference kernel's (Frobenius norm, relative), by
  * the precision of its operands.

@@ -2,7 +2,7 @@
  * Which kernel computes each op of a model on this device: every candidate must agree with the
  * reference kernel there, a short race decides among those that do, and its winner is remembered.
  */
-import { LIMITS, candidatesFor, referenceOf } from './candidates.js';
+import { LIMITS, candidatesFor, exacter, referenceOf } from './candidates.js';
 import { UnsupportedError } from './errors.js';
 import { Kernels } from './kernels.js';
 import { openTrial } from './trial.js';
@@ -16,9 +16,13 @@ const CHECK = { M: 70, N: 75, K: 256 };
 
 /** @typedef {import('./candidates.js').Candidate} Candidate */
 
+/** @typedef {import('./candidates.js').Precision} Precision */
+
 /**
- * op, constants and the dims [M, N, K] of the dearest call that was recorded.
- * @typedef {{ op: string, constants: object, dims: { M: number, N: number, K: number } }} Site
+ * op, constants and the dims [M, N, K] of the dearest call that was recorded; precision: the least
+ * exact that is allowed there.
+ * @typedef {{ op: string, constants: object, dims: { M: number, N: number, K: number },
+ *   precision: Precision }} Site
  */
 
 export class Choice {
@@ -33,7 +37,7 @@ export class Choice {
 
   /**
    * @param {import('./candidates.js').Device} device
-   * @param {string} precision the least exact that is allowed
+   * @param {Precision} precision the least exact that is allowed
    */
   constructor(device, precision) {
     this.#device = device;
@@ -54,12 +58,23 @@ export class Choice {
     return Boolean(this.#safe);
   }
 
-  /** The kernel for an op's call; before `decide` the best guess. @returns {Candidate} */
-  pick(op, constants, dims) {
-    const key = Kernels.key(op, constants);
-    const site = this.sites.get(key);
-    if (!(site && cost(site.dims) >= cost(dims))) this.sites.set(key, { op, constants, dims });
-    return this.#picked.get(key)?.candidate ?? this.#candidates({ op, constants })[0];
+  /**
+   * The kernel for an op's call; before `decide` the best guess.
+   * @param {string} op
+   * @param {object} constants
+   * @param {Site['dims']} dims
+   * @param {Precision} [least] the least exact that the weight's component takes; an op that is
+   *   allowed less there than elsewhere is decided for by itself
+   * @returns {Candidate}
+   */
+  pick(op, constants, dims, least = this.#precision) {
+    const precision = exacter(least, this.#precision);
+    const own = precision === this.#precision ? '' : ` in ${precision}`;
+    const key = `${Kernels.key(op, constants)}${own}`;
+    const known = this.sites.get(key);
+    const site = { op, constants, dims, precision };
+    if (!(known && cost(known.dims) >= cost(dims))) this.sites.set(key, site);
+    return this.#picked.get(key)?.candidate ?? this.#candidates(site)[0];
   }
 
   /**
@@ -89,9 +104,9 @@ export class Choice {
       { op, kernel: labelOf(candidate), precision: candidate.precision, reason, times, refused }));
   }
 
-  #candidates({ op, constants }) {
+  #candidates({ op, constants, precision }) {
     if (this.#safe) return [referenceOf(op, constants)];
-    return candidatesFor(op, constants, this.#device, this.#precision);
+    return candidatesFor(op, constants, this.#device, precision);
   }
 
   /** Those that are right, in the candidates' order; a CPU is asked for the first one alone. */

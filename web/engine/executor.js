@@ -30,7 +30,8 @@ export class GpuExecutor {
     const contexts = texts.map(() => []);
     for (const [n, { encoder: component }] of prompts.entries()) {
       const encoder = this.#family.encoders[component];
-      await stages.use(component, { signal, layers: encoder.LAYERS }, async (weights) => {
+      const { LAYERS: layers, PRECISION: precision } = encoder;
+      await stages.use(component, { signal, layers, precision }, async (weights) => {
         for (const [t, tokens] of texts.entries()) {
           contexts[t].push(await encoder.encode(g, weights, components[component].config, tokens[n],
             { signal }));
@@ -56,7 +57,8 @@ export class GpuExecutor {
     const { Denoiser } = this.#family;
     const { signal, observe } = hooks;
     const schedule = await Denoiser.schedule?.(this.#parts, conditions, hooks);
-    const streaming = { signal, layers: Denoiser.LAYERS, repeated: true };
+    const streaming = { signal, layers: Denoiser.LAYERS, repeated: true,
+      precision: Denoiser.PRECISION };
     await stages.use(DENOISER, streaming, async (weights) => {
       const denoiser = new Denoiser(g, weights, components[DENOISER].config, schedule);
       const states = [];
@@ -106,8 +108,10 @@ export class GpuExecutor {
     const { g, stages, manifest: { components } } = this.#parts;
     const norm = await this.latentNorm();
     await g.drain({ signal });
-    return stages.use(DECODER, { signal }, async (weights) => {
-      const picture = await this.#family.autoencoder.decode(g, weights, components[DECODER].config,
+    const { autoencoder } = this.#family;
+    const { LAYERS: layers, PRECISION: precision } = autoencoder;
+    return stages.use(DECODER, { signal, layers, precision }, async (weights) => {
+      const picture = await autoencoder.decode(g, weights, components[DECODER].config,
         latents, { ...grid, norm, signal });
       await observe('decoded', [height, width, 3], picture);
       return new Uint8ClampedArray(await g.read(g.toRgba(picture), { signal }));

@@ -92,7 +92,7 @@ export class Ops extends RowOps {
       throw new ShapeError(`${where}: act is ${act}, expected one of `
         + Object.keys(ACT).join(', '));
     }
-    const kernel = this.choice.pick(op, constants, { M, N, K });
+    const kernel = this.choice.pick(op, constants, { M, N, K }, weight.precision);
     const made = (add && 'add') || (glu && 'glu') || (gate && 'gate') || 'write';
     const step = this.#rowStep(M, 2 * N * K);
     for (let m = 0; m < M; m += step) {

@@ -206,11 +206,12 @@ export class PictureOps extends Recorder {
     });
   }
 
-  /** Which kernel computes M pixels of N channels. */
-  #convolution({ KS, UP, FORMAT: format }, { down, M, N, Cin }) {
+  /** Which kernel computes M pixels of N channels, no less exactly than `least`. */
+  #convolution({ KS, UP, FORMAT: format }, { down, M, N, Cin, least }) {
     if (down > 1) return { name: 'conv2d_down', constants: {} };
     if (Cin % 4) return { name: 'conv2d_ragged', constants: {} };
-    return this.choice.pick('conv2d', { KS, UP, FORMAT: format }, { M, N, K: KS * KS * Cin });
+    const dims = { M, N, K: KS * KS * Cin };
+    return this.choice.pick('conv2d', { KS, UP, FORMAT: format }, dims, least);
   }
 
   /**
@@ -222,7 +223,8 @@ export class PictureOps extends Recorder {
     const [, width, Cout] = y.shape;
     const rowCost = 2 * width * weight.count;
     const step = Math.max(1, Math.floor(this.dispatchCost / rowCost));
-    const kernel = this.#convolution(constants, { down, M: rows * width, N: Cout, Cin });
+    const kernel = this.#convolution(constants,
+      { down, M: rows * width, N: Cout, Cin, least: weight.precision });
     for (let done = 0; done < rows; done += step) {
       const count = Math.min(step, rows - done);
       this.dispatch(kernel.name, {

@@ -28,8 +28,8 @@ export class Recorder {
 
   /**
    * @param {{ device: GPUDevice | null, kernels: Kernels,
-   *   choice?: { pick: (op: string, constants: object, dims: object) =>
-   *     import('./candidates.js').Candidate },
+   *   choice?: { pick: (op: string, constants: object, dims: object,
+   *     least?: import('./candidates.js').Precision) => import('./candidates.js').Candidate },
    *   allocator: import('./memory.js').Allocator,
    *   watch?: { check: () => void, lost: Promise<never> } }} parts device null: a rehearsal,
    *   nothing runs

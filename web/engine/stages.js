@@ -33,18 +33,21 @@ export class Stages {
    * Calls `work` with the component's weights on the GPU.
    * @template T
    * @param {string} component
-   * @param {{ signal?: AbortSignal, layers?: string[], repeated?: boolean }} options layers: how
-   *   the names of tensors begin that `work` asks `weights.layers` for. A component that is not
-   *   kept is streamed by them; one that goes over them `repeated`ly only when memory is small.
+   * @param {{ signal?: AbortSignal, layers?: string[], repeated?: boolean,
+   *   precision?: import('./candidates.js').Precision }} options layers: how the names of tensors
+   *   begin that `work` asks `weights.layers` for. A component that is not kept is streamed by
+   *   them; one that goes over them `repeated`ly only when memory is small. precision: the least
+   *   exact that the component takes
    * @param {(weights: Weights) => Promise<T>} work
    */
-  async use(component, { signal, layers, repeated = false }, work) {
+  async use(component, { signal, layers, repeated = false, precision }, work) {
     const kept = this.#loaded.get(component);
     if (kept) return work(kept);
     const streamed = this.#keep || (repeated && !this.#small) ? [] : layers;
     if (!this.#computed.has(component)) this.#computed.set(component, new Map());
-    const weights = await new Weights(this.#ops, this.#files, component,
-      this.#computed.get(component)).load({ except: this.#except, streamed, signal });
+    const options = { computed: this.#computed.get(component), precision };
+    const weights = await new Weights(this.#ops, this.#files, component, options)
+      .load({ except: this.#except, streamed, signal });
     if (this.#keep) this.#loaded.set(component, weights);
     try {
       return await work(weights);

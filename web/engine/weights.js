@@ -20,6 +20,8 @@ const UPLOAD_BYTES = 32 * 2 ** 20;
  * @property {number[]} shape
  * @property {number} count
  * @property {string} storage f32 | f16 | bf16 | ternary | binary | affineN
+ * @property {import('./candidates.js').Precision} [precision] the least exact operands of kernels
+ *   that read it; absent: whatever is allowed
  * @property {number} [group] inputs that share a scale
  * @property {string} [scalesDtype]
  * @property {Tensor} [data] dense values
@@ -39,6 +41,7 @@ export class Weights {
   #ops;
   #files;
   #component;
+  #precision;
   #streamed = null; // names of the tensors that come layer by layer, or null
   #allocations = new Map(); // tensor name -> its allocations
   #weights = new Map();
@@ -47,12 +50,14 @@ export class Weights {
    * @param {import('./ops.js').Ops} ops
    * @param {import('../loader/tensors.js').TensorFiles} files
    * @param {string} component prefix of the tensor names, e.g. 'transformer'
-   * @param {Map<string, any>} [computed] what was computed of the same weights before
+   * @param {{ computed?: Map<string, any>, precision?: Weight['precision'] }} [options]
+   *   computed: what was computed of the same weights before; precision: of every weight
    */
-  constructor(ops, files, component, computed = new Map()) {
+  constructor(ops, files, component, { computed = new Map(), precision } = {}) {
     this.#ops = ops;
     this.#files = files;
     this.#component = component;
+    this.#precision = precision;
     /**
      * What follows from the weights alone, by names of the model's own, on the CPU: it stays there
      * when they go.
@@ -205,7 +210,8 @@ export class Weights {
     if (!this.#weights.has(name)) {
       const { storage, shape, group, scales_dtype: scalesDtype } = this.#files.entry(name);
       const count = shape.reduce((product, n) => product * n, 1);
-      this.#weights.set(name, { label: name, shape, count, storage, group, scalesDtype });
+      this.#weights.set(name, { label: name, shape, count, storage, group, scalesDtype,
+        precision: this.#precision });
       this.#allocations.set(name, []);
     }
     return this.#weights.get(name);

@@ -59,6 +59,8 @@ export function familyOf({ name, family: named, prompts, sampler }) {
   return family;
 }
 
+/** @typedef {import('../engine/candidates.js').Precision} Precision */
+
 /**
  * @typedef {object} Family
  * @property {Record<string, Encoder>} encoders by component
@@ -95,6 +97,8 @@ export function familyOf({ name, family: named, prompts, sampler }) {
  * @typedef {object} Encoder
  * @property {string[]} LAYERS how the names of tensors begin that come layer by layer where the
  *   weights are streamed
+ * @property {Precision} [PRECISION] the least exact operands of its kernels, where a caller may
+ *   allow less; absent: as the caller allows
  * @property {(g: import('../engine/ops.js').Ops, weights: import('../engine/weights.js').Weights,
  *   config: any, tokens: Tokens, options: { signal?: AbortSignal }) => Promise<Encoded>} encode
  * @property {(tokens: Tokens) => Record<string, import('./graph_values.js').GraphValue>} [feed]
@@ -111,6 +115,7 @@ export function familyOf({ name, family: named, prompts, sampler }) {
 /**
  * @typedef {object} DenoiserClass `new DenoiserClass(g, weights, config, schedule)` is a Denoiser
  * @property {string[]} LAYERS as an encoder's
+ * @property {Precision} [PRECISION] as an encoder's
  * @property {(parts: Parts, conditions: Conditions, hooks: Hooks) => Promise<any>} [schedule]
  *   what depends on the times alone, computed before the denoiser's weights are loaded
  * @property {(encoded: Encoded[], asked: { latents: Float32Array, time: number,
@@ -130,6 +135,8 @@ export function familyOf({ name, family: named, prompts, sampler }) {
 
 /**
  * @typedef {object} Autoencoder
+ * @property {string[]} [LAYERS] as an encoder's; absent: the weights are there at once
+ * @property {Precision} [PRECISION] as an encoder's
  * @property {(g: import('../engine/ops.js').Ops, weights: import('../engine/weights.js').Weights,
  *   config: any, latents: import('../engine/memory.js').Tensor, picture: { height: number,
  *   width: number, norm: import('../loader/tensors.js').LatentNorm,

@@ -5,6 +5,18 @@
 import { DcBlocks } from './dc_blocks.js';
 
 /**
+ * How the names of tensors begin that come stage by stage where the weights are streamed: the large
+ * pictures of the last stages need few of them.
+ */
+export const LAYERS = ['decoder.up_blocks.'];
+
+/**
+ * diffusers runs published models in bf16 or f32 alone: f16 does not hold their activations.
+ * @type {import('../families.js').Precision}
+ */
+export const PRECISION = 'f32';
+
+/**
  * @param {import('../../engine/ops.js').Ops} g
  * @param {import('../../engine/weights.js').Weights} weights
  * @param {Record<string, any>} config the manifest's autoencoder configuration
@@ -20,13 +32,15 @@ export async function decode(g, weights, config, latents, { height, width, norm,
   const z = g.scope(() => g.scaleShift(latents, norm));
   /** @type {import('../../engine/pictures.js').Picture} */
   let x = blocks.enter(z.reshape(height, width, z.width));
-  for (let i = channels.length - 1; i >= 0; i--) {
-    if (layers[i] === 0) continue; // the first and the last stage may have none
-    const stage = `decoder.up_blocks.${i}`;
+  const stages = [...layers.keys()].reverse()
+    .filter((i) => layers[i] > 0); // the first and the last may have none
+  const names = stages.map((i) => `decoder.up_blocks.${i}`);
+  await weights.layers(names, async (n) => {
+    const i = stages[n];
     const grows = i < channels.length - 1 ? 1 : 0;
-    if (grows) x = blocks.grow(x, `${stage}.0.conv`, channels[i]);
-    for (let j = 0; j < layers[i]; j++) x = blocks.block(x, `${stage}.${grows + j}`, i);
+    if (grows) x = blocks.grow(x, `${names[n]}.0.conv`, channels[i]);
+    for (let j = 0; j < layers[i]; j++) x = blocks.block(x, `${names[n]}.${grows + j}`, i);
     await g.drain({ signal });
-  }
+  }, { signal });
   return blocks.leave(x, layers[0] === 0);
 }

@@ -24,6 +24,13 @@ import { rotaryAngles } from './rotary.js';
 /** How the names of tensors begin that come layer by layer where the weights are streamed. */
 export const LAYERS = ['layers.'];
 
+/**
+ * diffusers runs published models in bf16 or f32 alone: f16 does not hold their activations. Nor has
+ * anything shown yet that bytes do.
+ * @type {import('../families.js').Precision}
+ */
+export const PRECISION = 'f32';
+
 /** Its name among what was computed of the weights. */
 const PREFIX = 'prefix';
 
