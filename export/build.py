@@ -41,8 +41,13 @@ class Job:
         self.workshops = [Workshop(folder) for folder in self.folders]
 
     def open(self):
-        return open_model(self.source, text_encoder_bits=self.options.text_encoder_bits,
-                          with_image_input=self.options.with_image_input)
+        model = open_model(self.source, text_encoder_bits=self.options.text_encoder_bits,
+                           with_image_input=self.options.with_image_input)
+        if self.options.onnx or self.options.onnx_only:
+            from export.onnx.bundle import graphs_of
+
+            graphs_of(model)  # raises ExportError where a part has none
+        return model
 
     def look(self):
         """(files, digest): the source's files as they are now, and what the site follows from."""

@@ -7,6 +7,7 @@ from export.errors import ExportError
 from export.families import recognise
 from export.families.choose import choose, guess_family, read_family
 from export.families.missing import lacks
+from export.families.place import find_place, names_of
 from export.source.files import MODEL_INDEX
 from export.source.find import find
 
@@ -26,9 +27,13 @@ def find_model(model, text_encoder_bits=None, base=None):
     if found.is_here and rest is None and says_whole(found):
         return found.take(())
     family, _ = read_family(found.listing, found.file, rest and rest.listing)
-    if family is None:
-        family = (guess_family(found.listing, found.file) if found.is_here
-                  else recognise.standing_alone()[0])
+    told = guess_family(found.listing, found.file) if found.is_here else None
+    family = family or told or recognise.unknown()
+    refuse_unreadable(found, family)
+    if rest and told not in (None, family) and MODEL_INDEX not in found.listing.names:
+        raise ExportError(f"--base {base}: is of the family {family.name}, and the tensors of "
+                          f"{found.listing.where} are named as those of the family {told.name}; "
+                          "name a base of that family")
     made_from_it = rest is not None or recognise.is_made_from(family.base, found.listing,
                                                               found.file)
     rest = rest or known_base(found, family, made_from_it)
@@ -40,6 +45,12 @@ def find_model(model, text_encoder_bits=None, base=None):
     if not chosen.base_names:
         return source
     return replace(source, base=rest.take(chosen.base_names), made_from_base=made_from_it)
+
+
+def refuse_unreadable(found, family):
+    """Raises ExportError, before a base is looked for, where nobody reads the denoiser's file."""
+    place = None if found.file else find_place(found.listing, family.denoiser)
+    recognise.refuse_unreadable(found.listing, names_of(place) if place else [found.file or ""])
 
 
 def says_whole(found):

@@ -3,6 +3,7 @@
 from export import layouts
 from export.errors import ExportError
 from export.families import choose as choosing
+from export.families import recognise
 from export.families.call import read_call
 from export.families.family import ENCODER, Asked, Opened, Sampler
 from export.layouts.naming import Renamed, strip_prefixes
@@ -65,7 +66,7 @@ def choose(source, text_encoder_bits):
     listing = files.list_checkpoint(source.folder)
     base = files.list_checkpoint(source.base.folder) if source.base else None
     family, pipeline = choosing.read_family(listing, source.file, base)
-    family = family or choosing.guess_family(listing, source.file)
+    family = family or choosing.guess_family(listing, source.file) or recognise.unknown()
     chosen = choosing.choose(listing, family, text_encoder_bits, source.file, base,
                              source.made_from_base)
     choosing.check_contents(chosen, listing, base)
@@ -174,4 +175,7 @@ def open_sampler(path, family, classes, call):
                     + " or ".join(classes))
     name = name if isinstance(name, str) and name in classes else classes[0]
     module = family.samplers[name]
+    for other in family.samplers.values() if config else ():
+        for key in other.KEYS:  # diffusers' from_config leaves those of the class before, unread
+            config.get(key, None)
     return Sampler(name, module, module.read_config(config, family.scheduler, call))

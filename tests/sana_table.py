@@ -7,6 +7,7 @@ or two of one core.
 """
 
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -47,8 +48,9 @@ def rows(browser, folder, model):
     checkpoint, dist = folder / "model", folder / "dist"
     make_sana(checkpoint, model.shape, model.variant, model.scheduler)
     options = ["--model", str(checkpoint), "--out", str(dist), "--text-encoder-bits", "16"]
-    if build(options):
-        sys.exit(f"{model.id}: no site")
+    with redirect_stdout(sys.stderr):  # the table alone is printed
+        if build(options):
+            sys.exit(f"{model.id}: no site")
     with Host(dist) as host, Library(browser, host.url) as library:
         own = library.load()["pipeline"]
         for case in cases(model):

@@ -94,7 +94,8 @@ def read_config(config):
         act_fns=tuple(ACTIVATIONS.get(act) for act in acts),
         conv_act_fn=ACTIVATIONS[config.only("decoder_conv_act_fn", tuple(ACTIVATIONS), "relu")],
         upsample_block_type=config.only("upsample_block_type", UPSAMPLERS, PIXEL_SHUFFLE),
-        in_shortcut=config.flag("decoder_in_shortcut", True),
+        # null is none, for diffusers hands it on
+        in_shortcut=config.flag("decoder_in_shortcut", "decoder_in_shortcut" not in config.values),
         scaling_factor=config.number("scaling_factor", 1.0),
     )
     for key in ENCODERS_OWN:

@@ -1,12 +1,13 @@
-"""Sana, Sana-1.5 and Sana-Sprint: configuration, tensors and memory of the transformer.
+"""Sana, Sana-1.5 and Sana-Sprint: configuration and tensors of the transformer.
 
-Names, defaults and shapes are those of diffusers' SanaTransformer2DModel. Letters: D the width,
-F the MLP width, n the tokens of the picture. 1x1 convolutions are matrices [out, in] here.
+Names, defaults and shapes are those of diffusers' SanaTransformer2DModel. 1x1 convolutions are
+matrices [out, in] here.
 """
 
 import re
 from dataclasses import asdict, dataclass
 
+from export.denoisers.sana_memory import denoising_bytes
 from export.errors import ExportError
 from export.packing.formats import GROUP_STEP
 from export.packing.spec import DEPTHWISE, LOWBIT, VECTOR, Spec, by_prefix, vector
@@ -32,8 +33,6 @@ MOST_HEAD_DIM = 64  # of linear attention's kernels
 MOST_CROSS_HEAD_DIM = 1024  # of attention's
 HEAD_DIM = 32  # of every published model
 CROSS_HEADS = {1152: 16, 2240: 20}  # width -> heads, of the published models
-STRIP_BYTES, STRIP_ROWS = 64 << 20, 4  # of the MLP's middle, as in web/engine/depthwise.js
-SLICE = 256  # tokens, as in web/engine/linear_attention.js
 
 
 @dataclass(frozen=True)
@@ -231,25 +230,7 @@ def drop_reason(c):
 
 
 def activation_bytes(c, picture):
-    """Tokens, q, k, v and what they are made of; the MLP's middle in strips; the text's keys and
-
-    values of all blocks; the places of tokens.
-    """
-    n, text = picture.image_tokens, picture.text_tokens
-    maps = 5 + (c.qk_norm is not None) + (c.interpolation_scale is not None)
-    sums = n // SLICE * c.width * (c.attention_head_dim + 1)
-    keys = text * (c.width + 2 * c.num_layers * c.cross_width)
-    return 4 * (maps * n * c.width + sums + keys) + mlp_bytes(c, picture)
-
-
-def mlp_bytes(c, picture):
-    """As web/engine/depthwise.js goes through a map whose middle is [n, 2 F]."""
-    columns = round(picture.width * (picture.image_tokens / (picture.width * picture.height))**0.5)
-    rows, row = picture.image_tokens // columns, 8 * columns * c.mlp_hidden
-    if rows * row <= STRIP_BYTES:
-        return rows * row * 3 // 2
-    strip = max(STRIP_ROWS, (STRIP_BYTES // row - 2) // STRIP_ROWS * STRIP_ROWS)
-    return (strip + 4) * row + strip * row // 2 + 4 * (strip + 1) * columns * c.width
+    return denoising_bytes(c, picture)
 
 
 def image_activation_bytes(c, images):

@@ -58,13 +58,14 @@ def read_family(listing, only=None, base=None):
 
 
 def guess_family(listing, only=None):
-    """The Family of a denoiser's file on this machine, by the names of its tensors."""
-    family = recognise.standing_alone()[0]
+    """The Family of a denoiser's file on this machine, by the names of its tensors; or None."""
+    denoiser = recognise.unknown().denoiser
+    listing = listing.without(rivals(listing, denoiser, only)) if only else listing
     try:
-        place = find_place(listing, family.denoiser, only=only)
+        place = find_place(listing, denoiser, only=only)
         names = place.layout.open(place).entries if place else ()
     except ExportError:  # who reads it, or misses it, says so
-        return family
+        return None
     return recognise.family_of_names(names)
 
 

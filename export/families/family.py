@@ -59,6 +59,10 @@ class PartModule(Protocol):
 class SamplerModule(Protocol):
     """One sampler in one file; `config` is what read_config gives: scheduler_config.json."""
 
+    @property
+    def KEYS(self) -> tuple[str, ...]:
+        """Of its class's scheduler_config.json."""
+
     def read_config(self, config: Configuration | None, own: dict, call: Call) -> dict:
         """The values, some of which the pipeline's call may have; where there is no file `own`, the
 

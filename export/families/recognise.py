@@ -69,16 +69,20 @@ def standing_alone():
     return [family for family in FAMILIES.values() if family.denoiser.derive_config]
 
 
-def family_of_names(names):
-    """The family that tensors of a file without a model_index.json belong to: by their names.
+def unknown():
+    """The family that is taken where nothing tells: its denoiser says what it misses."""
+    return standing_alone()[0]
 
-    Where no family has such names it is the first, whose denoiser says what it misses.
+
+def family_of_names(names):
+    """The family that tensors of these names belong to, in a file without a model_index.json; or
+
+    None.
     """
-    families = standing_alone()
-    for family in families:
+    for family in standing_alone():
         denoiser = family.denoiser
         marks = [denoiser.original.mark] if denoiser.original else []
         marks += denoiser.module.ANCHORS
         if any(name == mark or name.endswith(f".{mark}") for name in names for mark in marks):
             return family
-    return families[0]
+    return None

@@ -95,7 +95,8 @@ def read_transformer(file, asked):
     if c.guidance_embeds != (BETWEEN in asked.own):
         pipeline = SPRINT if BETWEEN in asked.own else USUAL
         file.fail(f"guidance_embeds is {str(c.guidance_embeds).lower()}, expected "
-                  f"{str(not c.guidance_embeds).lower()} of a model that is drawn by {pipeline}")
+                  f"{str(not c.guidance_embeds).lower()} of a model that is drawn by {pipeline}; "
+                  "the model's model_index.json tells that, or its base's: --base names another")
     return c
 
 

@@ -1,4 +1,4 @@
-"""The MLX-packed Bonsai transformer, 2-bit (ternary) or 1-bit (binary), in groups of 128 as a rule.
+"""The MLX-packed transformer, 2-bit (ternary) or 1-bit (binary), in groups of 128 as a rule.
 
 For every low-bit linear: weight u32 [out, in*bits/32], scales and biases [out, in/group], with
 w = scale*code + bias. Ternary and binary checkpoints have a bias that follows from the scale; where

@@ -2,7 +2,8 @@
 
 Every group of inputs of a row must hold only -s, 0 and s (ternary) or only -s and s (binary),
 exactly. The values tell the group: 128 where that fits, else the widest that every row keeps to. A
-tensor without a single zero is stored binary, any other ternary; both are exact.
+tensor without a single zero whose rows fill whole words is stored binary, any other ternary; both
+are exact.
 """
 
 import math
@@ -16,6 +17,7 @@ from export.packing.formats import (
     MOST_GROUP,
     STORAGE_OF,
     USUAL_GROUP,
+    WORD_BITS,
     Packed,
     Storage,
     narrow,
@@ -66,7 +68,7 @@ class Unpacked:
 
     def store(self, name, codes, scale, group, dtype):
         """The Packed of ternary codes u8 [N, K] and scales f32 [N, K/group], of a `dtype` once."""
-        if (codes == ZERO).any():
+        if (codes == ZERO).any() or codes.shape[1] % WORD_BITS:
             kind, packed = "ternary", pack_trits(codes)
         else:
             # scale*(code - 0.5): a binary scale is twice the magnitude.
@@ -106,7 +108,7 @@ class Unpacked:
     def refuse(self, name, first, on_grid, magnitudes):
         """on_grid [rows, K/16], magnitudes [rows, K] of the rows from `first` on."""
         spec = self.specs[name]
-        other = other_group(magnitudes, spec)
+        other = other_group(magnitudes)
         if other:
             self.fail(name, f"is ternary in groups of {other}; this version packs multiples of "
                       f"{GROUP_STEP}, as its kernels take them: {what_fits(spec)}")
@@ -167,11 +169,20 @@ def divisors(spec):
     return [n for n in range(1, columns + 1) if columns % n == 0]
 
 
-def other_group(magnitudes, spec):
-    """The widest group, of those that the kernels do not take, that [rows, K] keeps to, or None."""
-    for group in sorted(divisors(spec), reverse=True):
-        if group % GROUP_STEP and group >= FEWEST_TOLD:
-            runs = magnitudes.reshape(len(magnitudes), -1, group)
-            if ((runs == runs.max(axis=-1, keepdims=True)) | (runs == 0)).all():
-                return group
+def other_group(magnitudes):
+    """The widest group, of those that the kernels do not take, that [rows, K] keeps to, or None.
+
+    It need not divide a row, whose last group is narrower then.
+    """
+    for group in range(magnitudes.shape[1], FEWEST_TOLD - 1, -1):
+        if group % GROUP_STEP and keeps_to(magnitudes[:1], group) and keeps_to(magnitudes, group):
+            return group
     return None
+
+
+def keeps_to(magnitudes, group):
+    """Whether every group of a row [rows, K] holds only 0 and one other."""
+    starts = np.arange(0, magnitudes.shape[1], group)
+    widths = np.diff(starts, append=magnitudes.shape[1])
+    top = np.repeat(np.maximum.reduceat(magnitudes, starts, axis=1), widths, axis=1)
+    return bool(((magnitudes == top) | (magnitudes == 0)).all())

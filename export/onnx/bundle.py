@@ -37,12 +37,17 @@ def graph_of(part):
         ) from None
 
 
+def graphs_of(model):
+    """Component -> module of its graph."""
+    return {name: graph_of(component.part) for name, component in model.components.items()}
+
+
 def write_bundle(folder, model, progress):
     """Fills the new folder `folder`; one tensor of the model is in memory at a time.
 
     progress(component): called after each tensor. Raises ExportError.
     """
-    graphs = {name: graph_of(component.part) for name, component in model.components.items()}
+    graphs = graphs_of(model)
     folder.mkdir()
     for name, component in model.components.items():
         write_component(folder / folder_of(name), component, graphs[name], model, progress)

@@ -23,6 +23,7 @@ CODE_BITS = {"ternary": 2, "binary": 1, "affine1": 1, "affine2": 2, "affine4": 4
 TRITS_PER_BYTE = 5
 # Inputs that share a scale: what the kernels take, and what published models have as a rule.
 GROUP_STEP, MOST_GROUP, USUAL_GROUP = 16, 256, 128
+WORD_BITS = 32  # a row of codes is whole words
 POWERS = (1, 3, 9, 27, 81)
 SMALLEST_F16 = np.float32(2.0**-14)  # below, f16 is subnormal
 CHUNK_VALUES = 1 << 22
@@ -90,7 +91,7 @@ def coarsen(scales, group, most):
 
 def pack_words(codes: np.ndarray, bits: int) -> np.ndarray:
     """Codes u8 [N, K] below 2**bits -> u32 [N, K*bits/32]."""
-    per_word = 32 // bits
+    per_word = WORD_BITS // bits
     rows, columns = codes.shape
     if columns % per_word:
         raise ExportError(f"{columns} codes of {bits} bits do not fill whole 32-bit words")

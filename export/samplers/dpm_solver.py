@@ -33,6 +33,7 @@ WITHOUT_EFFECT = (
     "dynamic_thresholding_ratio", "sample_max_value", "lower_order_final", "euler_at_final",
     "time_shift_type",
 )
+KEYS = (*ONLY, *WITHOUT_EFFECT, "num_train_timesteps", "flow_shift", "solver_order")
 f32 = np.float32
 
 
@@ -50,7 +51,8 @@ def read_config(config, own, call):
     for key in WITHOUT_EFFECT:
         config.get(key, None)
     values = {
-        "num_train_timesteps": config.integer("num_train_timesteps", 1000, most=MOST_TIMESTEPS),
+        "num_train_timesteps": config.integer("num_train_timesteps", 1000, least=2,
+                                              most=MOST_TIMESTEPS),
         "flow_shift": config.number("flow_shift", 1.0, most=MOST_SHIFT),
         "solver_order": config.only("solver_order", (1, 2), 2),
     }

@@ -14,6 +14,11 @@ CLASS = "FlowMatchEulerDiscreteScheduler"
 DEFAULTS = {"shift": 1.0, "use_dynamic_shifting": False}  # the class's, of absent keys
 # Not used: where the shift is dynamic it follows the family's own empirical fit.
 NUMBERS, COUNTS = ("base_shift", "max_shift"), ("base_image_seq_len", "max_image_seq_len")
+KEYS = (  # of the class's configuration
+    *DEFAULTS, *NUMBERS, *COUNTS, "num_train_timesteps", "shift_terminal", "time_shift_type",
+    "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "invert_sigmas",
+    "stochastic_sampling",
+)
 MOST_SHIFT = 1e6
 EMPIRICAL, STATIC = "empirical", "static"  # kinds of shifts
 f32 = np.float32

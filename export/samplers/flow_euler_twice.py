@@ -7,7 +7,7 @@ ends are shifted twice. web/models/samplers/flow_euler.js has the same.
 
 import numpy as np
 
-from export.samplers.flow_euler import CLASS, COUNTS, MOST_SHIFT, NUMBERS
+from export.samplers.flow_euler import CLASS, KEYS, MOST_SHIFT
 from export.source.meaning import refuse_unread
 
 TWICE = "twice"
@@ -29,7 +29,7 @@ def read_config(config, own, call):
     for key in OFF:
         config.only(key, (False,), False)
     config.only("shift_terminal", (None,), None)
-    for key in (*NUMBERS, *COUNTS, "time_shift_type"):  # of dynamic shifting
+    for key in KEYS:  # those that are not read here are of dynamic shifting
         config.get(key, None)
     values = {
         "num_train_timesteps": config.integer("num_train_timesteps", 1000, least=2),

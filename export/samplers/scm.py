@@ -10,6 +10,7 @@ import numpy as np
 from export.source.meaning import refuse_unread
 
 CLASS = "SCMScheduler"
+KEYS = ("prediction_type", "num_train_timesteps", "sigma_data")
 MOST_ANGLE = 1.57080  # max_timesteps, where the pipeline is told nothing
 BETWEEN_STEPS = 2  # the one number of steps that takes an intermediate angle
 NO_SHIFT = "none"

@@ -43,11 +43,15 @@ def front_matter(lines):
     return "\n".join(["---", *lines, "---", "", ""])
 
 
+def origins(source):
+    """Repository and revision of a source and of its base, as far as they are repositories."""
+    return [s.origin for s in (source, source.base) if s and s.origin]
+
+
 def space_readme(model, places):
     """A JSON string is a YAML string."""
     title = title_of(model.name)
-    sources = filter(None, (model.source, model.source.base))
-    repositories = [places.weights_repo, *(s.origin.get("repository") for s in sources)]
+    repositories = [places.weights_repo, *(o["repository"] for o in origins(model.source))]
     repositories = list(dict.fromkeys(filter(None, repositories)))
     lines = [
         f"title: {json.dumps(title)}",
@@ -73,10 +77,13 @@ def space_readme(model, places):
 
 def weights_readme(model, places):
     base, source = [], ""
-    if model.source.origin:
-        repository, revision = model.source.origin["repository"], model.source.origin["revision"]
-        base = [f"base_model: {repository}", "base_model_relation: quantized"]
-        source = f"Made from `{repository}`, commit `{revision}`.\n"
+    made_from = origins(model.source)
+    if made_from:
+        repositories = ", ".join(origin["repository"] for origin in made_from)
+        repositories = f"[{repositories}]" if len(made_from) > 1 else repositories
+        base = [f"base_model: {repositories}", "base_model_relation: quantized"]
+        named = [f"`{origin['repository']}`, commit `{origin['revision']}`" for origin in made_from]
+        source = f"Made from {' and '.join(named)}.\n"
     lines = [
         "library_name: trefoil",
         "pipeline_tag: text-to-image",

@@ -32,7 +32,8 @@ LORA = re.compile(
 )
 # What is left aside where there is anything else, the likeliest stranger first.
 PART = re.compile(
-    WORD.format(r"ae|vae|autoencoder|taef\w*|text_?encoders?|qwen\w*|t5\w*|clip\w*|mmproj|llm"),
+    WORD.format(r"ae|vae|autoencoder|taef\w*|text_?encoders?|qwen\w*|gemma\w*|t5\w*|clip\w*|mmproj"
+                r"|llm"),
     re.IGNORECASE,
 )
 ASIDE = [PART, *(re.compile(pattern, re.IGNORECASE) for pattern in (

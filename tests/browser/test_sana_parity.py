@@ -3,6 +3,9 @@
 Each model is loaded once and draws all of its cases. `python -m tests.sana_table` draws more.
 """
 
+import json
+
+import numpy as np
 import pytest
 
 from tests.browser.library import Library, LibraryError
@@ -35,13 +38,15 @@ def test_pictures_match_diffusers(model, once, site, server, browser):
     folder = once(("sana", model.id), lambda folder: make(folder, model))
     from tests.sana_reference import reference
 
-    with Library(browser, server(site(folder, text_encoder_bits=16))) as library:
+    dist = site(folder, text_encoder_bits=16)
+    with Library(browser, server(dist)) as library:
         info = library.load()
         sprint = model.shape == "sprint"
         assert info["pipeline"]["guidance"]["kind"] == ("embedded" if sprint else "cfg")
         assert info["pipeline"]["guidance"]["negative"] != sprint
         for case in CASES[model]:
-            drawn = library.generate(tensors=True, **case.request())
+            drawn = library.generate(tensors=True, previews=True, **case.request())
+            check_preview(dist, drawn)
             compare(drawn, reference(folder, **case.reference()))
             if model.shape != "heads":  # whose decoder, so shallow, is not what takes the most
                 assert drawn["stageBytes"]["decode"] == drawn["peakBytes"]
@@ -51,6 +56,17 @@ def test_pictures_match_diffusers(model, once, site, server, browser):
             with pytest.raises(LibraryError, match=f"InputError: {told}"):
                 library.generate(**CASES[model][0].request() | change)
         assert not library.complaints
+
+
+def check_preview(dist, drawn):
+    """There is one a step; the last one's latents are the picture's, for no noise is left then."""
+    manifest = json.loads((dist / "model" / "manifest.json").read_text())
+    fit, (*_, last) = manifest["preview"], drawn["previews"]
+    assert len(drawn["previews"]) == sum(name.startswith("velocity.") and name[9:].isdigit()
+                                         for name in drawn["seen"])
+    values = drawn["seen"]["latents"] * manifest["latents"]["scale"] @ np.transpose(fit["matrix"])
+    colours = np.clip(127.5 * (values + fit["bias"] + 1), 0, 255)
+    assert np.abs(last["rgba"][..., :3].reshape(-1, 3) - colours).max() <= 0.51
 
 
 def make(folder, model):

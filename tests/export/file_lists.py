@@ -271,7 +271,8 @@ ROWS = {
                         "b.gguf", less=(DIT_FILE,)),
     "native": Row((DIT_FILE, f"{DIT}/config.json", "model_index.json"),
                   ("flux-2-klein-4b.safetensors", "ae.safetensors", "lora_x.safetensors",
-                   "flux-2-klein-4b-fp8.safetensors", "qwen_3_4b.safetensors"),
+                   "flux-2-klein-4b-fp8.safetensors", "qwen_3_4b.safetensors",
+                   "gemma-2-2b-it.safetensors"),
                   ("flux-2-klein-4b.safetensors",)),
     "native shards": Row(
         (DIT_FILE, f"{DIT}/config.json", "model_index.json"), tuple(two("flux")),

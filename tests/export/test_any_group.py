@@ -95,6 +95,15 @@ def test_lowbit(layout, levels, group, tmp_path):
     assert (weights_of(packed) == weights).all()
 
 
+@pytest.mark.parametrize("layout", [Unpacked, Native])
+def test_binary_rows_that_fill_no_whole_words_are_ternary(layout, tmp_path):
+    weights = np.repeat([[0.5, 1, 2]], 48, axis=1) * np.resize([1, -1, -1, 1, 1], (ROWS, 144))
+    stored = {NAME: ("BF16", bf16(weights))}
+    packed = packed_by(layout, stored, Spec(weights.shape, LOWBIT), tmp_path)
+    assert (packed.storage.kind, packed.storage.group) == ("ternary", 48)
+    assert (weights_of(packed) == weights).all()
+
+
 def gemlite(codes, scales, zeros, bits, group):
     about = {"W_nbits": bits, "group_size": group, "elements_per_sample": 8 // bits,
              "W_group_mode": 4, "channel_scale_mode": 0}
@@ -194,9 +203,10 @@ def test_the_widths_of_other_families(columns, group, stored, tmp_path):
     assert (weights_of(packed) == weights).all()
 
 
-@pytest.mark.parametrize("group", [8, 20, 28, 35, 40, 56, 70, 140, 280])
+# The last two do not divide a row, whose last group is narrower.
+@pytest.mark.parametrize("group", [8, 20, 28, 35, 40, 56, 70, 140, 280, 100, 1000])
 def test_groups_that_no_storable_one_divides(group, tmp_path):
-    weights = grid_weights(2240, group)
+    weights = grid_weights(-(-2240 // group) * group, group)[:, :2240]
     layout = Unpacked(Held(tmp_path, {NAME: ("BF16", bf16(weights))}),
                       {NAME: Spec(weights.shape, LOWBIT)})
     with pytest.raises(ExportError) as error:

@@ -3,13 +3,16 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import export.finding
 from export.families import FAMILIES
 from export.families.family import Base
-from export.source.find import find
+from export.site.cards import weights_readme
+from export.source.find import Source, find
 from tests.export.packed import PackedSite
 from tests.export.tiny import CALL, TRANSFORMER, Tiny, edit, load, save, write_json
 from tests.toy.checkpoint import Toy
@@ -113,6 +116,18 @@ def test_bases_that_are_none(build, model, base, tmp_path):
     assert result.stderr.endswith("what a model lacks may come from another one: --base\n")
 
 
+def test_the_card_of_the_weights_names_both_repositories():
+    base = Source(Path("b"), "b", {"repository": "org/b", "revision": "2"})
+    for origin, names, told in (
+            ({"repository": "me/m", "revision": "1"}, "[me/m, org/b]",
+             "Made from `me/m`, commit `1` and `org/b`, commit `2`.\n"),
+            ({}, "org/b", "Made from `org/b`, commit `2`.\n")):
+        model = SimpleNamespace(source=Source(Path("m"), "m", origin, base=base), name="m",
+                                family=TOY, variant="ternary")
+        card = weights_readme(model, SimpleNamespace(weights_repo=None))
+        assert f"\nbase_model: {names}\n" in card and told in card
+
+
 # The base that a family knows
 
 
@@ -193,11 +208,13 @@ def test_a_file_that_nobody_reads_is_told_by_its_name(build, toys, tmp_path):
     model, asked = toys
     save(model / "toy-1b-packed.safetensors", {"a.codes": ("U8", [[1]])})
     assert build("--model", model, "--out", tmp_path / "site").status == 0  # transformer/ is read
+    asked.clear()
     for name in (model / "toy-1b-packed.safetensors", model):
         result = build("--model", name, "--out", tmp_path / "other")
         assert result.status == 1 and (
             f"{model}/toy-1b-packed.safetensors: its layout is not published; take transformer/ "
             "beside it") in result.stderr
+        assert not asked
         shutil.rmtree(model / "transformer", ignore_errors=True)
 
 

@@ -52,6 +52,11 @@ def test_what_is_left_out_has_diffusers_defaults():
         upsample_block_type="pixel_shuffle", in_shortcut=True, scaling_factor=1.0)
 
 
+def test_a_shortcut_that_is_null_is_none():
+    values = SANA | {"decoder_in_shortcut": None}
+    assert not dc.read_config(Configuration("vae/config.json", values)).in_shortcut
+
+
 def test_no_block_at_the_pixels():
     """The last convolution doubles the sides, and takes what the stage before has."""
     specs = dc.spec(read(decoder_layers_per_block=[0, 5, 3, 3, 3, 0]))

@@ -8,6 +8,7 @@ import pytest
 from export import layouts
 from export.errors import ExportError
 from export.families.family import ENCODER, Part
+from export.packing.memory import Picture
 from export.source.configuration import Configuration
 from export.text_encoders import gemma2
 from tests.export.packed import PackedSite
@@ -53,6 +54,14 @@ def test_the_published_model():
     assert shapes["mlp.down_proj.weight"] == (2304, 9216)
     added = [name for name, spec in specs.items() if spec.plus]
     assert len(added) == 4 * 26 + 1 and all("norm" in name for name in added)
+
+
+def test_memory_is_of_the_ids_that_are_read():
+    """An instruction's among them, whose rows do not go on."""
+    config = gemma2.read_config(Configuration("config.json", GEMMA_2_2B))
+    few, many = (gemma2.activation_bytes(config, Picture(512, 512, 300, 256, read))
+                 for read in (300, 506))
+    assert many * 300 > few * 480
 
 
 def test_what_is_absent_is_what_the_class_has():

@@ -84,6 +84,7 @@ def test_values_of_sana_s_schedulers():
     (DPM | {"use_karras_sigmas": True}, "use_karras_sigmas is True"),
     (DPM | {"thresholding": True}, "thresholding is True"),
     (DPM | {"use_lu_lambdas": True}, "use_lu_lambdas is True"),
+    (DPM | {"num_train_timesteps": 1}, "num_train_timesteps is 1, expected .* from 2 to"),
     (DPM | {"something": 3}, "something is 3, a key that this version does not know"),
     (EULER | {"use_dynamic_shifting": True}, "use_dynamic_shifting is True"),
     (EULER | {"shift_terminal": 0.1}, "shift_terminal is 0.1"),

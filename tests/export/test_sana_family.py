@@ -86,6 +86,28 @@ def test_a_scheduler_that_the_pipeline_has_no_use_for(pipeline, name, told, tmp_
     assert sampler.class_name == call.samplers[0]
 
 
+@pytest.mark.parametrize("pipeline, values, read", [
+    (USUAL, {"_class_name": flow_euler_twice.CLASS, "shift": 3.0, "flow_shift": 6.0,
+             "use_flow_sigmas": True, "prediction_type": "flow_prediction", "solver_order": 2,
+             "algorithm_type": "dpmsolver++", "beta_end": 0.02},
+     {"num_train_timesteps": 1000, "shift": 3.0}),
+    (USUAL, {"_class_name": dpm_solver.CLASS, "flow_shift": 3.0, "use_flow_sigmas": True,
+             "prediction_type": "flow_prediction", "shift": 6.0, "base_shift": 0.5,
+             "max_image_seq_len": 4096, "stochastic_sampling": False},
+     {"num_train_timesteps": 1000, "flow_shift": 3.0, "solver_order": 2}),
+    (SPRINT, {"_class_name": scm.CLASS, "flow_shift": 3.0, "use_flow_sigmas": True, "shift": 2.0},
+     {"max_timesteps": 1.5708, "intermediate_timesteps": None}),
+])
+def test_keys_of_the_class_that_was_there_before(pipeline, values, read, tmp_path):
+    """diffusers' from_config leaves them in the file, and its class passes over them."""
+    path, call = tmp_path / "scheduler_config.json", SANA.pipelines[pipeline]
+    path.write_text(json.dumps(values))
+    assert open_sampler(path, SANA, call.samplers, call).config == read
+    path.write_text(json.dumps(values | {"flow_drift": 3.0}))
+    with pytest.raises(ExportError, match="flow_drift is 3.0, a key that this version does not"):
+        open_sampler(path, SANA, call.samplers, call)
+
+
 def opened(**change):
     parts = {"text_encoder": {"hidden_size": 64}, "autoencoder": {"latent_channels": 32},
              "transformer": {"caption_channels": 64, "in_channels": 32}}

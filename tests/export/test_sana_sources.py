@@ -10,11 +10,12 @@ from export.families.choose import guess_family, read_family
 from export.families.family import Asked
 from export.families.place import choose_place
 from export.families.sana import BASE, SANA
+from export.finding import find_model
 from export.source.configuration import Configuration
 from export.source.files import list_checkpoint
 from export.source.safetensors import Entry
 from tests.export.test_any_group import Held, weights_of
-from tests.export.tiny import load, save
+from tests.export.tiny import Tiny, load, save
 from tests.export.tiny_sana import CONFIG, GROUP, TinySana
 
 PART = SANA.denoiser
@@ -112,6 +113,24 @@ def test_the_family_is_known_without_a_model_index(tmp_path):
     listing = list_checkpoint(tmp_path / "n")
     assert read_family(listing) == (SANA, None) and recognise.is_made_from(BASE, listing)
     assert not recognise.is_made_from(BASE, listing, "another.safetensors")  # that lies beside it
+
+
+def test_a_base_of_another_family(tmp_path):
+    base = Tiny().write(tmp_path / "klein", "unpacked")
+    sana = TinySana()
+    for model in (sana.write_codes2b(tmp_path / "a" / "mine.safetensors"),
+                  sana.write_diffusers(tmp_path / "b")):
+        with pytest.raises(ExportError, match=f"^--base {base}: is of the family flux2, and the "
+                           "tensors of .* are named as those of the family sana; name a base of"):
+            find_model(str(model), base=str(base))
+
+
+def test_the_named_file_tells_the_family_not_what_lies_beside_it(tmp_path):
+    Tiny().write(tmp_path, "unpacked")
+    TinySana().write_native(tmp_path / "mine.safetensors")
+    listing = list_checkpoint(tmp_path)
+    assert guess_family(listing).name == "flux2"
+    assert guess_family(listing, "mine.safetensors") is SANA
 
 
 def test_the_file_of_an_unpublished_layout(tmp_path):

@@ -46,8 +46,9 @@ def test_guidance_of_the_pipeline_and_of_the_call(registered, tmp_path):
 
 def test_what_it_lacks_is_said(registered, tmp_path, capsys):
     folder = Toy().write(tmp_path / "m")
-    assert main(["--model", str(folder), "--out", str(tmp_path / "site"), "--onnx"]) == 1
-    assert "has no ONNX graph of ToyTransformer2DModel" in capsys.readouterr().err
+    for more in (["--out", str(tmp_path / "site")], ["--dry-run"]):
+        assert main(["--model", str(folder), "--onnx", *more]) == 1
+        assert "has no ONNX graph of ToyTransformer2DModel" in capsys.readouterr().err
     assert not (tmp_path / "site").exists()
     assert main(["--model", str(folder), "--out", str(tmp_path / "site"), "--dry-run"]) == 0
     assert "GPU memory" in capsys.readouterr().out
@@ -78,8 +79,9 @@ def test_a_file_that_stands_alone_is_known_by_its_names(monkeypatch, tmp_path):
              for part in TOY.parts]
     monkeypatch.setitem(FAMILIES, TOY.name, replace(TOY, parts=tuple(parts)))
     for names, family in ((["a.text_proj.weight"], "toy"), (["img_in.weight"], "flux2"),
-                          (["x_embedder.weight", "y"], "flux2"), (["others.weight"], "flux2")):
+                          (["x_embedder.weight", "y"], "flux2")):
         assert family_of_names(names).name == family
+    assert family_of_names(["others.weight"]) is None
     toy = Toy()
     folder = toy.write(tmp_path / "m")
     (folder / TRANSFORMER).rename(folder / "toy.safetensors")
