@@ -205,7 +205,7 @@ def dequantise(tensors, bits):
     plain = {}
     for name, value in tensors.items():
         stem, _, part = name.rpartition(".")
-        if f"{stem}.scales" not in tensors:
+        if f"{stem}.scales" not in tensors or part == "bias":
             plain[name] = value.float()
         elif part == "weight":
             scales, biases = (tensors[f"{stem}.{p}"].float() for p in ("scales", "biases"))

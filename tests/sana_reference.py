@@ -13,21 +13,23 @@ NULLS = "complex_human_instruction", "intermediate_timesteps"  # where null is n
 
 
 @torch.no_grad()
-def reference(path, prompt, seed, width, height, steps=None, guidance=None, negative=None):
+def reference(path, prompt, seed, width, height, steps=None, guidance=None, negative=None,
+              pipeline=None):
     """Draws one picture with diffusers and keeps every stage. Returns numpy arrays, by text
 
     ("prompt", "negative"): token_ids i64 [S], padded; valid, how many of them are not; rows [V, D],
     what the denoiser reads. noise [L, C]; sigmas [steps + 1], for SCM its angles; velocity: a list
-    of {half: [L, C]}, of the prompt and the negative prompt; latents [L, C]; decoded [H, W, 3], the
-    decoder's own output; picture u8 [H, W, 3].
+    of {half: [L, C]}, of the prompt and the negative prompt; blocks: a list of [L, D], the prompt's
+    tokens after each of the denoiser's blocks, step after step; latents [L, C]; decoded [H, W, 3],
+    the decoder's own output; picture u8 [H, W, 3]. pipeline: diffusers', if it is not to be loaded.
     """
-    pipeline, call = load_pipeline(Path(path)), call_arguments(path)
+    pipeline, call = pipeline or load_pipeline(Path(path)), call_arguments(path)
     given = {"num_inference_steps": steps, "guidance_scale": guidance, "negative_prompt": negative}
     call |= {key: value for key, value in given.items() if value is not None}
     sprint = isinstance(pipeline, SanaSprintPipeline)
     if sprint and call.get("num_inference_steps", 2) != 2:
         call["intermediate_timesteps"] = None
-    seen = {"token_ids": {}, "valid": {}, "rows": {}, "velocity": []}
+    seen = {"token_ids": {}, "valid": {}, "rows": {}, "velocity": [], "blocks": []}
     texts = iter(("prompt", "negative"))
 
     def on_encode(module, args, kwargs):
@@ -42,6 +44,9 @@ def reference(path, prompt, seed, width, height, steps=None, guidance=None, nega
             seen["rows"][half] = own[mask.bool()]
         seen["velocity"].append(dict(zip(halves, map(tokens, output[0]), strict=True)))
 
+    def on_block(module, args, output):
+        seen["blocks"].append(output[-1].clone())
+
     def on_decode(module, args, output):
         seen["latents"] = tokens(args[0][0] * pipeline.vae.config.scaling_factor)
         seen["decoded"] = output[0].permute(1, 2, 0)
@@ -50,6 +55,8 @@ def reference(path, prompt, seed, width, height, steps=None, guidance=None, nega
         pipeline.text_encoder.register_forward_pre_hook(on_encode, with_kwargs=True),
         pipeline.transformer.register_forward_hook(on_denoise, with_kwargs=True),
         pipeline.vae.decoder.register_forward_hook(on_decode),
+        *(block.register_forward_hook(on_block)
+          for block in pipeline.transformer.transformer_blocks),
     ]
     picture = pipeline(
         prompt=prompt, height=height, width=width, use_resolution_binning=False,

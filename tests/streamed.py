@@ -86,11 +86,11 @@ class PackedFile:
 
 
 class Rows(torch.nn.Module):
-    """An embedding whose table stays in its file."""
+    """An embedding whose table stays in its file; what it gives is multiplied by `scale`."""
 
-    def __init__(self, tensors, stem):
+    def __init__(self, tensors, stem, scale=1):
         super().__init__()
-        self.tensors, self.stem = tensors, stem
+        self.tensors, self.stem, self.scale = tensors, stem, scale
         self.anchor = torch.nn.Parameter(torch.zeros(1))  # says device and dtype of the encoder
 
     def forward(self, ids):
@@ -100,4 +100,4 @@ class Rows(torch.nn.Module):
         known, places = ids.unique(return_inverse=True)
         rows = [dequantise({name: part[row:row + 1] for name, part in parts.items()},
                            self.tensors.bits)[f"{self.stem}.weight"] for row in known.tolist()]
-        return torch.cat(rows)[places]
+        return torch.cat(rows)[places] * self.scale

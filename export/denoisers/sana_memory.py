@@ -8,11 +8,11 @@ SLICE = 256  # tokens, as in web/engine/linear_attention.js
 
 
 def denoising_bytes(c, picture):
-    """Tokens, q, k, v and what they are made of; the MLP's middle in strips; the text's keys and
+    """Tokens, q, k, v and what they are made of; the MLP's middle in strips; the texts' keys and
 
     values of all blocks; the places of tokens.
     """
-    n, text = picture.image_tokens, picture.text_tokens
+    n, text = picture.image_tokens, picture.texts * picture.text_tokens
     maps = 5 + (c.qk_norm is not None) + (c.interpolation_scale is not None)
     sums = n // SLICE * c.width * (c.attention_head_dim + 1)
     keys = text * (c.width + 2 * c.num_layers * c.cross_width)

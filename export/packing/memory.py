@@ -15,7 +15,7 @@ SIZES_BYTES = 256 * 256  # of what a submission's dispatches are told, as in web
 class Picture:
     """What is drawn: pixels, and the tokens that the denoiser has at once, images' included; and
 
-    those that a text encoder reads, an instruction's too.
+    those that a text encoder reads, an instruction's too. texts: the prompt, and a negative one.
     """
 
     width: int
@@ -23,6 +23,7 @@ class Picture:
     text_tokens: int
     image_tokens: int
     read_tokens: int
+    texts: int = 1
 
 
 def peak_gpu_bytes(model, size, images=()):
@@ -48,4 +49,5 @@ def picture_of(model, size, images):
     area = model.latents.pixels**2
     tokens = sum(width * height // area for width, height in (size, *images))
     rows = model.call.max_sequence_length
-    return Picture(*size, rows, tokens, max(prompt.length(rows) for prompt in model.prompts))
+    read = max(prompt.length(rows) for prompt in model.prompts)
+    return Picture(*size, rows, tokens, read, 2 if model.call.guidance.kind == "cfg" else 1)

@@ -11,9 +11,10 @@ from export.source import gguf_types
 from export.source.gguf import Gguf
 from tests.export.packed import PackedSite
 from tests.fullscale import formats
+from tests.fullscale.flux2 import GROUP
 from tests.fullscale.formats import Part, gguf_text, write_gguf
 from tests.fullscale.layouts import base3_blocks, gguf_lowbit, native_parts, write, write_gguf_file
-from tests.fullscale.model import GROUP, Model
+from tests.fullscale.model import Model
 
 LAST = "single_blocks.1.linear2.weight"  # [128, 512]
 

@@ -7,9 +7,11 @@ import pytest
 
 from tests.export.packed import PackedSite
 from tests.export.tiny import save
+from tests.fullscale.encoders import write_bf16_encoder
+from tests.fullscale.flux2 import GROUP
 from tests.fullscale.formats import Part, write_gguf, write_safetensors
 from tests.fullscale.layouts import gguf_blocks, native_parts, write, write_gguf_file
-from tests.fullscale.model import GROUP, Model
+from tests.fullscale.model import Model
 
 TO_Q = "transformer.transformer_blocks.0.attn.to_q.weight"
 IDENTICAL = ("gemlite", "unpacked", "native")
@@ -75,8 +77,6 @@ def hqq_grid(folder, name):
 
 @pytest.mark.parametrize("prefix", ["", "model."])
 def test_both_names_of_the_text_encoder(build, model, tmp_path, prefix):
-    from tests.fullscale.layouts import write_bf16_encoder
-
     reference = built(build, model, "mlx", tmp_path, "bf16")
     write_bf16_encoder(model, tmp_path / "mlx", prefix)
     assert build("--model", tmp_path / "mlx", "--out", tmp_path / "again").status == 0

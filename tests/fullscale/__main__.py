@@ -1,6 +1,10 @@
-"""Writes a random checkpoint in a published layout, of Bonsai Image 4B's size or tiny.
+"""Writes a random checkpoint in a published layout, of a published model's size or tiny.
 
-    python -m tests.fullscale LAYOUT VARIANT OUT [--scale tiny] [--text-encoder mlx|bf16|hqq]
+    python -m tests.fullscale LAYOUT VARIANT OUT [--family flux2|sana|sana-sprint] [--scale tiny]
+                              [--text-encoder mlx|bf16|hqq] [--hollow]
+
+flux2 is Bonsai Image 4B, sana Clark Air, sana-sprint Sprint 1.6B in its shapes. With --hollow the
+files have every tensor's name, type and shape, and zeros that take no room: enough for a dry run.
 """
 
 import argparse
@@ -8,34 +12,31 @@ import time
 from pathlib import Path
 
 from tests.fullscale.layouts import ENCODERS, TRANSFORMERS, write
-from tests.fullscale.model import Model
+from tests.fullscale.model import FAMILIES, Model
 
-PUBLISHED = {  # bytes of files, or of their tensors where only those are known
-    ("mlx", "ternary"): 1_425_226_752, ("mlx", "binary"): 965_164_032,
-    ("gemlite", "ternary"): 1_540_457_482, ("gemlite", "binary"): 1_080_179_712,
-    ("unpacked", "ternary"): 7_751_109_712, ("unpacked", "binary"): 7_751_109_712,
-    ("native", "ternary"): 7_751_105_712, ("native", "binary"): 7_751_105_712,
-    ("gguf", "binary"): 865_000_000,
-    "text_encoder-mlx-4bit": 2_262_915_072, "text_encoder-hqq-4bit": 2_822_336_676,
-    "vae": 168_122_000,
-}
 WEIGHTS = (".safetensors", ".pt", ".gguf")
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m tests.fullscale", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.fullscale", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("layout", choices=TRANSFORMERS)
     parser.add_argument("variant", choices=("ternary", "binary"))
     parser.add_argument("out", type=Path)
+    parser.add_argument("--family", choices=FAMILIES, default="flux2")
     parser.add_argument("--scale", choices=("full", "tiny"), default="full")
     parser.add_argument("--text-encoder", choices=ENCODERS)
+    parser.add_argument("--hollow", action="store_true")
     options = parser.parse_args()
     start = time.monotonic()
-    write(Model(options.scale, options.variant), options.layout, options.out, options.text_encoder)
+    family = FAMILIES[options.family]
+    model = Model(options.scale, options.variant, family, options.hollow)
+    write(model, options.layout, options.out, options.text_encoder)
     for path in sorted(p for p in options.out.rglob("*") if p.suffix in WEIGHTS):
         place = path.relative_to(options.out).parts[0]
         own = place.startswith("transformer") or path.parent == options.out
-        published = PUBLISHED.get((options.layout, options.variant) if own else place)
+        key = (options.layout, options.variant) if own else place
+        published = family.published.get(key)
         beside = f"   published {published:>14,}" if published and options.scale == "full" else ""
         print(f"{path.stat().st_size:>14,}  {path.relative_to(options.out)}{beside}")
     print(f"written in {time.monotonic() - start:.0f} s")

@@ -1,11 +1,13 @@
 """Draws with a site of the published size in headless Chromium, and compares every block.
 
-    python -m tests.fullscale.browser CHECKPOINT DIST [--size 128] [--steps 2] [--memory small]
+    python -m tests.fullscale.browser CHECKPOINT DIST [--size 128] [--steps 2] [--guidance 1]
+                                      [--memory small]
 
-CHECKPOINT is an MLX-packed folder (python -m tests.fullscale mlx ternary CHECKPOINT), DIST the site
-that build.py made of it. The device has WebGPU's default limits, and the page keeps its files in a
-profile on disk, beside DIST. Prints the relative errors against diffusers in float32, the peak of
-GPU memory, the resident memory of Chromium's processes, the largest buffers, and seconds.
+CHECKPOINT is an MLX-packed folder (python -m tests.fullscale mlx ternary CHECKPOINT), of any of the
+families, DIST the site that build.py made of it. The device has WebGPU's default limits, and the
+page keeps its files in a profile on disk, beside DIST. Prints the relative errors against diffusers
+in float32, the peak of GPU memory, the resident memory of Chromium's processes, the largest
+buffers, and seconds.
 """
 
 import argparse
@@ -23,8 +25,7 @@ from tests.browser.library import Library
 from tests.browser.test_device import DEFAULT_LIMITS
 from tests.conftest import launch_profile
 from tests.fullscale.residents import Residents
-from tests.reference import reference
-from tests.streamed import load_streamed
+from tests.fullscale.truth import stages_of
 
 LIMIT = 1e-4
 MIB = 1 << 20
@@ -68,14 +69,16 @@ def main():
     parser.add_argument("--prompt", default="a red maple bonsai in a round blue pot")
     parser.add_argument("--size", type=int, default=128, help="pixels of a side")
     parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--guidance", type=float, help="of Sana; 1: without a negative prompt")
     parser.add_argument("--memory", choices=("auto", "small"), default="auto")
     options = parser.parse_args()
     request = {"prompt": options.prompt, "seed": 0, "width": options.size,
                "height": options.size, "steps": options.steps}
+    if options.guidance is not None:
+        request["guidanceScale"] = options.guidance
     picture = draw(options.dist, request, options.memory)
     start = time.monotonic()
-    want = reference(options.checkpoint, **request, pipeline=load_streamed(options.checkpoint),
-                     max_sequence_length=picture["tokens"]["count"])
+    want = stages_of(options.checkpoint, request, picture)
     print(f"reference {time.monotonic() - start:.0f} s", flush=True)
     worst = compare(picture["seen"], want)
     print(f"worst {worst:.1e}, at most {LIMIT:.0e} expected")
@@ -131,13 +134,8 @@ def follow(message, residents):
 
 def compare(seen, want):
     """Prints a line a stage; returns the largest relative L2 error."""
-    stages = {"encoder_rows": want["encoder_rows"]}
-    for step, velocity in enumerate(want["velocity"]):
-        stages |= {f"block.{name}.{step}": blocks[step] for name, blocks in want["blocks"].items()}
-        stages[f"velocity.{step}"] = velocity
-    stages |= {"latents": want["latents"], "decoded": want["decoded"]}
     errors = {}
-    for name, expected in stages.items():
+    for name, expected in want.items():
         difference = np.linalg.norm(seen[name].astype(np.float64) - expected)
         errors[name] = difference / np.linalg.norm(expected.astype(np.float64))
         print(f"{name:18} {str(list(expected.shape)):>16} {errors[name]:9.1e}")

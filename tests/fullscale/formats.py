@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-BYTES = {"BF16": 2, "F16": 2, "F32": 4, "U32": 4, "I32": 4, "I64": 8, "F64": 8}
+BYTES = {"U8": 1, "F8_E4M3": 1, "BF16": 2, "F16": 2, "F32": 4, "U32": 4, "I32": 4, "I64": 8,
+         "F64": 8}
 TORCH = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32,
          "U8": torch.uint8, "I32": torch.int32}
 GGML = {"F32": 0, "F16": 1, "Q8_0": 8, "I32": 26, "F64": 28, "BF16": 30, "TQ1_0": 34, "TQ2_0": 35,
@@ -33,7 +34,21 @@ def write_json(path, values):
     path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def write_safetensors(path, parts):
+def bitstream(codes, bits):
+    """u8 [N, K] -> u32 [N, K*bits/32], the first code in the lowest bits."""
+    per_byte = 8 // bits
+    packed = np.zeros((len(codes), codes.shape[1] // per_byte), np.uint8)
+    for i in range(per_byte):
+        packed |= codes[:, i::per_byte] << np.uint8(bits * i)
+    return packed
+
+
+def words(rows, columns, bits):
+    return (rows, columns * bits // 32)
+
+
+def write_safetensors(path, parts, hollow=False):
+    """hollow: zeros in the place of tensors, which take no room on the disk."""
     entries, at = {}, 0
     for part in parts:
         size = math.prod(part.shape) * BYTES[part.dtype]
@@ -45,6 +60,9 @@ def write_safetensors(path, parts):
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
+        if hollow:
+            file.truncate(8 + len(text) + at)
+            return
         for part in parts:
             for chunk in part.chunks():
                 np.ascontiguousarray(chunk).tofile(file)

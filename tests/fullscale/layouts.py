@@ -1,55 +1,41 @@
 """The published layouts of a Model: folders, files, tensor names, dtypes and bit orders."""
 
-import shutil
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 
-from tests.fullscale.formats import Part, Scratch, write_gguf, write_json, write_safetensors
-from tests.fullscale.model import GROUP, TEXT_GROUP, round_bf16, widen_bf16
+from tests.fullscale.codes2b import write_codes2b
+from tests.fullscale.encoders import ENCODERS
+from tests.fullscale.flux2 import GROUP
+from tests.fullscale.formats import (
+    Part,
+    Scratch,
+    bitstream,
+    words,
+    write_gguf,
+    write_json,
+    write_safetensors,
+)
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-TOKENIZER = ROOT / "models" / "garden-ternary" / "tokenizer"
-SCHEDULER = ROOT / "models" / "garden-ternary" / "scheduler"
 ENCODER_OF = {"mlx": "mlx", "gemlite": "hqq", "unpacked": "bf16"}
 
 
 def write(model, layout, folder, encoder=None):
     """Writes a whole checkpoint; layout is a key of TRANSFORMERS, encoder one of ENCODERS."""
     encoder = encoder or ENCODER_OF.get(layout, "mlx")
-    write_json(folder / "model_index.json",
-               {"_class_name": "Flux2KleinPipeline", "is_distilled": True})
+    family = model.family
+    write_json(folder / "model_index.json", family.index)
     if model.call:
         write_json(folder / "trefoil.json", model.call)
-    shutil.copytree(SCHEDULER, folder / "scheduler", dirs_exist_ok=True)
+    write_json(folder / "scheduler" / "scheduler_config.json", family.scheduler)
     TRANSFORMERS[layout](model, folder)
     place = ENCODERS[encoder](model, folder)
     tokenizer = folder / place if encoder == "hqq" else folder / "tokenizer"
-    shutil.copytree(TOKENIZER, tokenizer, dirs_exist_ok=True)
+    family.write_tokenizer(tokenizer, model.scale)
     write_json(folder / "vae" / "config.json", model.configs["vae"])
-    vae = [whole(model, name, shape) for name, shape in model.vae.items()]
-    write_safetensors(folder / "vae" / "diffusion_pytorch_model.safetensors", vae)
-
-
-def whole(model, name, shape, prefix=""):
-    if name.endswith("num_batches_tracked"):
-        return Part(name, "I64", shape, lambda: [np.zeros(shape, "<i8")])
-    return Part(prefix + name, "BF16", shape, lambda: model.floats(name, shape))
-
-
-def bitstream(codes, bits):
-    """u8 [N, K] -> u32 [N, K*bits/32], the first code in the lowest bits."""
-    per_byte = 8 // bits
-    packed = np.zeros((len(codes), codes.shape[1] // per_byte), np.uint8)
-    for i in range(per_byte):
-        packed |= codes[:, i::per_byte] << np.uint8(bits * i)
-    return packed
-
-
-def words(rows, columns, bits):
-    return (rows, columns * bits // 32)
+    vae = [model.whole(name, shape) for name, shape in model.vae.items()]
+    write_safetensors(folder / "vae" / "diffusion_pytorch_model.safetensors", vae, model.hollow)
 
 
 # Transformers
@@ -60,17 +46,17 @@ def write_mlx(model, folder):
     parts = []
     for name, shape in model.transformer.items():
         if not model.is_lowbit(name):
-            parts.append(whole(model, name, shape))
+            parts.append(model.whole(name, shape))
             continue
-        base, groups = name.removesuffix("weight"), (shape[0], shape[1] // GROUP)
+        base, groups = name.removesuffix("weight"), (shape[0], shape[1] // model.group)
         parts += [
-            Part(name, "U32", words(*shape, model.bits), lambda n=name: mlx_codes(model, n)),
+            Part(name, "U32", words(*shape[:2], model.bits), lambda n=name: mlx_codes(model, n)),
             Part(f"{base}scales", "BF16", groups, lambda n=name: mlx_scales(model, n, "scales")),
             Part(f"{base}biases", "BF16", groups, lambda n=name: mlx_scales(model, n, "biases")),
         ]
     write_json(place / "config.json", model.configs["transformer"])
-    write_json(place / "quantization_config.json", {"bits": model.bits, "group_size": GROUP})
-    write_safetensors(place / "diffusion_pytorch_model.safetensors", parts)
+    write_json(place / "quantization_config.json", {"bits": model.bits, "group_size": model.group})
+    write_safetensors(place / "diffusion_pytorch_model.safetensors", parts, model.hollow)
 
 
 def mlx_codes(model, name):
@@ -118,10 +104,10 @@ def write_unpacked(model, folder):
         if model.is_lowbit(name):
             parts.append(Part(name, "BF16", shape, lambda n=name: [model.weights(n)]))
         else:
-            parts.append(whole(model, name, shape))
+            parts.append(model.whole(name, shape))
     place = folder / "transformer"
     write_json(place / "config.json", model.configs["transformer"])
-    write_safetensors(place / "diffusion_pytorch_model.safetensors", parts)
+    write_safetensors(place / "diffusion_pytorch_model.safetensors", parts, model.hollow)
 
 
 # The original names: native name -> the diffusers names whose rows it holds, in order.
@@ -245,82 +231,8 @@ def base3_blocks(codes, scales, runs):
 
 TRANSFORMERS = {
     "mlx": write_mlx, "gemlite": write_gemlite, "unpacked": write_unpacked,
-    "native": write_native, "gguf": write_gguf_file,
+    "codes2b": write_codes2b, "native": write_native, "gguf": write_gguf_file,
     "gguf-64": lambda model, folder: write_gguf_file(model, folder, 64),
     "gguf-pq2_0": lambda model, folder: write_gguf_file(model, folder, kind="PQ2_0"),
     "gguf-ptq1_0": lambda model, folder: write_gguf_file(model, folder, kind="PTQ1_0"),
 }
-
-
-# Text encoders
-
-
-def write_mlx_encoder(model, folder):
-    parts = []
-    for name, shape in model.text_encoder.items():
-        if len(shape) == 1:
-            parts.append(whole(model, name, shape, "model."))
-            continue
-        base, groups = f"model.{name.removesuffix('weight')}", (shape[0], shape[1] // TEXT_GROUP)
-        parts += [
-            Part(f"{base}weight", "U32", words(*shape, 4), lambda n=name: text_words(model, n)),
-            Part(f"{base}scales", "BF16", groups, lambda n=name: model.text_scales(n)),
-            Part(f"{base}biases", "BF16", groups, lambda n=name: text_biases(model, n)),
-        ]
-    quantization = {"quantization": {"bits": 4, "group_size": TEXT_GROUP}}
-    place = "text_encoder-mlx-4bit"
-    write_json(folder / place / "config.json", model.configs["text_encoder"] | quantization)
-    write_safetensors(folder / place / "model.safetensors", parts)
-    return place
-
-
-def text_words(model, name):
-    return (bitstream(codes, 4) for codes in model.text_codes(name))
-
-
-def text_biases(model, name):
-    return (round_bf16(-7.5 * widen_bf16(scales)) for scales in model.text_scales(name))
-
-
-def write_bf16_encoder(model, folder, prefix="model."):
-    parts = [whole(model, name, shape, prefix) for name, shape in model.text_encoder.items()]
-    write_json(folder / "text_encoder" / "config.json", model.configs["text_encoder"])
-    write_safetensors(folder / "text_encoder" / "model.safetensors", parts)
-    return "text_encoder"
-
-
-def write_hqq_encoder(model, folder):
-    place = folder / "text_encoder-hqq-4bit"
-    place.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder) as scratch:
-        files, state = Scratch(scratch), {}
-        for name, shape in model.text_encoder.items():
-            module = "model." + name.removesuffix(".weight")
-            if len(shape) == 1 or "embed" in name:
-                chunks = model.floats(name, shape)
-                state[module] = {"weight": files.concatenated(chunks, shape, "BF16")}
-            else:
-                state[module] = hqq_state(model, name, shape, files)
-        torch.save(state, place / "qmodel.pt")
-    write_json(place / "config.json", model.configs["text_encoder"])
-    return place.name
-
-
-def hqq_state(model, name, shape, files):
-    """The groups as rows of 64, the first half of them in the high nibbles; w = (q - zero)*scale"""
-    groups = np.concatenate(list(model.text_codes(name))).reshape(-1, TEXT_GROUP)
-    scales = np.concatenate(list(model.text_scales(name)))
-    half = len(groups) // 2
-    zero = model.random(name, 1 << 20).standard_normal((len(groups), 1), np.float32)
-    meta = {
-        "nbits": 4, "group_size": TEXT_GROUP, "shape": torch.Size(shape), "axis": 1,
-        "packing": "4bit_u8", "unpack_view_dtype": torch.uint8, "view_as_float": False,
-        "compute_dtype": torch.bfloat16, "quant_zero": False, "quant_scale": False,
-        "scale": files.tensor(widen_bf16(scales).astype("<f2").reshape(-1, 1), "F16"),
-        "zero": files.tensor((7.5 + 0.1 * zero).astype("<f2"), "F16"),
-    }
-    packed = files.tensor(groups[:half] << 4 | groups[half:], "U8")
-    return {"W_q": packed, "meta": meta, "bias": None}
-
-
-ENCODERS = {"mlx": write_mlx_encoder, "bf16": write_bf16_encoder, "hqq": write_hqq_encoder}

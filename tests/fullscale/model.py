@@ -1,8 +1,8 @@
-"""A random model in the shapes of Bonsai Image 4B, or tiny, whose tensors are made when asked for.
+"""A random model in the shapes of a published one, or tiny, whose tensors are made when asked for.
 
 Names and shapes are those of diffusers' and transformers' own classes. Every tensor follows from
 its name and the variant alone, so that all layouts hold the same model. Floats are bf16, as u16;
-low-bit weights are codes and scales in groups of 128 inputs.
+low-bit weights are codes, and scales for the family's groups of inputs.
 """
 
 import functools
@@ -10,43 +10,15 @@ import zlib
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLFlux2, Flux2Transformer2DModel
-from transformers import Qwen3Config, Qwen3Model
 
-GROUP, TEXT_GROUP = 128, 64
+from tests.fullscale.flux2 import FLUX2
+from tests.fullscale.formats import Part
+from tests.fullscale.sana import SANA, SPRINT
+
+FAMILIES = {"flux2": FLUX2, "sana": SANA, "sana-sprint": SPRINT}
+TEXT_GROUP = 64
 CHUNK = 1 << 24  # values in memory at a time
-TRANSFORMER = {
-    "full": {
-        "in_channels": 128, "num_layers": 5, "num_single_layers": 20, "attention_head_dim": 128,
-        "num_attention_heads": 24, "joint_attention_dim": 7680, "mlp_ratio": 3.0,
-        "axes_dims_rope": (32, 32, 32, 32), "rope_theta": 2000, "guidance_embeds": False,
-    },
-    "tiny": {
-        "in_channels": 16, "num_layers": 2, "num_single_layers": 2, "attention_head_dim": 32,
-        "num_attention_heads": 4, "joint_attention_dim": 128, "mlp_ratio": 3.0,
-        "axes_dims_rope": (8, 8, 8, 8), "rope_theta": 2000, "guidance_embeds": False,
-    },
-}
-TEXT_ENCODER = {
-    "full": {
-        "hidden_size": 2560, "num_hidden_layers": 36, "num_attention_heads": 32,
-        "num_key_value_heads": 8, "head_dim": 128, "intermediate_size": 9728, "vocab_size": 151936,
-    },
-    "tiny": {
-        "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "head_dim": 32, "intermediate_size": 128, "vocab_size": 1024,
-    },
-}
-AUTOENCODER = {
-    "full": {"block_out_channels": (128, 256, 512, 512)},
-    "tiny": {"block_out_channels": (8, 12), "latent_channels": 4, "layers_per_block": 1,
-             "norm_num_groups": 4},
-}
-CALL = {  # trefoil.json
-    "full": {},
-    "tiny": {"text_encoder_out_layers": [1, 2], "max_sequence_length": 64, "width": 32,
-             "height": 32, "sizes": [[32, 32]]},
-}
+DENSE = ("conv_depth.weight", "scale_shift_table")  # in blocks, and yet not low-bit
 
 
 def round_bf16(values):
@@ -61,54 +33,57 @@ def widen_bf16(stored):
 class Model:
     """Configurations, shapes and tensors; `name`s begin with their component's."""
 
-    def __init__(self, scale="full", variant="ternary"):
+    def __init__(self, scale="full", variant="ternary", family=FLUX2, hollow=False):
+        """hollow: zeros are written in the place of tensors, which take no room on the disk."""
+        self.hollow = hollow
         self.variant, self.levels = variant, {"ternary": 3, "binary": 2}[variant]
         self.bits = self.levels - 1
-        self.call = CALL[scale]
-        stages = len(AUTOENCODER[scale]["block_out_channels"])
+        self.scale, self.family, self.group = scale, family, family.group
+        config, self.call = family.configs[scale], family.calls[scale]
         with torch.device("meta"):
-            transformer = Flux2Transformer2DModel(**TRANSFORMER[scale])
-            vae = AutoencoderKLFlux2(
-                down_block_types=("DownEncoderBlock2D",) * stages,
-                up_block_types=("UpDecoderBlock2D",) * stages, **AUTOENCODER[scale],
-            )
-            text = Qwen3Model(Qwen3Config(**TEXT_ENCODER[scale]))
-        self.transformer, self.text_encoder, self.vae = map(shapes_of, (transformer, text, vae))
-        self.configs = {"transformer": dict(transformer.config), "vae": dict(vae.config)}
-        self.configs["text_encoder"] = {
-            "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_act": "silu",
-            "rms_norm_eps": 1e-6, "rope_theta": 1e6, "tie_word_embeddings": True,
-        } | TEXT_ENCODER[scale]
+            modules = family.modules(config)
+        self.transformer, self.text_encoder, self.vae = (
+            shapes_of(modules[name]) for name in ("transformer", "text_encoder", "vae"))
+        self.configs = {name: dict(modules[name].config) for name in ("transformer", "vae")}
+        self.configs["text_encoder"] = family.text_config | config["text_encoder"]
 
     def random(self, name, chunk=0):
         return np.random.default_rng([zlib.crc32(name.encode()), chunk])
 
     def is_lowbit(self, name):
-        return len(self.transformer[name]) == 2 and "transformer_blocks." in name
+        """Of a transformer's tensor: a matrix, or a 1x1 convolution, of a block."""
+        shape = self.transformer[name]
+        return len(shape) > 1 and "transformer_blocks." in name and not name.endswith(DENSE)
 
     @functools.lru_cache(maxsize=1)  # noqa: B019  (one tensor, written in up to three parts)
     def lowbit(self, name):
-        """codes u8 [N, K] and scales f32 [N, K/128]: w = scale * (code - 1) or scale * (2 code - 1)
+        """codes u8 [N, K], scales f32 [N, K/group]: w = scale * (code - 1) or scale * (2 code - 1)
 
         The first group of the first weight is all zero in a ternary model: scale 0.
         """
-        rows, columns = self.transformer[name]
+        rows, columns = self.transformer[name][:2]
         random = self.random(name)
         codes = random.integers(0, self.levels, (rows, columns), np.uint8)
         size = (1.5 if self.levels == 3 else 1.0) ** 0.5 / columns**0.5
-        scales = size * np.exp(0.3 * random.standard_normal((rows, columns // GROUP), np.float32))
-        scales = widen_bf16(round_bf16(scales))
-        if self.levels == 3 and name == "transformer_blocks.0.attn.to_q.weight":
-            codes[0, :GROUP], scales[0, 0] = 1, 0
+        spread = random.standard_normal((rows, columns // self.group), np.float32)
+        scales = widen_bf16(round_bf16(size * np.exp(0.3 * spread)))
+        if self.levels == 3 and name == next(filter(self.is_lowbit, self.transformer)):
+            codes[0, : self.group], scales[0, 0] = 1, 0
         return codes, scales
 
     def weights(self, name):
         """A low-bit weight as bf16 [N, K]."""
         codes, scales = self.lowbit(name)
         table = np.array([-1, 0, 1] if self.levels == 3 else [-1, 1], np.float32)[codes]
-        grouped = table.reshape(*scales.shape, GROUP)
+        grouped = table.reshape(*scales.shape, self.group)
         grouped *= scales[..., None]
         return round_bf16(table)
+
+    def whole(self, name, shape, prefix=""):
+        """Any other tensor as it is to be written, `prefix` before its name."""
+        if name.endswith("num_batches_tracked"):
+            return Part(name, "I64", shape, lambda: [np.zeros(shape, "<i8")])
+        return Part(prefix + name, "BF16", shape, lambda: self.floats(name, shape))
 
     def floats(self, name, shape):
         """Chunks of rows of any other tensor, bf16: norms near one, weights by their fan-in."""
