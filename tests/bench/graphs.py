@@ -13,6 +13,11 @@ from export.onnx.web_runtime import BENCH_MODULE, BENCH_WASM, VERSION
 FLOAT = {"f32": TensorProto.FLOAT, "f16": TensorProto.FLOAT16}
 OPSETS = [("", 21), ("com.microsoft", 1)]
 IR_VERSION = 10
+JOIN_HEADS = [  # heads [1, H, T, Dh] -> y [1, T, H * Dh]; split_heads has `join`
+    helper.make_node("Transpose", ["heads"], ["joined"], perm=[0, 2, 1, 3]),
+    helper.make_node("Reshape", ["joined", "join"], ["y"]),
+]
+MAPS = {"depthwise": "Conv of each channel", "linearGrouped": "Conv in groups"}
 QUANTISED = ("ternary", "binary", "affine1", "affine2", "affine4")
 
 
@@ -39,6 +44,16 @@ def lines_of(row, f16):
                 yield line(f"Conv, {layout} inside", conv(row, kind), type=kind,
                            options={"preferredLayout": layout})
         yield line("Conv", conv(row, "f32"), provider="wasm")
+    elif row["op"] in MAPS:
+        for kind in types:
+            for layout in ("NHWC", "NCHW"):
+                yield line(f"{MAPS[row['op']]}, {layout} inside", maps(row, kind), type=kind,
+                           options={"preferredLayout": layout})
+        yield line(MAPS[row["op"]], maps(row, "f32"), provider="wasm")
+    elif row["op"] == "linearAttention":
+        for kind in types:
+            yield line("MatMuls, Relu, Div", linear_attention(row, kind), type=kind)
+        yield line("MatMuls, Relu, Div", linear_attention(row, "f32"), provider="wasm")
     elif row["op"] == "attention" and row["Hq"] == row["Hkv"] and not row["causal"]:
         for kind in types:
             yield line("MultiHeadAttention", attention(row, kind), type=kind)
@@ -105,6 +120,50 @@ def conv(row, kind):
     return model(node, {"x": [1, Cin, H, W]}, [1, Cout, H, W], weights, kind)
 
 
+def maps(row, kind):
+    """A convolution of each channel, gated if the row is, or of groups of channels."""
+    H, W, C = row["H"], row["W"], row["C"]
+    if row["op"] == "linearGrouped":
+        K = row["K"]
+        weights = [external("groups", FLOAT[kind], [C, K, 1, 1], type=kind)]
+        nodes = helper.make_node("Conv", ["x", "groups"], ["y"], group=C // K)
+        return model(nodes, {"x": [1, C, H, W]}, [1, C, H, W], weights, kind)
+    KS, gated = row["KS"], row["gated"]
+    channels = 2 * C if gated else C
+    weights = [external("taps", FLOAT[kind], [channels, 1, KS, KS], type=kind),
+               external("bias", FLOAT[kind], [channels], type=kind)]
+    nodes = [helper.make_node("Conv", ["x", "taps", "bias"], ["filtered" if gated else "y"],
+                              group=channels, kernel_shape=[KS, KS], pads=[KS // 2] * 4)]
+    if gated:
+        nodes += [helper.make_node("Split", ["filtered"], ["a", "b"], axis=1, num_outputs=2),
+                  helper.make_node("Sigmoid", ["b"], ["gate"]),
+                  helper.make_node("Mul", ["b", "gate"], ["silu"]),
+                  helper.make_node("Mul", ["a", "silu"], ["y"])]
+    return model(nodes, {"x": [1, channels, H, W]}, [1, C, H, W], weights, kind)
+
+
+def linear_attention(row, kind):
+    """q (k^T v) / (q . sum of k + eps) of heads of q, k and v, q and k after Relu."""
+    T, H, Dh = row["T"], row["H"], row["Dh"]
+    shape, eps = [1, T, H * Dh], 1e-15 if kind == "f32" else 2.0**-14  # which f16 still has
+    nodes = [
+        *split_heads(H, Dh),
+        helper.make_node("Constant", [], ["tokens"], value_ints=[3]),
+        helper.make_node("Constant", [], ["eps"],
+                         value=helper.make_tensor("eps", FLOAT[kind], [], [eps])),
+        helper.make_node("Relu", ["q_heads"], ["queries"]),
+        helper.make_node("Relu", ["k_heads"], ["keys"]),
+        helper.make_node("MatMul", ["keys", "v_heads"], ["sums"]),
+        helper.make_node("ReduceSum", ["keys", "tokens"], ["totals"], keepdims=1),
+        helper.make_node("MatMul", ["queries", "sums"], ["above"]),
+        helper.make_node("MatMul", ["queries", "totals"], ["weights"]),
+        helper.make_node("Add", ["weights", "eps"], ["below"]),
+        helper.make_node("Div", ["above", "below"], ["heads"]),
+        *JOIN_HEADS,
+    ]
+    return model(nodes, dict.fromkeys("qkv", shape), shape, [], kind)
+
+
 def attention(row, kind):
     node = helper.make_node("MultiHeadAttention", ["q", "k", "v"], ["y"], domain="com.microsoft",
                             num_heads=row["Hq"])
@@ -114,23 +173,27 @@ def attention(row, kind):
 def composed_attention(row, kind):
     """softmax(q k^T / sqrt(Dh)) v of plain operators."""
     H, Dh = row["Hq"], row["Dh"]
-    constants = {"split": [0, 0, H, Dh], "join": [0, 0, H * Dh]}
-    nodes = [helper.make_node("Constant", [], [name], value_ints=value)
-             for name, value in constants.items()]
-    nodes.append(helper.make_node("Constant", [], ["size"], value=helper.make_tensor(
-        "size", FLOAT[kind], [], [Dh**-0.5])))
-    for name, order in {"q": [0, 2, 1, 3], "k": [0, 2, 3, 1], "v": [0, 2, 1, 3]}.items():
-        nodes += [helper.make_node("Reshape", [name, "split"], [f"{name}_split"]),
-                  helper.make_node("Transpose", [f"{name}_split"], [f"{name}_heads"], perm=order)]
-    nodes += [
+    nodes = [
+        *split_heads(H, Dh),
+        helper.make_node("Constant", [], ["size"], value=helper.make_tensor(
+            "size", FLOAT[kind], [], [Dh**-0.5])),
         helper.make_node("Mul", ["q_heads", "size"], ["q_scaled"]),
         helper.make_node("MatMul", ["q_scaled", "k_heads"], ["scores"]),
         helper.make_node("Softmax", ["scores"], ["weights"], axis=-1),
         helper.make_node("MatMul", ["weights", "v_heads"], ["heads"]),
-        helper.make_node("Transpose", ["heads"], ["joined"], perm=[0, 2, 1, 3]),
-        helper.make_node("Reshape", ["joined", "join"], ["y"]),
+        *JOIN_HEADS,
     ]
     return model(nodes, *attention_shapes(row), [], kind)
+
+
+def split_heads(H, Dh):
+    """q and v [1, T, H * Dh] -> q_heads and v_heads [1, H, T, Dh], k -> k_heads [1, H, Dh, T]."""
+    nodes = [helper.make_node("Constant", [], [name], value_ints=value)
+             for name, value in {"split": [0, 0, H, Dh], "join": [0, 0, H * Dh]}.items()]
+    for name, order in {"q": [0, 2, 1, 3], "k": [0, 2, 3, 1], "v": [0, 2, 1, 3]}.items():
+        nodes += [helper.make_node("Reshape", [name, "split"], [f"{name}_split"]),
+                  helper.make_node("Transpose", [f"{name}_split"], [f"{name}_heads"], perm=order)]
+    return nodes
 
 
 def attention_shapes(row):

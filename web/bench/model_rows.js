@@ -50,6 +50,26 @@ class Noting extends Ops {
     return super.conv2d(x, parts, options);
   }
 
+  depthwise(x, weight, options = {}) {
+    const [H, W, channels] = x.shape;
+    const { gated = false } = options;
+    this.#note({ op: 'depthwise', H, W, C: gated ? channels / 2 : channels, KS: weight.shape[0],
+      gated, storage: weight.storage });
+    return super.depthwise(x, weight, options);
+  }
+
+  linearGrouped(x, weight, target) {
+    const [H, W, C] = x.shape;
+    this.#note({ op: 'linearGrouped', H, W, C, K: weight.count / C });
+    return super.linearGrouped(x, weight, target);
+  }
+
+  linearAttention(q, k, v, heads) {
+    const { headWidth: Dh } = heads;
+    this.#note({ op: 'linearAttention', T: q.shape[0], H: q.width / Dh, Dh });
+    return super.linearAttention(q, k, v, heads);
+  }
+
   fork(x, branches) {
     branches.forEach((parts) => this.#noteConvolution(x, parts));
     return super.fork(x, branches);

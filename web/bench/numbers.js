@@ -31,6 +31,13 @@ export function uniform(count, random, size = 1) {
   return values;
 }
 
+/** f(0) + f(1) + .. of so many, in float64. */
+export function sum(count, f) {
+  let total = 0;
+  for (let i = 0; i < count; i++) total += f(i);
+  return total;
+}
+
 /**
  * Floats as `storage` keeps them: the words for the GPU, and the values that they stand for.
  * @param {Float32Array} values

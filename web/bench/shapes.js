@@ -23,6 +23,9 @@ const attention = (Tq, Hq, Hkv, Dh, causal, name) => (
 const conv = (side, Cin, Cout, storage, name) => (
   { op: 'conv2d', H: side, W: side, Cin, Cout, KS: 3, up: 1, storage, name });
 
+const depthwise = (side, C, KS, name) => (
+  { op: 'depthwise', H: side, W: side, C, KS, gated: KS === 3, storage: 'bf16', name });
+
 /** The same on every page, whatever model it has. */
 const HEADLINE = [
   { id: 'ternary-m256', ...linear(256, 1024, 1024, TERNARY) },
@@ -57,13 +60,20 @@ const BONSAI = [
 
 /**
  * Sana 1.6B at 512 x 512, ternary in groups of 112: width 2240, 256 image tokens, and a
- * feed-forward of 1 x 1 convolutions, the first of which has a bias and an activation.
+ * feed-forward of 1 x 1 convolutions, the first of which has a bias and an activation. What keeps
+ * channels or heads apart at 1024 x 1024, too: 1024 tokens, and maps of its decoder, DC-AE.
  */
 const SANA_TERNARY = { storage: 'ternary', group: 112, scales: 'bf16' };
 const SANA = [
   linear(256, 2240, 2240, SANA_TERNARY, 'projection'),
   linear(256, 2240, 11200, { ...SANA_TERNARY, bias: true, act: 'silu' }, 'feed-forward in'),
   linear(256, 5600, 2240, SANA_TERNARY, 'feed-forward out'),
+  depthwise(16, 5600, 3, 'feed-forward'),
+  depthwise(32, 5600, 3, 'feed-forward'),
+  { op: 'linearAttention', T: 256, H: 70, Dh: 32 },
+  { op: 'linearAttention', T: 1024, H: 70, Dh: 32 },
+  depthwise(32, 3072, 5, 'decoder'),
+  { op: 'linearGrouped', H: 32, W: 32, C: 3072, K: 32, name: 'decoder' },
   linear(1, 256, 2240, { storage: 'bf16', bias: true, act: 'silu' }, 'time embedding'),
   { ...attention(256, 20, 20, 112, false, 'cross-attention'), Tk: 300 },
   { op: 'rmsNorm', M: 128 * 128, D: 512, bias: true, name: 'decoder' },
@@ -114,6 +124,10 @@ function describe(shape) {
       + (shape.Tk === shape.Tq ? '' : ` to ${shape.Tk}`) + `, ${shape.Hq} heads of ${shape.Dh}`
       + (shape.causal ? ', causal' : '') + (shape.softcap ? `, capped at ${shape.softcap}` : '')
       + (shape.bias ? ' + bias' : '');
+    case 'depthwise': return `${KS}x${KS} depth-wise convolution of `
+      + `${shape.gated ? `2 x ${shape.C}, gated` : shape.C}, ${W}x${H}`;
+    case 'linearGrouped': return `1x1 convolution in groups of ${K}, ${shape.C} channels, ${W}x${H}`;
+    case 'linearAttention': return `linear attention ${shape.T} tokens, ${H} heads of ${shape.Dh}`;
     case 'groupNorm': return `group norm ${shape.C} channels, ${W}x${H}`;
     case 'rmsNorm': return `RMS norm ${M} x ${width}` + (shape.bias ? ' + bias' : '');
     case 'layerNorm': return `layer norm ${M} x ${width}`;

@@ -2,7 +2,8 @@
  * The ops that can be timed. Each says what a run costs, makes its numbers, puts them on the GPU,
  * records one run, and knows any element of the result in float64.
  */
-import { keep, packedMatrix, uniform, weightBytes, ZERO } from './numbers.js';
+import { MAP_SUBJECTS } from './map_subjects.js';
+import { keep, packedMatrix, sum, uniform, weightBytes, ZERO } from './numbers.js';
 
 const EPS = 1e-6;
 
@@ -34,6 +35,8 @@ const ACTIVATIONS = {
 
 /** @type {Record<string, Subject>} */
 export const SUBJECTS = {
+  ...MAP_SUBJECTS,
+
   linear: {
     flop: ({ M, N, K }) => 2 * M * N * K,
     bytes: (row) => weightBytes(row) + 4 * row.M * (row.K + row.N),
@@ -241,10 +244,4 @@ function momentsOf({ H, W, C, groups }, x) {
     const mean = over(g, (value) => value) / count;
     return [mean, Math.sqrt(over(g, (value) => (value - mean) ** 2) / count + EPS)];
   });
-}
-
-function sum(count, f) {
-  let total = 0;
-  for (let i = 0; i < count; i++) total += f(i);
-  return total;
 }

@@ -19,7 +19,11 @@ import { SUBJECTS } from './subjects.js';
  */
 const INPUTS = {
   linear: ({ M, K }, { x }) => ({ x: [[M, K], x] }),
-  conv2d: ({ H, W, Cin }, { x }) => ({ x: [[1, Cin, H, W], turned(x, H * W, Cin)] }),
+  conv2d: planes,
+  depthwise: planes,
+  linearGrouped: planes,
+  linearAttention: ({ T, H, Dh }, numbers) => Object.fromEntries(['q', 'k', 'v'].map((name) => (
+    [name, [[1, T, H * Dh], numbers[name]]]))),
   attention: ({ Tq, Tk, Hq, Hkv, Dh }, { q, k, v }) => ({
     q: [[1, Tq, Hq * Dh], q], k: [[1, Tk, Hkv * Dh], k], v: [[1, Tk, Hkv * Dh], v] }),
 };
@@ -28,6 +32,9 @@ const INPUTS = {
 const RESULT = {
   linear: ({ M, N }) => [M, N],
   conv2d: ({ H, W, Cout }) => [1, Cout, H, W],
+  depthwise: ({ H, W, C }) => [1, C, H, W],
+  linearGrouped: ({ H, W, C }) => [1, C, H, W],
+  linearAttention: ({ T, H, Dh }) => [1, T, H * Dh],
   attention: ({ Tq, Hq, Dh }) => [1, Tq, Hq * Dh],
 };
 
@@ -60,6 +67,8 @@ const LAYOUTS = {
     }
     return filters;
   },
+  taps: ({ KS }, { weight: { values } }) => turned(values, KS * KS, values.length / KS ** 2),
+  groups: (row, { weight: { values } }) => values,
   bias: (row, { bias }) => bias,
 };
 
@@ -154,7 +163,14 @@ function ownLayout(row, values) {
   if (values.length !== expected || expected !== SUBJECTS[row.op].count(row)) {
     throw new Error(`${row.id}: onnxruntime gave ${values.length} elements, expected ${expected}`);
   }
-  return row.op === 'conv2d' ? turned(values, row.Cout, row.H * row.W) : values;
+  const [, C, H, W] = RESULT[row.op](row);
+  return W ? turned(values, C, H * W) : values;
+}
+
+/** A map, channels first. */
+function planes({ H, W }, { x }) {
+  const C = x.length / (H * W);
+  return { x: [[1, C, H, W], turned(x, H * W, C)] };
 }
 
 /** [rows, columns] -> [columns, rows] */

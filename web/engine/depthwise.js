@@ -87,7 +87,7 @@ export function glumbConv(g, x, parts, options = {}) {
       }
       const rows = middle.rows(0, past - first);
       if (end < H) g.copy(rowsOf(rows, past - first - 2, 2), carry.shared);
-      const halves = depthwise(g, rows, taps, { bias: tapsBias, gated: true, row0: row - first,
+      const halves = g.depthwise(rows, taps, { bias: tapsBias, gated: true, row0: row - first,
         rows: end - row, into: gated.rows(0, end - row) });
       g.linear(halves.reshape((end - row) * W, F2 / 2), point,
         { ...options, into: carry ? y.rows(row * W, (end - row) * W) : y });
