@@ -26,6 +26,7 @@ FULL_ONLY = {  # files and tests of these folders that only the whole run has, a
     "tests/export/test_preview_dc.py": "diffusers decodes beside it",
     "tests/export/test_publish.py": "processes upload, wait and upload again",
     "tests/export/test_published.py": "torch writes its checkpoints",
+    "tests/export/test_published_sana.py": "torch writes its checkpoints",
     "tests/export/test_tokenizer.py::test_transformers_renders_the_same": "transformers renders",
     "tests/export/test_sana_build.py": "diffusers writes its checkpoint",
     "tests/export/test_two_builds.py": "processes race each other",
