@@ -15,7 +15,7 @@ from export.denoisers.time_embedding import project, silu, waves
 from export.packing.formats import DTYPE_OF, Storage
 from export.source.safetensors import widen
 
-TABLE_STEPS = 30  # the most that a table is made for
+TABLE_STEPS = 50  # the most that a table is made for: all that a request may ask for
 PARTS = (6, 2)  # vectors of D values: the blocks', the last norm's
 FINAL = "scale_shift_table"
 f32 = np.float32

@@ -199,7 +199,7 @@ def test_sprint_told_a_guidance(page, url):
 
 
 def test_narrow_heads_streamed(page, url):
-    """Layer by layer; 40 steps have no table."""
+    """Layer by layer; 60 steps have no table."""
     folder, address = url
     model = make_transformer(**NARROW, seed=1)
     manifest = pack_transformer(model, folder / "narrow",
@@ -207,7 +207,7 @@ def test_narrow_heads_streamed(page, url):
     grid, latents, texts = (7, 9), normal(1, 63, 4), [normal(2, 5, CAPTIONS)]
     call = {"page": page, "url": address + "narrow/", "manifest": manifest, "latents": latents,
             "texts": texts, "grid": grid, "memory": "small"}
-    for steps, step in ((3, 1), (40, 7)):
+    for steps, step in ((3, 1), (60, 7)):
         times = np.linspace(999, 9, steps).round()
         got, _ = run(**call, times=times.tolist(), steps=[step])
         compare(got, *reference(model, latents, grid, texts[0], times[step]), step)

@@ -9,7 +9,7 @@ import pytest
 from export.denoisers import sana
 from export.denoisers.sana_tables import TABLE_STEPS, plan_folding
 from export.errors import ExportError
-from export.families.call import Call, Guidance
+from export.families.call import MOST_STEPS, Call, Guidance
 from export.layouts.floats import pack_dense
 from export.packing.formats import Packed, Storage
 from export.packing.spec import DEPTHWISE, LOWBIT, ROWS, VECTOR
@@ -104,6 +104,7 @@ def whole(steps, tokens):
 
 
 def test_tables_hold_for_any_size_where_times_do():
+    assert TABLE_STEPS == MOST_STEPS
     folding = plan_folding(read(), call(20, (512, 512), (1024, 512)), 32, whole)
     first = folding.manifest("transformer")["tables"][0]
     assert first == {"steps": 20, "tensor": "transformer.folded.20"}
