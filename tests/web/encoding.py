@@ -24,7 +24,7 @@ def entry(folder, lines, length, **about):
     prompt = Prompt(**(vars(ABOUT) | about))
     family = SimpleNamespace(prompts=(prompt,))
     configs = {"text_encoder": SimpleNamespace(vocab_size=256000)}
-    (made,) = open_prompts(folder.parent, family, {"text_encoder": folder.name}, configs,
+    (made,) = open_prompts(family, {"text_encoder": folder}, configs,
                            {"complex_human_instruction": lines})
     model = SimpleNamespace(call=SimpleNamespace(max_sequence_length=length))
     assert made.length(length) == prompt_entry(model, made).get(

@@ -4,6 +4,8 @@
  */
 import { keep, sum, uniform } from './numbers.js';
 
+/** @typedef {import('./shapes.js').Row} Row */
+
 const EPS = 1e-15; // of linear attention
 
 const silu = (v) => v / (1 + Math.exp(-v));
@@ -79,11 +81,18 @@ export const MAP_SUBJECTS = {
   },
 };
 
+/** @param {Row} row */
 function channelsIn({ C, gated }) {
   return gated ? 2 * C : C;
 }
 
-/** Channel c of a pixel, convolved, with its bias. */
+/**
+ * Channel c of a pixel, convolved, with its bias.
+ * @param {Row} row
+ * @param {import('./subjects.js').Numbers} numbers
+ * @param {number} pixel
+ * @param {number} c
+ */
 function filtered(row, { x, bias, weight }, pixel, c) {
   const { H, W, KS } = row;
   const C = channelsIn(row);

@@ -167,7 +167,12 @@ function ownLayout(row, values) {
   return W ? turned(values, C, H * W) : values;
 }
 
-/** A map, channels first. */
+/**
+ * A map, channels first.
+ * @param {Row} row
+ * @param {Numbers} numbers
+ * @returns {Record<string, [number[], Float32Array]>}
+ */
 function planes({ H, W }, { x }) {
   const C = x.length / (H * W);
   return { x: [[1, C, H, W], turned(x, H * W, C)] };
