@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from export.denoisers.schedule_tables import Table
 from export.denoisers.time_embedding import project, silu, waves
 from export.packing.formats import DTYPE_OF, Storage
 from export.samplers.flow_euler import times
@@ -22,16 +23,6 @@ MODULATIONS = (  # in the order of a row
     "norm_out.linear.weight",
 )
 PARTS = (6, 6, 3, 2)  # vectors of D values that each of them makes
-
-
-@dataclass(frozen=True)
-class Table:
-    """`name` follows the component's: transformer.folded.1024.4 is of 1024 tokens and 4 steps."""
-
-    name: str
-    tokens: int
-    timesteps: np.ndarray  # f32 [steps]
-    storage: Storage
 
 
 @dataclass(frozen=True)
@@ -50,8 +41,7 @@ class Folding:
         return {
             "projections": [f"{component}.{name}" for name in self.projections],
             "parts": PARTS,
-            "tables": [{"tokens": table.tokens, "steps": len(table.timesteps),
-                        "tensor": f"{component}.{table.name}"} for table in self.tables],
+            "tables": [table.entry(component) for table in self.tables],
         }
 
     def computer(self):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.denoisers.sana import WAVES, time_embedding
+from export.denoisers.schedule_tables import Table
 from export.denoisers.time_embedding import project, silu, waves
 from export.packing.formats import DTYPE_OF, Storage
 from export.source.safetensors import widen
@@ -19,20 +20,6 @@ TABLE_STEPS = 50  # the most that a table is made for: all that a request may as
 PARTS = (6, 2)  # vectors of D values: the blocks', the last norm's
 FINAL = "scale_shift_table"
 f32 = np.float32
-
-
-@dataclass(frozen=True)
-class Table:
-    """`name` follows the component's: transformer.folded.20 is of 20 steps.
-
-    tokens: how many it holds for alone, None for any; timesteps: f32 [steps], as the embedder is
-    told them.
-    """
-
-    name: str
-    tokens: int | None
-    timesteps: np.ndarray
-    storage: Storage
 
 
 @dataclass(frozen=True)
@@ -52,14 +39,8 @@ class Folding:
         return {
             "projections": [f"{component}.{name}" for name in self.projections],
             "parts": PARTS,
-            "tables": [self.entry(component, table) for table in self.tables],
+            "tables": [table.entry(component, self.guidance) for table in self.tables],
         }
-
-    def entry(self, component, table):
-        tokens = {} if table.tokens is None else {"tokens": table.tokens}
-        guidance = {} if self.guidance is None else {"guidance": self.guidance}
-        named = {"steps": len(table.timesteps), "tensor": f"{component}.{table.name}"}
-        return tokens | guidance | named
 
     def computer(self):
         return Modulations(self)
