@@ -59,14 +59,17 @@ def read_family(listing, only=None, base=None):
 
 def guess_family(listing, only=None):
     """The Family of a denoiser's file on this machine, by the names of its tensors; or None."""
-    denoiser = recognise.unknown().denoiser
+    return recognise.family_of_names(tensors_of(listing, recognise.unknown().denoiser, only))
+
+
+def tensors_of(listing, denoiser, only=None):
+    """The names of a denoiser's tensors in its files on this machine; none where it has none."""
     listing = listing.without(rivals(listing, denoiser, only)) if only else listing
     try:
         place = find_place(listing, denoiser, only=only)
-        names = place.layout.open(place).entries if place else ()
+        return place.layout.open(place).entries.keys() if place else ()
     except ExportError:  # who reads it, or misses it, says so
-        return None
-    return recognise.family_of_names(names)
+        return ()
 
 
 def choose(listing, family, text_encoder_bits=None, only=None, base=None, made_from_it=True):
