@@ -88,12 +88,13 @@ def unknown():
 def family_of_names(names):
     """The family that tensors of these names belong to, in a file without a model_index.json; or
 
-    None.
+    None. Families may share names: it is the one of which most marks are there.
     """
-    for family in standing_alone():
+    def count(family):
         denoiser = family.denoiser
         marks = [denoiser.original.mark] if denoiser.original else []
-        marks += denoiser.module.ANCHORS
-        if any(name == mark or name.endswith(f".{mark}") for name in names for mark in marks):
-            return family
-    return None
+        return sum(any(name == mark or name.endswith(f".{mark}") for name in names)
+                   for mark in {*marks, *denoiser.module.ANCHORS})
+
+    best = max(standing_alone(), key=count)
+    return best if count(best) else None
