@@ -96,7 +96,8 @@ def choose(listing, family, text_encoder_bits=None, only=None, base=None, made_f
     tokenizers = {}
     for prompt in family.prompts:
         home, folder = find_tokenizer(taken, prompt, places[prompt.encoder])
-        taken.add(home, [join(folder, name) for name in TOKENIZER])
+        made_from = () if TOKENIZER[0] in home.inside(folder) else prompt.made_from
+        taken.add(home, [join(folder, name) for name in (*TOKENIZER, *made_from)])
         tokenizers[prompt.encoder] = home.root / folder
     return Chosen(places, configs, tokenizers, settings, taken.names(listing),
                   taken.names(base) if base else ())
@@ -132,6 +133,8 @@ def find_tokenizer(taken, prompt, place):
     choices = [prompt.folder, f"{encoder}/tokenizer", encoder]
     for home in filter(None, (taken.listing, taken.base)):
         found = [folder for folder in choices if f"{folder}/{TOKENIZER[0]}" in home.names]
+        found += [folder for folder in choices
+                  if prompt.made_from and {*prompt.made_from} <= {*home.inside(folder)}]
         if found:
             check_template(home, found[0], prompt)
             return home, found[0]

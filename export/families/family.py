@@ -127,7 +127,8 @@ class Prompt:
     keeps_padding: whether the encoder's rows of masked padding go on; chat: whether prompts go
     through the tokenizer's chat template; pads_right: the pipeline has its tokenizer pad on the
     right, whatever the files say; own_length: it is read in its tokenizer's model_max_length, not
-    in the call's max_sequence_length; instruction: by which name read_own has the lines that stand
+    in the call's max_sequence_length; made_from: files of which its class makes a tokenizer
+    where there is no tokenizer.json; instruction: by which name read_own has the lines that stand
     before prompts but not before negative ones, if there are any.
     """
 
@@ -140,6 +141,7 @@ class Prompt:
     chat: bool = True
     pads_right: bool = False
     own_length: bool = False
+    made_from: tuple[str, ...] = ()
     instruction: str | None = None
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.errors import ExportError
+from export.prompts import clip_tokenizer
 from export.prompts.added_tokens import number_tokens, read_added, read_special
 from export.prompts.chat_template import read_template, split_template
-from export.prompts.classes import add_defaults, check_class, is_gemma
+from export.prompts.classes import add_defaults, check_class, is_clip, is_gemma
 from export.prompts.encoder import Encoder, make_encoder
 from export.prompts.pieces import find_pieces
 from export.prompts.tokenizer_steps import read_model, read_steps, tokens_around
@@ -50,12 +51,8 @@ def read_tokenizer(folder, chat=True, pads_right=False):
     right, whatever the files say.
     """
     path = folder / "tokenizer.json"
-    if not path.exists():
-        raise ExportError(
-            f"{path}: no such file; the model needs a fast tokenizer (tokenizer/tokenizer.json)"
-        )
-    tokenizer = Configuration.read(path)
     config = Configuration.read_optional(folder / "tokenizer_config.json")
+    tokenizer = open_file(path, config)
     check_sides(tokenizer, config, pads_right)
     vocabulary = read_vocabulary(tokenizer)
     named, further = read_special(folder, config)
@@ -79,6 +76,17 @@ def read_tokenizer(folder, chat=True, pads_right=False):
         dump_json(file, path, separators=(",", ":")).encode(), values, prefix, suffix,
         ids[pad_token], max(ids.values()), folder,
         make_encoder(pieces, steps, added, [[ids[text] for text in side] for side in around]))
+
+
+def open_file(path, config):
+    """tokenizer.json, or what CLIP's class makes of its two files where there is none."""
+    if path.exists():
+        return Configuration.read(path)
+    if is_clip(config) and all((path.parent / name).exists() for name in clip_tokenizer.FILES):
+        return Configuration(path, clip_tokenizer.make_tokenizer(path.parent, config))
+    raise ExportError(
+        f"{path}: no such file; the model needs a fast tokenizer (tokenizer/tokenizer.json)"
+    )
 
 
 def check_sides(tokenizer, config, pads_right):
