@@ -11,7 +11,8 @@ from export.source.standins import refuse_standin
 FILES = VOCABULARY, MERGES = "vocab.json", "merges.txt"
 START, END = "<|startoftext|>", "<|endoftext|>"
 TOKENS = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
-WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+SPECIAL = r"<\|startoftext\|>|<\|endoftext\|>|"
+WORDS = SPECIAL + r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 NORMALIZER = {"type": "Sequence", "normalizers": [
     {"type": "NFC"}, {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
     {"type": "Lowercase"}]}
@@ -80,7 +81,7 @@ def words_of(step):
     if isinstance(step, list):
         return [words_of(part) for part in step]
     if isinstance(step, str):
-        return step.replace(r"<\|startoftext\|>|<\|endoftext\|>|", "")
+        return step.replace(SPECIAL, "")
     if not isinstance(step, dict):
         return step
     usual = {"use_regex": True} if step.get("type") == "ByteLevel" else {}

@@ -103,7 +103,7 @@ def drop_reason(c):
 
 
 def activation_bytes(c, picture):
-    """The states of all tokens, and the wider half of a layer: four of them, or the MLP's middle."""
+    """The states of all tokens, and the wider half of a layer: the heads, or the MLP's middle."""
     rows = c.max_position_embeddings
     return 4 * rows * (2 * c.hidden_size + max(4 * c.hidden_size, c.intermediate_size))
 
