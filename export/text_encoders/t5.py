@@ -15,6 +15,7 @@ from export.text_encoders.decoder import KERNEL_COLUMNS, MOST_HEAD_DIM
 CLASS, CLASSES = "T5EncoderModel", ("T5EncoderModel", "T5ForConditionalGeneration", "T5Model")
 PREFIX = ""
 ANCHORS = ("encoder.block.0.layer.0.SelfAttention.q.weight",)
+TIED = {"encoder.embed_tokens.": "shared."}  # files mostly have the latter alone
 BIAS = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
 GELU = ("gelu_new", "gelu_pytorch_tanh")  # two names of one function
 DEFAULT = "relu"  # of transformers' T5Config
@@ -25,7 +26,7 @@ UNREAD = (  # of training, and of a decoder
 )
 DROPPED = {
     "decoder.": "the decoder has no part in encoding",
-    "encoder.embed_tokens.": "shared.weight, under another name",
+    "shared.": "the decoder reads it, the encoder its own",
 }
 
 
@@ -105,7 +106,7 @@ def read_buckets(config):
 def spec(c):
     """name -> Spec, in the order of use; transformers' own names."""
     specs = {
-        "shared.weight": Spec((c.vocab_size, c.d_model), ROWS),
+        "encoder.embed_tokens.weight": Spec((c.vocab_size, c.d_model), ROWS),
         BIAS: Spec((c.relative_attention_num_buckets, c.num_heads), VECTOR),
     }
     for i in range(c.num_layers):

@@ -181,7 +181,8 @@ def test_four_bits(models, dist, encode):
     """The rows are those of the weights that the site stores."""
     site, state = PackedSite(dist / "packed"), models["packed"].state_dict()
     for name in state:
-        stored = site.weight(f"text_encoder_2.{name.replace('encoder.embed_tokens', 'shared')}")
+        own = name.replace("shared", "encoder.embed_tokens")
+        stored = site.weight(f"text_encoder_2.{own}")
         if stored.ndim == 1 or name == BIAS:
             np.testing.assert_array_equal(stored, state[name].numpy())
         state[name] = torch.from_numpy(stored).float()
