@@ -138,15 +138,16 @@ def drop_reason(c):
 
 
 def activation_bytes(c, picture):
-    """The states of all tokens and their norm, the wider half of a block (heads, or the MLP's
+    """The states of all tokens and their norm, the heads of a block, the MLP's middle, of which a
 
-    middle), and a bias for each head and distance.
+    whole chunk and the last one are buffers of different sizes, and a bias for each head and
+    distance.
     """
     tokens = picture.read_tokens
     row = 4 * tokens
-    middle = min(row * c.d_ff, MLP_CHUNK_BYTES)
+    middle = min(row * c.d_ff, 2 * MLP_CHUNK_BYTES)
     biases = 4 * c.num_heads * (2 * tokens - 1)
-    return 2 * row * c.d_model + max(4 * row * c.num_heads * c.d_kv, middle) + biases
+    return row * (2 * c.d_model + 4 * c.num_heads * c.d_kv) + middle + biases
 
 
 def image_activation_bytes(c, images):

@@ -104,10 +104,10 @@ def test_what_is_not_implemented_is_refused_by_name(values, says):
 
 
 def test_memory_is_of_the_ids_that_are_read():
-    """XXL with 512 ids: four states of 8 MB and the heads', or an MLP's middle of 16 MB."""
+    """XXL with 512 ids: six times 8 MB and the MLP's middle of 20 MB, in two chunks."""
     config = t5.read_config(Configuration("config.json", XXL))
     took = t5.activation_bytes(config, Picture(512, 512, 512, 1024, 512))
-    assert took == 512 * 4096 * 4 * 6 + 64 * 1023 * 4
+    assert took == 4 * (512 * 4096 * 6 + 512 * 10240 + 64 * 1023)
     assert t5.streamed_layers(config) == 24
 
 
