@@ -10,8 +10,7 @@ from export.packing.spec import LINEAR, ROWS, VECTOR, Spec, by_prefix, vector
 from export.source.meaning import refuse_unread
 from export.text_encoders.decoder import KERNEL_COLUMNS, MOST_HEAD_DIM
 
-CLASS = "CLIPTextModel"
-CLASSES = (CLASS, "CLIPTextModelWithProjection", "CLIPModel")
+CLASS, CLASSES = "CLIPTextModel", ("CLIPTextModel", "CLIPTextModelWithProjection")
 PREFIX = ""
 ANCHORS = ("embeddings.token_embedding.weight",)
 GELU = "quick_gelu"
@@ -41,8 +40,8 @@ class ClipConfig:
 
 def read_config(config):
     """config.json -> ClipConfig; what is absent is what transformers' class has."""
-    config.only("model_type", ("clip_text_model", "clip"), "clip_text_model")
-    config.only("architectures", [[name] for name in CLASSES], [CLASS])
+    config.only("model_type", ("clip_text_model",), "clip_text_model")
+    config.only("architectures", [[name] for name in CLASSES], [CLASSES[0]])
     config.only("hidden_act", (GELU,), GELU)
     for key in UNREAD:
         config.get(key, None)
