@@ -102,9 +102,8 @@ def drop_reason(c):
 
 
 def activation_bytes(c, picture):
-    """The states of all tokens, and the wider half of a layer: the heads, or the MLP's middle."""
-    rows = c.max_position_embeddings
-    return 4 * rows * (2 * c.hidden_size + max(4 * c.hidden_size, c.intermediate_size))
+    """Six states of all tokens, the four of attention among them, and the MLP's middle."""
+    return 4 * c.max_position_embeddings * (6 * c.hidden_size + c.intermediate_size)
 
 
 def image_activation_bytes(c, images):
