@@ -1,19 +1,18 @@
 """A GGUF transformer: Q1_0 (binary), Q2_0, PQ2_0, TQ1_0, TQ2_0 or PTQ1_0 (ternary) weights.
 
-Binary is +d or -d in blocks of 128, ternary (code - 1) * d in blocks of 64, 128 or 256. Blocks of
-64 that share their scale in pairs are stored in groups of 128, and so are those of 256, whose scale
-is written twice. All are exact, with their f16 scales.
+Binary is +d or -d in blocks of 128, ternary (code - 1) * d in blocks of 64, 128 or 256, and
+neighbours of one scale are one group. All are exact, with their f16 scales.
 """
 
 import numpy as np
 
 from export.errors import ExportError
+from export.layouts.groups import share_scales
 from export.layouts.native import Native, one_file
 from export.packing.formats import (
     USUAL_GROUP,
     Packed,
     Storage,
-    coarsen,
     pack_trits,
     pack_words,
 )
@@ -51,9 +50,11 @@ class Gguf(Native):
             return self.pack_ternary(name, *split_ternary(tensor.dtype, tensor.data))
         scales, codes = split_scales(tensor.data)
         self.check_finite(name, scales)
+        spec = self.specs[name]
+        group, (scales,) = share_scales([scales], GROUP, spec)
         # scale*(code - 0.5): a binary scale is twice the magnitude.
         doubled = self.narrow(name, 2 * scales.astype(np.float32), "F16")[1]
-        storage = Storage("binary", self.specs[name].shape, GROUP, "f16")
+        storage = Storage("binary", spec.shape, group, "f16")
         words = codes.reshape(len(codes), -1).view("<u4")
         return Packed(storage, {"codes": words, "scales": doubled})
 
@@ -63,8 +64,7 @@ class Gguf(Native):
         group = columns // scales.shape[1]
         if group > GROUP:
             self.check_whole(name, codes, group)
-            scales, group = np.repeat(scales, group // GROUP, axis=1), GROUP
-        scales, group = coarsen(scales, group, GROUP)
+        group, (scales,) = share_scales([scales], group, self.specs[name])
         if codes.max() < 3:
             storage = Storage("ternary", (rows, columns), group, "f16")
             return Packed(storage, {"codes": pack_trits(codes), "scales": scales})
