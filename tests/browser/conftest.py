@@ -167,7 +167,7 @@ def gathered(browser, server, tmp_path_factory):
             names[dist] = str(len(names))
             (root / names[dist]).symlink_to(dist)
         if not pages:
-            pages.append(Library(browser, f"{url}{names[dist]}/"))
+            pages.append(Library(browser, f"{url}{names[dist]}/", keeps_kernels=True))
         return pages[0], f"../{names[dist]}/model/manifest.json"
 
     yield gather

@@ -60,6 +60,34 @@ async (url) => {
   };
 }
 """
+# SwiftShader keeps nothing of what it compiled, which is most of a load: what a page has compiled
+# once it has from here on, on a device that outlives its pipelines.
+KEEP_KERNELS = """
+{
+  const { requestDevice } = GPUAdapter.prototype;
+  const { createShaderModule, createComputePipelineAsync } = GPUDevice.prototype;
+  const codes = new WeakMap();
+  const pipelines = new Map();
+  let device = null;
+  GPUAdapter.prototype.requestDevice = function (asked) {
+    device ??= requestDevice.call(this, asked);
+    return device;
+  };
+  GPUDevice.prototype.destroy = () => {};
+  GPUDevice.prototype.createShaderModule = function (about) {
+    const module = createShaderModule.call(this, about);
+    codes.set(module, about.code);
+    return module;
+  };
+  GPUDevice.prototype.createComputePipelineAsync = function (about) {
+    const code = codes.get(about.compute.module);
+    if (!pipelines.has(code)) {
+      pipelines.set(code, createComputePipelineAsync.call(this, about));
+    }
+    return pipelines.get(code);
+  };
+}
+"""
 EMPTY = '<!doctype html><title>empty</title><link rel="icon" href="data:,">'
 WORKER = """
 () => {
@@ -83,13 +111,16 @@ class Library:
     """trefoil.js of the site at `url`, in a page of its own with nothing kept from before.
 
     `context` in place of a new one of the browser's is closed at the end, too; with `worker` the
-    library runs in a dedicated worker of the page.
+    library runs in a dedicated worker of the page; with `keeps_kernels` what one pipeline has
+    compiled serves those after it.
     """
 
-    def __init__(self, browser, url, context=None, worker=False):
+    def __init__(self, browser, url, context=None, worker=False, keeps_kernels=False):
         self.url = url
         self.context = context or browser.new_context()
         self.page = self.context.new_page()
+        if keeps_kernels:
+            self.page.add_init_script(KEEP_KERNELS)
         self.complaints = []  # what the browser says of invalid WebGPU, among other things
         self.page.on("console", lambda message: message.type in ("error", "warning")
                      and self.complaints.append(message.text))

@@ -24,8 +24,9 @@ TEXT = 300
 def opened(request, tmp_path_factory):
     """(Model of export/, shapes), with a small tokenizer: the rest is there in name and shape."""
     folder = tmp_path_factory.mktemp("hollow")
-    family = replace(request.param, write_tokenizer=lambda folder, scale:
-                     request.param.write_tokenizer(folder, "tiny"))
+    family = replace(request.param, tokenizers={
+        name: lambda folder, scale, write=write: write(folder, "tiny")
+        for name, write in request.param.tokenizers.items()})
     model = Model("full", "ternary", family, hollow=True)
     write(model, "mlx", folder)
     return hollow_model(folder), model

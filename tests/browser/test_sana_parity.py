@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.browser.library import Library, LibraryError
+from tests.browser.library import LibraryError
 from tests.sana_parity import NEGATIVE, Case, Model, compare
 
 CASES = {
@@ -34,28 +34,28 @@ WRONG = {
 
 
 @pytest.mark.parametrize("model", CASES, ids=lambda model: model.id)
-def test_pictures_match_diffusers(model, once, site, server, browser):
+def test_pictures_match_diffusers(model, once, site, gathered):
     folder = once(("sana", model.id), lambda folder: make(folder, model))
     from tests.sana_reference import reference
 
     dist = site(folder, text_encoder_bits=16)
-    with Library(browser, server(dist)) as library:
-        info = library.load()
-        sprint = model.shape == "sprint"
-        assert info["pipeline"]["guidance"]["kind"] == ("embedded" if sprint else "cfg")
-        assert info["pipeline"]["guidance"]["negative"] != sprint
-        for case in CASES[model]:
-            drawn = library.generate(tensors=True, previews=True, **case.request())
-            check_preview(dist, drawn)
-            compare(drawn, reference(folder, **case.reference()))
-            if model.shape != "heads":  # whose decoder, so shallow, is not what takes the most
-                assert drawn["stageBytes"]["decode"] == drawn["peakBytes"]
-                assert drawn["peakBytes"] == library.plan(**case.request())["peakBytes"]
-        change, told = WRONG[model.shape]
-        if told:
-            with pytest.raises(LibraryError, match=f"InputError: {told}"):
-                library.generate(**CASES[model][0].request() | change)
-        assert not library.complaints
+    library, manifest = gathered(dist)
+    info = library.load(manifest)
+    sprint = model.shape == "sprint"
+    assert info["pipeline"]["guidance"]["kind"] == ("embedded" if sprint else "cfg")
+    assert info["pipeline"]["guidance"]["negative"] != sprint
+    for case in CASES[model]:
+        drawn = library.generate(tensors=True, previews=True, **case.request())
+        check_preview(dist, drawn)
+        compare(drawn, reference(folder, **case.reference()))
+        if model.shape != "heads":  # whose decoder, so shallow, is not what takes the most
+            assert drawn["stageBytes"]["decode"] == drawn["peakBytes"]
+            assert drawn["peakBytes"] == library.plan(**case.request())["peakBytes"]
+    change, told = WRONG[model.shape]
+    if told:
+        with pytest.raises(LibraryError, match=f"InputError: {told}"):
+            library.generate(**CASES[model][0].request() | change)
+    assert not library.complaints
 
 
 def check_preview(dist, drawn):

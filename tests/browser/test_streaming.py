@@ -36,7 +36,7 @@ def checkpoint(made):
 
 @pytest.fixture(scope="module")
 def library(checkpoint, site, server, browser):
-    with Library(browser, server(site(checkpoint, shard_mib=1))) as library:
+    with Library(browser, server(site(checkpoint, shard_mib=1)), keeps_kernels=True) as library:
         yield library
 
 

@@ -58,7 +58,7 @@ def test_hqq_is_exact(build, model, tmp_path):
     """w = (code - zero) * scale, with the codes of the writer, not of the reader."""
     site = built(build, model, "mlx", tmp_path, "hqq")
     name = "layers.1.mlp.down_proj.weight"
-    codes = np.concatenate(list(model.text_codes(name)))
+    codes = np.concatenate(list(model.text_codes(name, model.encoders["text_encoder"][name])))
     scale, zero = hqq_grid(tmp_path / "mlx", name)
     shape = (codes.shape[0], -1)
     scale, zero = (np.repeat(v.reshape(shape), 64, axis=1) for v in (scale, zero))
@@ -78,7 +78,7 @@ def hqq_grid(folder, name):
 @pytest.mark.parametrize("prefix", ["", "model."])
 def test_both_names_of_the_text_encoder(build, model, tmp_path, prefix):
     reference = built(build, model, "mlx", tmp_path, "bf16")
-    write_bf16_encoder(model, tmp_path / "mlx", prefix)
+    write_bf16_encoder(model, tmp_path / "mlx", prefix=prefix)
     assert build("--model", tmp_path / "mlx", "--out", tmp_path / "again").status == 0
     assert shards(PackedSite(tmp_path / "again"), "text_encoder") == shards(
         reference, "text_encoder"

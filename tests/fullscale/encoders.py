@@ -1,5 +1,6 @@
 """The published layouts of a Model's text encoder: each writer returns the folder that it wrote."""
 
+from functools import partial
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -9,48 +10,48 @@ from tests.fullscale.formats import Part, Scratch, bitstream, words, write_json,
 from tests.fullscale.model import TEXT_GROUP, round_bf16, widen_bf16
 
 
-def write_mlx_encoder(model, folder):
-    parts = []
-    for name, shape in model.text_encoder.items():
-        if len(shape) == 1:
-            parts.append(model.whole(name, shape, model.family.text_prefix))
+def write_mlx_encoder(model, folder, component="text_encoder"):
+    about, parts = model.family.encoders[component], []
+    for name, shape in model.encoders[component].items():
+        if len(shape) == 1 or name.endswith(about.whole):
+            parts.append(model.whole(name, shape, about.prefix))
             continue
-        base = model.family.text_prefix + name.removesuffix("weight")
-        groups = (shape[0], shape[1] // TEXT_GROUP)
+        base = about.prefix + name.removesuffix("weight")
+        groups, of = (shape[0], shape[1] // TEXT_GROUP), (model, name, shape)
         parts += [
-            Part(f"{base}weight", "U32", words(*shape, 4), lambda n=name: text_words(model, n)),
-            Part(f"{base}scales", "BF16", groups, lambda n=name: model.text_scales(n)),
-            Part(f"{base}biases", "BF16", groups, lambda n=name: text_biases(model, n)),
+            Part(f"{base}weight", "U32", words(*shape, 4), partial(text_words, *of)),
+            Part(f"{base}scales", "BF16", groups, partial(model.text_scales, name, shape)),
+            Part(f"{base}biases", "BF16", groups, partial(text_biases, *of)),
         ]
     quantization = {"quantization": {"bits": 4, "group_size": TEXT_GROUP}}
-    place = "text_encoder-mlx-4bit"
-    write_json(folder / place / "config.json", model.configs["text_encoder"] | quantization)
+    place = f"{component}-mlx-4bit"
+    write_json(folder / place / "config.json", model.configs[component] | quantization)
     write_safetensors(folder / place / "model.safetensors", parts, model.hollow)
     return place
 
 
-def text_words(model, name):
-    return (bitstream(codes, 4) for codes in model.text_codes(name))
+def text_words(model, name, shape):
+    return (bitstream(codes, 4) for codes in model.text_codes(name, shape))
 
 
-def text_biases(model, name):
-    return (round_bf16(-7.5 * widen_bf16(scales)) for scales in model.text_scales(name))
+def text_biases(model, name, shape):
+    return (round_bf16(-7.5 * widen_bf16(scales)) for scales in model.text_scales(name, shape))
 
 
-def write_bf16_encoder(model, folder, prefix=None):
-    prefix = model.family.text_prefix if prefix is None else prefix
-    parts = [model.whole(name, shape, prefix) for name, shape in model.text_encoder.items()]
-    write_json(folder / "text_encoder" / "config.json", model.configs["text_encoder"])
-    write_safetensors(folder / "text_encoder" / "model.safetensors", parts, model.hollow)
-    return "text_encoder"
+def write_bf16_encoder(model, folder, component="text_encoder", prefix=None):
+    prefix = model.family.encoders[component].prefix if prefix is None else prefix
+    parts = [model.whole(name, shape, prefix) for name, shape in model.encoders[component].items()]
+    write_json(folder / component / "config.json", model.configs[component])
+    write_safetensors(folder / component / "model.safetensors", parts, model.hollow)
+    return component
 
 
-def write_hqq_encoder(model, folder):
-    place = folder / "text_encoder-hqq-4bit"
+def write_hqq_encoder(model, folder, component="text_encoder"):
+    place = folder / f"{component}-hqq-4bit"
     place.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder) as scratch:
         files, state = Scratch(scratch), {}
-        for name, shape in model.text_encoder.items():
+        for name, shape in model.encoders[component].items():
             module = "model." + name.removesuffix(".weight")
             if len(shape) == 1 or "embed" in name:
                 chunks = model.floats(name, shape)
@@ -58,14 +59,14 @@ def write_hqq_encoder(model, folder):
             else:
                 state[module] = hqq_state(model, name, shape, files)
         torch.save(state, place / "qmodel.pt")
-    write_json(place / "config.json", model.configs["text_encoder"])
+    write_json(place / "config.json", model.configs[component])
     return place.name
 
 
 def hqq_state(model, name, shape, files):
     """The groups as rows of 64, the first half of them in the high nibbles; w = (q - zero)*scale"""
-    groups = np.concatenate(list(model.text_codes(name))).reshape(-1, TEXT_GROUP)
-    scales = np.concatenate(list(model.text_scales(name)))
+    groups = np.concatenate(list(model.text_codes(name, shape))).reshape(-1, TEXT_GROUP)
+    scales = np.concatenate(list(model.text_scales(name, shape)))
     half = len(groups) // 2
     zero = model.random(name, 1 << 20).standard_normal((len(groups), 1), np.float32)
     meta = {

@@ -6,6 +6,20 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
+class Encoder:
+    """A text encoder: `prefix` stands before its names in its file, `config` in its config.json
+
+    beside the scale's own; whole: how the names of matrices end that nobody quantises; tied: those
+    that are other ones again.
+    """
+
+    config: dict
+    prefix: str = ""
+    whole: tuple[str, ...] = ()
+    tied: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Family:
     """Keys of `configs` and `calls` are scales, "full" or "tiny"; of a configuration the component.
 
@@ -19,8 +33,7 @@ class Family:
     configs: dict[str, dict]
     calls: dict[str, dict]  # trefoil.json
     group: int  # inputs of a low-bit weight that share a scale
-    text_prefix: str  # before the names of the text encoder in its file
-    text_config: dict  # of config.json, beside the scale's own
+    encoders: dict[str, Encoder]  # by component
     modules: Callable[[dict], dict]
-    write_tokenizer: Callable[[Path, str], None]  # of a scale
+    tokenizers: dict[str, Callable[[Path, str], None]]  # folder -> writes it, of a scale
     published: dict

@@ -7,7 +7,7 @@ from pathlib import Path
 from diffusers import AutoencoderKLFlux2, Flux2Transformer2DModel
 from transformers import Qwen3Config, Qwen3Model
 
-from tests.fullscale.family import Family
+from tests.fullscale.family import Encoder, Family
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GARDEN = ROOT / "models" / "garden-ternary"
@@ -67,13 +67,12 @@ FLUX2 = Family(
     configs={"full": FULL, "tiny": TINY},
     calls=CALLS,
     group=GROUP,
-    text_prefix="model.",
-    text_config={
+    encoders={"text_encoder": Encoder({
         "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_act": "silu",
         "rms_norm_eps": 1e-6, "rope_theta": 1e6, "tie_word_embeddings": True,
-    },
+    }, prefix="model.")},
     modules=modules,
-    write_tokenizer=write_tokenizer,
+    tokenizers={"tokenizer": write_tokenizer},
     published={
         ("mlx", "ternary"): 1_425_226_752, ("mlx", "binary"): 965_164_032,
         ("gemlite", "ternary"): 1_540_457_482, ("gemlite", "binary"): 1_080_179_712,

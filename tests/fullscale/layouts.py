@@ -30,9 +30,9 @@ def write(model, layout, folder, encoder=None):
         write_json(folder / "trefoil.json", model.call)
     write_json(folder / "scheduler" / "scheduler_config.json", family.scheduler)
     TRANSFORMERS[layout](model, folder)
-    place = ENCODERS[encoder](model, folder)
-    tokenizer = folder / place if encoder == "hqq" else folder / "tokenizer"
-    family.write_tokenizer(tokenizer, model.scale)
+    places = [ENCODERS[encoder](model, folder, component) for component in model.encoders]
+    for place, (tokenizer, write_tokenizer) in zip(places, family.tokenizers.items(), strict=True):
+        write_tokenizer(folder / (place if encoder == "hqq" else tokenizer), model.scale)
     write_json(folder / "vae" / "config.json", model.configs["vae"])
     vae = [model.whole(name, shape) for name, shape in model.vae.items()]
     write_safetensors(folder / "vae" / "diffusion_pytorch_model.safetensors", vae, model.hollow)

@@ -42,10 +42,14 @@ class Model:
         config, self.call = family.configs[scale], family.calls[scale]
         with torch.device("meta"):
             modules = family.modules(config)
-        self.transformer, self.text_encoder, self.vae = (
-            shapes_of(modules[name]) for name in ("transformer", "text_encoder", "vae"))
+        shapes = {name: shapes_of(module) for name, module in modules.items()}
+        self.transformer, self.vae = shapes["transformer"], shapes["vae"]
         self.configs = {name: dict(modules[name].config) for name in ("transformer", "vae")}
-        self.configs["text_encoder"] = family.text_config | config["text_encoder"]
+        self.encoders = {}  # component -> name -> shape
+        for name, encoder in family.encoders.items():
+            self.configs[name] = encoder.config | config[name]
+            self.encoders[name] = {tensor: shape for tensor, shape in shapes[name].items()
+                                   if tensor not in encoder.tied}
 
     def random(self, name, chunk=0):
         return np.random.default_rng([zlib.crc32(name.encode()), chunk])
@@ -103,25 +107,25 @@ class Model:
         centre = 0.0 if name.endswith(("bias", "running_mean")) else 1.0
         return centre + 0.1 * values
 
-    def text_chunks(self, name):
-        """(chunk, rows in it) of a text-encoder weight."""
-        rows, columns = self.text_encoder[name]
-        step = max(1, CHUNK // columns)
-        return enumerate(min(step, rows - first) for first in range(0, rows, step))
+    def text_codes(self, name, shape):
+        """Chunks of codes u8 [n, K] of 16, of a text encoder's weight [N, K]."""
+        for chunk, rows in text_chunks(shape):
+            yield self.random(name, chunk).integers(0, 16, (rows, shape[1]), np.uint8)
 
-    def text_codes(self, name):
-        """Chunks of codes u8 [n, K] of 16."""
-        columns = self.text_encoder[name][1]
-        for chunk, rows in self.text_chunks(name):
-            yield self.random(name, chunk).integers(0, 16, (rows, columns), np.uint8)
-
-    def text_scales(self, name):
+    def text_scales(self, name, shape):
         """Chunks of scales bf16 [n, K/64] under which codes around 7.5 keep a signal's size."""
-        columns = self.text_encoder[name][1]
-        for chunk, rows in self.text_chunks(name):
+        columns = shape[1]
+        for chunk, rows in text_chunks(shape):
             random = self.random(f"{name} scales", chunk)
             spread = random.standard_normal((rows, columns // TEXT_GROUP), np.float32)
             yield round_bf16(np.exp(0.2 * spread) / (4.6 * columns**0.5))
+
+
+def text_chunks(shape):
+    """(chunk, rows in it) of a text encoder's weight."""
+    rows, columns = shape
+    step = max(1, CHUNK // columns)
+    return enumerate(min(step, rows - first) for first in range(0, rows, step))
 
 
 def row_length(shape):

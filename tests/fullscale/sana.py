@@ -11,7 +11,7 @@ from diffusers import (
 from transformers import Gemma2Config, Gemma2Model
 
 from tests import gemma_tokenizer
-from tests.fullscale.family import Family
+from tests.fullscale.family import Encoder, Family
 
 GROUP = 112
 RES, VIT = "ResBlock", "EfficientViTBlock"
@@ -83,14 +83,13 @@ def family(pipeline, scheduler, sample_size, published, **own):
             "complex_human_instruction": None, "max_sequence_length": 40, "width": 64,
             "height": 64, "sizes": [[64, 64]]}},
         group=GROUP,
-        text_prefix="",
-        text_config={
+        encoders={"text_encoder": Encoder({
             "architectures": ["Gemma2Model"], "model_type": "gemma2", "rms_norm_eps": 1e-6,
             "hidden_activation": "gelu_pytorch_tanh", "rope_theta": 10000.0,
             "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0,
-        },
+        })},
         modules=modules,
-        write_tokenizer=write_tokenizer,
+        tokenizers={"tokenizer": write_tokenizer},
         published=published,
     )
 
