@@ -81,7 +81,7 @@ SHAPES = {
         "transformer": transformer(4, 16, (4, 6, 6), 2, 3, guidance_embeds=True), "group": 64,
         "clip": clip(max_position_embeddings=40, eos_token_id=None, num_hidden_layers=3),
         "t5": t5(num_heads=3, relative_attention_max_distance=64),
-        "vae": autoencoder((16, 16), 4, use_post_quant_conv=True, use_quant_conv=True,
+        "vae": autoencoder((32, 32), 4, use_post_quant_conv=True, use_quant_conv=True,
                            mid_block_add_attention=False, scaling_factor=0.7, shift_factor=-0.2),
         "scheduler": STATIC | {"shift": 3.0},
         "call": {"max_sequence_length": 17},
