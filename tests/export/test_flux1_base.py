@@ -4,10 +4,13 @@ import pytest
 
 import export.finding
 from export.errors import ExportError
+from export.families.flux1 import FLUX1
+from export.finding import find_model
+from export.opening import open_model
+from export.site.cards import licence_lines
 from export.source.find import find
-from export.source.front_matter import read_front_matter
 from tests.export.hub import hub_of
-from tests.export.packed import PackedSite
+from tests.export.test_flux1_sources import check
 from tests.export.tiny import Tiny
 from tests.export.tiny_flux1 import TinyFlux1
 from tests.flux1_checkpoints import make_flux1
@@ -31,32 +34,20 @@ def tiny_of(**own):
     return TinyFlux1(width=256, single=1, **own)
 
 
-@pytest.mark.parametrize("kind", ["safetensors", "Q2_0"])
-def test_a_file_alone(build, base, tmp_path, kind):
-    """Exactly its weights in the site, and the base's licence on its card."""
-    tiny = tiny_of()
-    path = tmp_path / f"mine.{'gguf' if kind == 'Q2_0' else kind}"
-    if kind == "Q2_0":
-        tiny.write_gguf(path, kind, "F16")
-    else:
-        tiny.write_native(path)
-    result = build("--model", path, "--base", base, *WHOLE, "--out", tmp_path / "site")
-    assert result.status == 0, result.stderr
-    site = PackedSite(tmp_path / "site")
-    assert (site.manifest["family"], site.manifest["variant"]) == ("flux1", "ternary")
-    for name, want in tiny.diffusers.items():
-        got = site.weight(f"transformer.{name}")
-        assert (got.reshape(want.shape) == want).all(), name
-    assert site.manifest["tensors"]["transformer.single_transformer_blocks.0.proj_out.weight"][
-        "group"] == 256
-    assert read_front_matter(tmp_path / "site" / "README.md")["license"] == "other"
-
-
-def test_a_folder_of_the_transformer_alone(build, base, tmp_path):
-    tiny_of(levels=2).write_packed(tmp_path / "mine")
-    result = build("--model", tmp_path / "mine", "--base", base, *WHOLE, "--dry-run")
-    assert result.status == 0 and result.stdout.startswith(
-        "mine: flux1, binary, mlx-packed, what it lacks from base\n"), result.stderr
+@pytest.mark.parametrize("layout", ["native", "gguf", "mlx-packed"])
+def test_a_transformer_alone(base, tmp_path, layout):
+    """Exactly its weights, the base's other parts, and the base's licence on its cards."""
+    tiny = tiny_of(levels=2 if layout == "mlx-packed" else 3)
+    path = {"native": lambda: tiny.write_native(tmp_path / "mine.safetensors"),
+            "gguf": lambda: tiny.write_gguf(tmp_path / "mine.gguf", "Q2_0", "F16"),
+            "mlx-packed": lambda: tiny.write_packed(tmp_path / "mine")}[layout]()
+    model = open_model(find_model(str(path), 16, str(base)), 16)
+    assert model.family is FLUX1 and model.name == "mine"
+    assert model.components["transformer"].layout.name == layout
+    check(model.components["transformer"], tiny)
+    for name in ("text_encoder", "text_encoder_2", "autoencoder"):
+        assert base in model.components[name].layout.checkpoint.folder.parents, name
+    assert f"license_name: {LICENCE}" in licence_lines(model.source)
 
 
 @pytest.mark.parametrize(("guidance", "repository"), [
