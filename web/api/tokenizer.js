@@ -164,6 +164,7 @@ function keepCase(tokenizer, { added_tokens: added }) {
 function withModel({ normalizer, ...json }, config, settings, own) {
   const charsmap = normalizer?.precompiled_charsmap;
   const none = { ...settings, type: 'BPE', vocab: {}, merges: [] };
+  /** @type {any} */
   const tokenizer = new Tokenizer({ ...json, model: none,
     normalizer: charsmap ? null : normalizer }, config);
   if (charsmap) {
