@@ -51,6 +51,23 @@ def test_pictures_match_diffusers(model, once, site, server, browser):
         assert not library.complaints
 
 
+def test_streamed_weights_draw_the_same(once, site, server, browser):
+    """In more steps than modulations are kept for, in no more memory than is planned."""
+    model, (_, case) = Model("dev"), CASES[Model("dev")]
+    folder = once(("flux1", model.id), lambda folder: make(folder, model))
+    url = server(site(folder, text_encoder_bits=16))
+    with Library(browser, url, keeps_kernels=True) as library:
+        drawn = []
+        for options in ({}, {"memory": "small"}):
+            library.load(**options)
+            drawn.append(library.generate(**case.request()))
+            assert drawn[-1]["peakBytes"] == library.plan(**case.request())["peakBytes"], options
+        kept, small = drawn
+        np.testing.assert_array_equal(small["rgba"], kept["rgba"])
+        assert small["peakBytes"] < kept["peakBytes"]
+        assert not library.complaints
+
+
 def check_preview(dist, drawn):
     """There is one a step; the last one's latents are the picture's, for no noise is left then."""
     manifest = manifest_of(dist)
