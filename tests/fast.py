@@ -32,6 +32,7 @@ FULL_ONLY = {  # files and tests of these folders that only the whole run has, a
     "tests/export/test_tokenizer.py::test_transformers_renders_the_same": "transformers renders",
     "tests/export/test_sana_build.py": "diffusers writes its checkpoint",
     "tests/export/test_two_builds.py": "processes race each other",
+    "tests/web/test_clip.py": "diffusers and transformers encode beside it",
     "tests/web/test_gemma_tokenizer.py": "diffusers and transformers encode beside it",
     "tests/web/test_goldens.py": "torch, diffusers and transformers are asked again",
     "tests/web/test_t5.py": "diffusers and transformers encode beside it",

@@ -16,7 +16,9 @@ const [{ GpuExecutor }, { openStages }, { TensorFiles }, { [call.denoiser[1]]: D
   await Promise.all(['engine/executor.js', 'api/rehearsals.js', 'loader/tensors.js',
     `models/denoisers/${call.denoiser[0]}.js`].map(load));
 const shards = new Map();
+let bytesRead = 0;
 const read = async (index, offset, count) => {
+  bytesRead += count;
   const file = new URL(call.manifest.shards[index].file, call.url);
   if (!shards.has(index)) shards.set(index, (await fetch(file)).arrayBuffer());
   return new Uint8Array(await shards.get(index), offset, count);
@@ -56,7 +58,7 @@ async (call) => {{
       }}
     }}
   }});
-  return {{ seen, shards: [...shards.keys()], left: ops.allocator.liveBytes }};
+  return {{ seen, shards: [...shards.keys()], bytesRead, left: ops.allocator.liveBytes }};
 }}
 """
 PEAKS = f"""

@@ -18,6 +18,7 @@ OWN = [  # what its words are, and what JavaScript has other blanks and small le
     "ΟΔΥΣΣΕΥΣ Σ ΑΣ. ΑΣΑ ΣΣ\u0301", "İI\u0307ıſẞ ǅ", "_\ufeffx \ufeff_ !\ufeff!",
     "a\u0085the\u001cfox \u200bin\u180e the\u3000snow\r\n", "\u0000 \u0007!\u0007",
     "<|startoftext|>the fox<|endoftext|>!! <|STARTOFTEXT|>the <|EndOfText|>!!<|ENDOFTEXT|>fox",
+    "<|EndOfText|>", "<|startoftext|><|ENDOFTEXT|><|startoftext|>",
     "!!<|Endoftext|>the<| endoftext|>", "e\u0301te\u0301 \u1100\u1161 \u212b", "🦊🌲a🦊 雪雪the雪",
     "the garden, " * 30, "x" * 76, "x" * 75, "fox!" * 40,
 ]
@@ -107,7 +108,7 @@ def test_other_files(tmp_path, changes):
     for change in changes:
         change(tmp_path)
     tokenizer = CLIPTokenizer.from_pretrained(tmp_path)
-    texts = ["a <X> fox!! foxes<x>", *OWN, *ALL[:60]]
+    texts = ["a <X> fox!! foxes<x>", "FOX", *OWN, *ALL[:60]]
     for text, got in zip(texts, encode(tmp_path, LENGTH, texts), strict=True):
         want = tokenizer(text, padding="max_length", max_length=LENGTH, truncation=True)
         assert got["ids"] == want.input_ids, repr(text)

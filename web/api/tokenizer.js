@@ -138,8 +138,23 @@ function open(json, config) {
   if (model.type === 'Unigram') {
     return withModel(json, config, {}, new Unigram(model.vocab, model.unk_id));
   }
-  if (pieces === undefined) return new Tokenizer(complete(json), config);
+  if (pieces === undefined) return keepCase(new Tokenizer(complete(json), config), json);
   return withModel(json, config, model, new Pieces(pieces, tied));
+}
+
+/**
+ * Has text that only its normaliser made a special token's, as small letters do of <|END|>, be text.
+ * The library looks for such tokens before that, but takes for one what is alone then, by its value
+ * in a map: there an object of the same text is no key.
+ * @param {any} tokenizer
+ * @param {{ added_tokens: { content: string, normalized: boolean }[] }} json
+ */
+function keepCase(tokenizer, { added_tokens: added }) {
+  const raw = new Set(added.filter(({ normalized }) => !normalized).map(({ content }) => content));
+  const { splitter_normalized: splitter } = tokenizer;
+  tokenizer.splitter_normalized = { split: (text) => splitter.split(text)
+    .map((part) => (raw.has(part) ? Object(part) : part)) };
+  return tokenizer;
 }
 
 /**
@@ -149,6 +164,7 @@ function open(json, config) {
 function withModel({ normalizer, ...json }, config, settings, own) {
   const charsmap = normalizer?.precompiled_charsmap;
   const none = { ...settings, type: 'BPE', vocab: {}, merges: [] };
+  /** @type {any} */
   const tokenizer = new Tokenizer({ ...json, model: none,
     normalizer: charsmap ? null : normalizer }, config);
   if (charsmap) {

@@ -94,15 +94,16 @@ export class Weights {
    * works.
    * @param {string[]} names without the component's prefix, e.g. 'layers.3'
    * @param {(index: number) => Promise<void> | void} record
-   * @param {{ signal?: AbortSignal }} options
+   * @param {{ signal?: AbortSignal, except?: RegExp }} options except: in the names of tensors that
+   *   `record` has no use for this time, which need not be there
    */
-  async layers(names, record, { signal } = {}) {
+  async layers(names, record, { signal, except } = {}) {
     if (!this.#streamed) {
       for (const index of names.keys()) await record(index);
       return;
     }
     const groups = names.map((name) => this.#streamed
-      .filter((full) => full.startsWith(`${this.#component}.${name}.`)));
+      .filter((full) => full.startsWith(`${this.#component}.${name}.`) && !except?.test(full)));
     let reading = readAll(this.#pieces(groups[0] ?? []));
     for (const [index, group] of groups.entries()) {
       await this.#upload(await reading, signal);

@@ -80,18 +80,18 @@ export class Flux1 {
     const { num_layers: doubles, num_single_layers: singles, eps } = this.#config;
     g.clone(text, x.rows(0, S));
     this.#linear('x_embedder', latents, { into: x.rows(S, L) });
-    modulations.begin(step);
+    const except = modulations.begin(step);
     const doubleNames = blockNames('transformer_blocks', doubles);
     await this.#weights.layers(doubleNames, (i) => {
       this.#doubleBlock(doubleNames[i], state);
       return observe(`double.${i}`, x.shape, x);
-    }, { signal });
+    }, { signal, except });
     await g.drain({ signal }); // buffers as long as one stream have no use from here on
     const singleNames = blockNames('single_transformer_blocks', singles);
     await this.#weights.layers(singleNames, (i) => {
       this.#singleBlock(singleNames[i], state);
       return observe(`single.${i}`, x.shape, x);
-    }, { signal });
+    }, { signal, except });
     return g.scope(() => {
       const mod = modulations.at('norm_out');
       return this.#linear('proj_out', g.layerNormModulate(x.rows(S, L), mod, FINAL, eps));

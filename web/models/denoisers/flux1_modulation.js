@@ -7,6 +7,9 @@ import { FEW_ROWS } from '../../engine/candidates.js';
 import { timeWaves, timestepOf } from './time_embedding.js';
 /** @import { Tensor } from '../../engine/memory.js' */
 
+/** In the names of blocks' projections. */
+const PROJECTION = /\.norm(1|1_context)?\.linear\./;
+
 export class Modulations {
   #g;
   #weights;
@@ -43,15 +46,20 @@ export class Modulations {
     }
   }
 
-  /** From now on those of this step. */
+  /**
+   * From now on those of this step.
+   * @returns {RegExp | undefined} in the names of weights that it has no use for, the blocks'
+   *   projections being done
+   */
   begin(step) {
     this.#row = step % FEW_ROWS;
     const first = step - this.#row;
-    if (this.#run.first === first) return;
+    if (this.#run.first === first) return PROJECTION;
     const times = this.#times.slice(first, first + FEW_ROWS);
     this.#run = { first, count: times.length };
     this.#filled.clear();
     this.#embed(times);
+    return undefined;
   }
 
   /**

@@ -77,7 +77,8 @@ async function embed(g, weights, ids, D) {
 }
 
 /** In place on x [T, D]: every token to itself and those before it. */
-function attend(g, x, w, b, { hidden_size: D, num_attention_heads: H, layer_norm_eps: eps }) {
+function attend(g, x, w, b, config) {
+  const { hidden_size: D, num_attention_heads: H, layer_norm_eps: eps } = config;
   const h = g.layerNorm(x, w('layer_norm1').data, b('layer_norm1'), eps);
   const heads = (name) => g.linear(h, w(`self_attn.${name}_proj`),
     { bias: b(`self_attn.${name}_proj`) });
