@@ -13,6 +13,8 @@ FULL_ONLY = {  # files and tests of these folders that only the whole run has, a
     "tests/export/test_damage.py": "torch writes its checkpoints",
     "tests/export/test_environment.py": "environments are made and packages installed",
     "tests/export/test_files.py::test_the_same_lists_on_the_hub": "a hub is asked for each list",
+    "tests/export/test_flux1_base.py": "diffusers writes its base",
+    "tests/export/test_flux1_sources.py": "the module that writes its files needs torch",
     "tests/export/test_folders.py": "sites are built, killed, mounted over and built again",
     "tests/export/test_fuzz_files.py": "the module that writes its files needs torch",
     "tests/export/test_gguf.py": "torch writes its checkpoints",
