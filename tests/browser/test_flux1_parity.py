@@ -34,6 +34,7 @@ def test_pictures_match_diffusers(model, once, site, server, browser):
     from tests.flux1_reference import reference
 
     dist = site(folder, text_encoder_bits=16)
+    assert "Trimmed" not in (dist / "index.html").read_text(encoding="utf-8")
     with Library(browser, server(dist)) as library:
         info = library.load()
         embedded = model.shape in ("dev", "static")
