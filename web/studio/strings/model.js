@@ -1,6 +1,6 @@
 /** What the studio says about the model, its download and this device. */
 
-import { bytes, roughly, times } from './numbers.js';
+import { bytes, operations, roughly, times } from './numbers.js';
 import { capital, waitText } from './waiting.js';
 
 const INVITATION = 'Describe a picture, then press Generate.';
@@ -131,7 +131,7 @@ function memoryText({ form: { width, height }, peaks, needs, options, info }) {
 function stepText({ form: { width, height }, flops, rate }) {
   const flop = flops[`${width}x${height}`];
   if (!flop) return 'not known for this size';
-  const work = `${(flop / 1e12).toPrecision(2)} TFLOP for ${times(width, height)}`;
+  const work = `${operations(flop)} for ${times(width, height)}`;
   return rate ? `about ${roughly(flop / rate / 1e9)}: ${work}, at the rate that the bench measured`
     : `${work}; how long that takes here, the bench tells`;
 }
