@@ -6,6 +6,7 @@ F the MLP width, Dh the width of a head. Every linear has a bias.
 
 from dataclasses import asdict, dataclass
 
+from export.denoisers.step_flop import attention_flop, product_flop
 from export.errors import ExportError
 from export.packing.spec import LOWBIT, Spec, by_prefix, vector
 from export.source.meaning import refuse_unread
@@ -28,6 +29,7 @@ MOST_HEAD_DIM = 512  # of the attention kernel
 MLP_CHUNK_BYTES, ROW_STEP = 16 << 20, 64  # as in web/engine/mlp.js
 STEPS_AT_ONCE = 8  # of which the modulations are kept: FEW_ROWS of web/engine/candidates.js
 
+TEXT_STREAM = (".add_", ".to_add_out", ".ff_context")  # of a double block's names, the text's
 EMBEDDERS = ("timestep_embedder", "guidance_embedder", "text_embedder")
 
 
@@ -218,6 +220,22 @@ def activation_bytes(c, picture):
 def modulation_bytes(c):
     """Of as many steps as are computed at once: 12 D a double block, 3 D a single one, 2 D last."""
     return 4 * STEPS_AT_ONCE * c.width * (12 * c.num_layers + 3 * c.num_single_layers + 2)
+
+
+def step_flop(c, picture):
+    """Modulations take a row each; those of several steps are computed at once."""
+    text, image = picture.text_tokens, picture.image_tokens
+    tokens = text + image
+
+    def rows_of(name):
+        if ".norm" in name:
+            return 1
+        if name.startswith("single_"):
+            return tokens
+        return text if any(part in name for part in TEXT_STREAM) else image
+
+    blocks = c.num_layers + c.num_single_layers
+    return product_flop(spec(c), rows_of) + blocks * attention_flop(tokens, tokens, c.width)
 
 
 def image_activation_bytes(c, images):

@@ -1,4 +1,6 @@
-"""About how much GPU memory a picture takes, for the dry run and the page's list of sizes.
+"""About how much GPU memory a picture takes, and a step's work, for the dry run and the page's list
+
+of sizes.
 
 Counts the weights that stay and the buffers that web/models/ holds at once in its widest moment;
 the browser's own pipe.plan() counts exactly.
@@ -43,6 +45,12 @@ def peak_gpu_bytes(model, size, images=()):
     for name, component in model.components.items():
         resident[name] //= component.module.streamed_layers(component.config)
     return SIZES_BYTES + max(resident[name] + extra for name, extra in activations.items())
+
+
+def step_flop(model, size):
+    """About the floating-point operations of a step after the first, all its texts together."""
+    denoiser = model.denoiser
+    return denoiser.module.step_flop(denoiser.config, picture_of(model, size, ()))
 
 
 def picture_of(model, size, images):
