@@ -11,8 +11,9 @@ from export.errors import ExportError
 from export.source.configuration import Configuration
 
 REMEDY = (
-    "take the bf16, f16 or f32 files of the same model, or a layout that this version reads: MLX, "
-    "GemLite, HQQ in 4 bits, or GGUF in Q1_0, Q2_0, PQ2_0 or PTQ1_0"
+    "take the bf16, f16 or f32 files of the same model (a transformer's of one that was trained "
+    "with ternary or binary weights), or a layout that this version reads: MLX, GemLite, HQQ in 4 "
+    "bits, or GGUF in Q1_0, Q2_0, PQ2_0 or PTQ1_0"
 )
 # A tensor's name, from its end -> who writes such tensors. The first that fits any is told.
 BY_NAME = {
