@@ -15,6 +15,7 @@ PREFIX = ""
 DROPPED = by_prefix({})
 ANCHORS = (  # names that tell a prefix: diffusers', and those of the original code
     "x_embedder.weight", "context_embedder.weight", "img_in.weight", "txt_in.weight",
+    "time_text_embed.text_embedder.linear_1.weight",
 )
 ROPE_AXES = 3  # of a token's position: 0, row, column
 USUAL_AXES = (16, 56, 56)

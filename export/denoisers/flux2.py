@@ -25,6 +25,7 @@ SCHEDULER = {  # FLUX.2's own scheduler_config.json, for repositories without on
 }
 ANCHORS = (  # names that tell a prefix: diffusers', and those of the original code
     "x_embedder.weight", "context_embedder.weight", "img_in.weight", "txt_in.weight",
+    "time_guidance_embed.timestep_embedder.linear_1.weight",
 )
 ROPE_AXES = 4  # t, h, w and l of a token's position
 GROUP = USUAL_GROUP

@@ -7,7 +7,7 @@ from export import layouts
 from export.errors import ExportError, shorten
 from export.families.family import AUTOENCODER, ENCODER
 from export.source.files import MODEL_INDEX, TOKENIZER
-from export.source.weights import LORAS, PART, tell_others
+from export.source.weights import LORAS, PART, PICKLES, tell_others
 
 
 def patterns_of(part):
@@ -63,7 +63,7 @@ def refuse_none(listing, part):
     told = "; ".join(
         f"{folder} {tell_others(listing, folder[:-1]) or listing.tell(folder[:-1])}"
         for folder in there
-    ) or "it " + (tell_others(listing, "", (LORAS,)) or listing.tell(""))
+    ) or "it " + (tell_others(listing, "", (LORAS, PICKLES)) or listing.tell(""))
     encoders = [n for n in listing.inside("") if n.endswith(".gguf") and PART.search(Path(n).stem)]
     if encoders and part.kind == ENCODER:
         told += f"; a text encoder in GGUF ({shorten(encoders)}) is not read"

@@ -153,7 +153,7 @@ def toys(monkeypatch, tmp_path):
 
     The hub has org/base alone: a whole toy, with another denoiser.
     """
-    family = replace(TOY, base=Base("org/base", "toy-made"), unread={
+    family = replace(TOY, bases=(Base("org/base", "toy-made"),), unread={
         r"toy.*-packed": "its layout is not published; take transformer/ beside it",
     }, parts=tuple(replace(part, derive_config=derive_config) if part is TOY.denoiser else part
                    for part in TOY.parts))

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, quants
 
-from export import layouts, opening
-from export.denoisers import flux1, flux1_native
+from export import opening
 from export.errors import ExportError
-from export.families.family import DENOISER, OriginalNames, Part
+from export.families.flux1 import FLUX1
 from export.families.place import choose_place
 from export.source.configuration import Configuration
 from export.source.files import list_checkpoint
@@ -18,9 +17,7 @@ from tests.export.tiny import as_float, edit, load, save
 from tests.export.tiny_flux1 import TinyFlux1
 from tests.fullscale import formats
 
-PART = Part("transformer", DENOISER, flux1, lambda file, asked: flux1.read_config(file),
-            layouts.LOWBIT, "transformer", derive_config=flux1.derive_config,
-            original=OriginalNames(flux1_native.MARK, flux1_native.renaming))
+PART = FLUX1.denoiser
 SINGLE_OUT = re.compile(r"single_transformer_blocks.*\.proj_out\.weight")  # cut at column D of 5 D
 
 

@@ -10,7 +10,7 @@ from tests.export.tiny import bf16, pack_bits, save, write_json
 from tests.fullscale.formats import Part, bitstream, write_gguf
 from tests.fullscale.layouts import base3_blocks
 
-CHANNELS, TEXT, POOLED, TIME, DOUBLE, SINGLE = 32, 64, 32, 256, 1, 2
+CHANNELS, TEXT, POOLED, TIME, DOUBLE = 64, 64, 64, 256, 1
 AXES = {128: [16, 56, 56], 32: [8, 12, 12]}  # by the width of a head
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 EMBEDDERS = {  # native module -> diffusers' and its inputs
@@ -58,19 +58,20 @@ class TinyFlux1:
     """`lowbit`: diffusers module -> (values [N, K] of -1, 0, 1; scales [N, K/group]).
 
     native: native module -> diffusers modules whose rows it holds. group: of inputs; None is a
-    scale for each row, "tensor" one for a whole tensor.
+    scale for each row, "tensor" one for a whole tensor. single: of these blocks.
     """
 
-    def __init__(self, levels=3, group=None, guidance=False, width=128, seed=0):
+    def __init__(self, levels=3, group=None, guidance=False, width=128, single=2, seed=0):
         self.random = np.random.default_rng(seed)
         self.levels, self.group, self.guidance, self.width = levels, group, guidance, width
+        self.single = single
         self.head = 32 if width % 128 else 128  # as the published models have it
         self.lowbit, self.whole, self.native = {}, {}, {}
         self.embedders = [name for name in EMBEDDERS if guidance or name != "guidance_in"]
         self.make_rest()
         for kind, native, count, linears in (
                 ("transformer_blocks", "double_blocks", DOUBLE, double_linears(width)),
-                ("single_transformer_blocks", "single_blocks", SINGLE, single_linears(width))):
+                ("single_transformer_blocks", "single_blocks", single, single_linears(width))):
             for i in range(count):
                 for module, (parts, columns) in linears.items():
                     names = [f"{kind}.{i}.{part}" for part in parts]
@@ -86,7 +87,7 @@ class TinyFlux1:
     def config(self):
         return {
             "_class_name": "FluxTransformer2DModel", "patch_size": 1, "in_channels": CHANNELS,
-            "num_layers": DOUBLE, "num_single_layers": SINGLE, "attention_head_dim": self.head,
+            "num_layers": DOUBLE, "num_single_layers": self.single, "attention_head_dim": self.head,
             "num_attention_heads": self.width // self.head, "joint_attention_dim": TEXT,
             "pooled_projection_dim": POOLED, "guidance_embeds": self.guidance,
             "axes_dims_rope": AXES[self.head],
