@@ -5,7 +5,7 @@ from dataclasses import replace
 from export.environment import tell
 from export.errors import ExportError
 from export.families import recognise
-from export.families.choose import choose, guess_family, read_family
+from export.families.choose import choose, guess_family, read_family, tensors_of
 from export.families.missing import lacks
 from export.families.place import find_place, names_of
 from export.source.files import MODEL_INDEX
@@ -34,9 +34,11 @@ def find_model(model, text_encoder_bits=None, base=None):
         raise ExportError(f"--base {base}: is of the family {family.name}, and the tensors of "
                           f"{found.listing.where} are named as those of the family {told.name}; "
                           "name a base of that family")
-    made_from_it = rest is not None or recognise.is_made_from(family.base, found.listing,
-                                                              found.file)
-    rest = rest or known_base(found, family, made_from_it)
+    tensors = tensors_of(found.listing, family.denoiser, found.file) if found.is_here else ()
+    known = recognise.base_of(family, found.listing, found.file, tensors)
+    made_from_it = rest is not None or (
+        known is not None and recognise.is_made_from(known, found.listing, found.file))
+    rest = rest or known_base(found, family, known, made_from_it)
     if found.is_here and rest is None:
         return found.take(())
     chosen = choose(found.listing, family, text_encoder_bits, found.file,
@@ -59,15 +61,19 @@ def says_whole(found):
     return told and not recognise.family_of_files(found.listing, found.file)
 
 
-def known_base(found, family, made_from_it):
-    """The Found of the family's base, for a model that lacks parts; said before it is asked for.
+def known_base(found, family, known, made_from_it):
+    """The Found of the `known` one of the family's bases, for a model that lacks parts; said before
 
-    None where nothing is lacking, or where there is none.
+    it is asked for. None where nothing is lacking, or where there is none.
     """
     lacking = lacks(found.listing, family)
-    if not lacking or family.base is None or (says_whole(found) and not made_from_it):
+    if not lacking or not family.bases or (says_whole(found) and not made_from_it):
         return None
+    if known is None:
+        choices = " or ".join(f"--base {base.repository}" for base in family.bases)
+        raise ExportError(f"{found.listing.where} has no {', '.join(lacking)}, and no name tells "
+                          f"which model it was made from; say {choices}")
     why = "which it was made from" if made_from_it else "as of all models of its family"
-    tell(f"{found.listing.where} has no {', '.join(lacking)}; from {family.base.repository}, {why} "
+    tell(f"{found.listing.where} has no {', '.join(lacking)}; from {known.repository}, {why} "
          "(--base names another)")
-    return find(family.base.repository, "--base")
+    return find(known.repository, "--base")

@@ -50,7 +50,7 @@ def open_model(source, text_encoder_bits=None, with_image_input=False):
     defaults = family.defaults(family.pipelines[pipeline], configs, latents)
     called = read_call(call, defaults, latents.pixels, asked.own, with_image_input)
     sampler = open_sampler(chosen.settings[files.SCHEDULER_CONFIG], family, defaults.samplers,
-                           called)
+                           called, defaults.scheduler)
     tables = family.tables(configs, called, latents, sampler)
     components = {}
     for part in family.parts:
@@ -150,22 +150,38 @@ def open_prompts(family, tokenizers, configs, own):
     prompts = []
     for number, about in enumerate(family.prompts, 1):
         tokenizer = read_tokenizer(tokenizers[about.encoder], about.chat, about.pads_right)
-        rows = configs[about.encoder].vocab_size
-        if tokenizer.largest_id >= rows:
+        config = configs[about.encoder]
+        if tokenizer.largest_id >= config.vocab_size:
             raise ExportError(
                 f"{tokenizer.folder / 'tokenizer.json'}: the largest token id is "
-                f"{tokenizer.largest_id}, expected less than the text encoder's vocab_size {rows}"
+                f"{tokenizer.largest_id}, expected less than the text encoder's vocab_size "
+                f"{config.vocab_size}"
             )
+        own_rows = read_length(tokenizer, config) if about.own_length else None
         file = "tokenizer.json" if number == 1 else f"tokenizer_{number}.json"
         lines = own.get(about.instruction) if about.instruction else None
-        prompts.append(PromptInput(about, tokenizer, file, measure_instruction(tokenizer, lines)))
+        prompts.append(PromptInput(about, tokenizer, file, measure_instruction(tokenizer, lines),
+                                   own_rows))
     return tuple(prompts)
 
 
-def open_sampler(path, family, classes, call):
+def read_length(tokenizer, config):
+    """Ids of every text for an encoder with so many positions: the tokenizer's model_max_length."""
+    length, most = tokenizer.config.get("model_max_length"), config.max_position_embeddings
+    if length is None or length != int(length) or not 0 < length <= most:
+        raise ExportError(
+            f"{tokenizer.folder / 'tokenizer_config.json'}: model_max_length is {show(length)}, "
+            f"expected a whole number up to the text encoder's max_position_embeddings {most}; the "
+            "pipeline pads and cuts every prompt to it"
+        )
+    return int(length)
+
+
+def open_sampler(path, family, classes, call, own=None):
     """The Sampler of scheduler_config.json, or the pipeline's usual one where there is none.
 
-    classes: those that the pipeline draws with, () for all of the family's.
+    classes: those that the pipeline draws with, () for all of the family's; own: values in place of
+    the family's where there is no file.
     """
     config = Configuration.read(path) if path else None
     classes = classes or tuple(family.samplers)
@@ -178,4 +194,5 @@ def open_sampler(path, family, classes, call):
     for other in family.samplers.values() if config else ():
         for key in other.KEYS:  # diffusers' from_config leaves those of the class before, unread
             config.get(key, None)
-    return Sampler(name, module, module.read_config(config, family.scheduler, call))
+    values = family.scheduler if config else family.scheduler | (own or {})
+    return Sampler(name, module, module.read_config(config, values, call))

@@ -32,6 +32,7 @@ FULL_ONLY = {  # files and tests of these folders that only the whole run has, a
     "tests/export/test_two_builds.py": "processes race each other",
     "tests/web/test_gemma_tokenizer.py": "diffusers and transformers encode beside it",
     "tests/web/test_goldens.py": "torch, diffusers and transformers are asked again",
+    "tests/web/test_t5.py": "diffusers and transformers encode beside it",
     "tests/web/test_tokenizer.py": "transformers encodes beside it",
 }
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu, retrieve_timesteps
 from transformers import AutoTokenizer
 
@@ -28,15 +30,18 @@ SEEDS = (0, 1, 7, 2**32 - 1, 2**32, 2**32 + 5, 2**53 - 1)
 COUNTS = {16: 1, 17: 1, 31: 1, 1000: 16, 131072: 1024}  # values drawn: of which every n-th is kept
 
 
-def schedules():
+def schedules(make=scheduler, mu_of=compute_empirical_mu):
     """By tokens: sigmas [steps + 1] of some numbers of steps, and the hash of those of all, each
-    followed by its timesteps [steps], as the transformer makes them of what it is handed."""
-    settings = {key: value for key, value in scheduler().config.items() if key[0] != "_"}
+    followed by its timesteps [steps], as the transformer makes them of what it is handed.
+
+    make() is diffusers' scheduler, mu_of(tokens, steps) what its pipeline shifts by.
+    """
+    settings = {key: value for key, value in make().config.items() if key[0] != "_"}
     found = {"config": settings, "of": {}}
     for tokens in TOKENS:
         digest, shown = hashlib.sha256(), {}
         for steps in STEPS:
-            sigmas, timesteps = schedule(tokens, steps)
+            sigmas, timesteps = schedule(make(), steps, mu_of(tokens, steps))
             digest.update(sigmas.tobytes() + timesteps.tobytes())
             if steps in SHOWN:
                 shown[str(steps)] = encode(sigmas)
@@ -44,10 +49,18 @@ def schedules():
     return json.loads(json.dumps(found))
 
 
-def schedule(tokens, steps):
-    made = scheduler()
-    retrieve_timesteps(made, steps, sigmas=np.linspace(1.0, 1 / steps, steps),
-                       mu=compute_empirical_mu(tokens, steps))
+def flux1_schedules():
+    """Likewise, of FLUX.1 dev."""
+    def make():
+        return FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
+
+    shifts = {key: make().config[key] for key in (
+        "base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")}
+    return schedules(make, lambda tokens, steps: calculate_shift(tokens, *shifts.values()))
+
+
+def schedule(made, steps, mu):
+    retrieve_timesteps(made, steps, sigmas=np.linspace(1.0, 1 / steps, steps), mu=mu)
     timesteps = (made.timesteps / 1000) * torch.tensor(1000.0)
     return made.sigmas.numpy().astype("<f4"), timesteps.numpy().astype("<f4")
 
@@ -99,8 +112,8 @@ def padded(tokenizer, text, length):
             "dropped": max(0, len(tokenizer(whole)["input_ids"]) - length)}
 
 
-GOLDENS = {"schedule": schedules, "sana_schedule": sana_schedules, "noise": noises,
-           "prompts": prompts}
+GOLDENS = {"schedule": schedules, "flux1_schedule": flux1_schedules,
+           "sana_schedule": sana_schedules, "noise": noises, "prompts": prompts}
 
 
 def lines(value, depth=2):

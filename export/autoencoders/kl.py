@@ -1,6 +1,7 @@
 """AutoencoderKLFlux2: configuration and tensors of the decoder half and, if asked, the encoder.
 
-Names, defaults and shapes are diffusers'; convolutions are [Cout, Cin, kh, kw] at the source.
+Names, defaults and shapes are diffusers'; convolutions are [Cout, Cin, kh, kw] at the source. What
+AutoencoderKL (kl_scaled.py) has in common with it stands here.
 """
 
 from dataclasses import asdict, dataclass
@@ -32,10 +33,12 @@ class AutoencoderConfig:
     block_out_channels: tuple[int, ...]  # of the decoder
     layers_per_block: int
     norm_num_groups: int
-    batch_norm_eps: float
     out_channels: int
     mid_block_add_attention: bool
     use_post_quant_conv: bool
+    batch_norm_eps: float | None = None  # latents are normalised by a batch norm, or else
+    scaling_factor: float | None = None  # they are scaled and shifted: (z - shift) * scaling
+    shift_factor: float | None = None
     encoder: EncoderConfig | None = None  # for reference images
 
     @property
@@ -50,31 +53,42 @@ class AutoencoderConfig:
 def read_config(config, with_encoder=False):
     """Configuration -> AutoencoderConfig. Raises ExportError where the values do not fit."""
     config.only("_class_name", (CLASS,), CLASS)
-    config.only("act_fn", ("silu", "swish"), "silu")
     config.only("patch_size", ([2, 2],), [2, 2])
     channels = config.integers("block_out_channels", (128, 256, 512, 512))
     decoder = config.integers("decoder_block_out_channels", channels)
-    kinds = config.get("up_block_types", ["UpDecoderBlock2D"] * len(decoder))
-    if kinds != ["UpDecoderBlock2D"] * len(decoder):
-        config.fail(f"up_block_types is {show(kinds)}, expected {len(decoder)} x UpDecoderBlock2D")
     if len(decoder) != len(channels):
         config.fail(
             f"decoder_block_out_channels has {len(decoder)} stages, block_out_channels "
             f"{len(channels)}, expected the same number"
         )
-    autoencoder = AutoencoderConfig(
-        latent_channels=config.integer("latent_channels", 32),
-        block_out_channels=decoder,
-        layers_per_block=config.integer("layers_per_block", 2, least=0, most=100),
-        norm_num_groups=config.integer("norm_num_groups", 32),
+    config.only("scaling_factor", (1,), 1)  # the class normalises by its batch norm instead
+    config.only("shift_factor", (0,), 0)
+    return read_halves(
+        config, decoder, latent_channels=32, layers_per_block=2,
         batch_norm_eps=config.number("batch_norm_eps", 1e-4),
+        encoder=read_encoder(config, channels) if with_encoder else None,
+    )
+
+
+def read_halves(config, stages, latent_channels, layers_per_block, **own):
+    """What both classes read; `stages` of the decoder, then the class's defaults. own: values that
+
+    the class alone has.
+    """
+    config.only("act_fn", ("silu", "swish"), "silu")
+    kinds = config.get("up_block_types", ["UpDecoderBlock2D"] * len(stages))
+    if kinds != ["UpDecoderBlock2D"] * len(stages):
+        config.fail(f"up_block_types is {show(kinds)}, expected {len(stages)} x UpDecoderBlock2D")
+    autoencoder = AutoencoderConfig(
+        latent_channels=config.integer("latent_channels", latent_channels),
+        block_out_channels=stages,
+        layers_per_block=config.integer("layers_per_block", layers_per_block, least=0, most=100),
+        norm_num_groups=config.integer("norm_num_groups", 32),
         out_channels=config.integer("out_channels", 3),
         mid_block_add_attention=config.flag("mid_block_add_attention", True),
         use_post_quant_conv=config.flag("use_post_quant_conv", True),
-        encoder=read_encoder(config, channels) if with_encoder else None,
+        **own,
     )
-    config.only("scaling_factor", (1,), 1)  # the class normalises by its batch norm instead
-    config.only("shift_factor", (0,), 0)
     check_config(config, autoencoder)
     refuse_unread(config, "autoencoder")
     return autoencoder
@@ -145,7 +159,9 @@ def image_spec(c):
 def spec(c):
     """name -> Spec of what drawing needs, in the order of use."""
     latent, middle = c.latent_channels, c.block_out_channels[-1]
-    specs = {"bn.running_mean": vector(4 * latent), "bn.running_var": vector(4 * latent)}
+    specs = {}
+    if c.batch_norm_eps is not None:
+        specs = {"bn.running_mean": vector(4 * latent), "bn.running_var": vector(4 * latent)}
     if c.use_post_quant_conv:
         specs |= conv("post_quant_conv", latent, latent, 1)
     specs |= conv("decoder.conv_in", latent, middle, 3)

@@ -1,4 +1,4 @@
-"""The decoder of AutoencoderKLFlux2 in NumPy, for small pictures at export.
+"""The decoder of AutoencoderKLFlux2 and AutoencoderKL in NumPy, for small pictures at export.
 
 Reference: diffusers' autoencoder_kl_flux2.py and vae.py (Decoder). Pictures are channels-last,
 [H, W, C] f32; convolutions [Cout, k, k, Cin], as they are packed.

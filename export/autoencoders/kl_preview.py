@@ -1,4 +1,4 @@
-"""The colours of AutoencoderKLFlux2's latents, for previews."""
+"""The colours of the latents of AutoencoderKLFlux2 and AutoencoderKL, for previews."""
 
 import numpy as np
 
@@ -14,13 +14,11 @@ PREVIEW_CELL = 2  # pixels of a preview along a side of a token
 def fit_preview(component):
     """{"matrix": [3][C], "bias": [3], "cell"}: colour = matrix @ latent + bias, -1 to 1.
 
-    `component` is the autoencoder; C its latent channels, batch norm undone.
+    `component` is the autoencoder; C its latent channels, their normalisation undone.
     """
     config = component.config
     read = reader(component.layout)
-    mean = read("bn.running_mean")
-    variance = read("bn.running_var") + np.float32(config.batch_norm_eps)
-    deviation = np.sqrt(np.maximum(variance, 0))
+    mean, deviation = statistics(config, read)
     decoder, random = Decoder(config, read), np.random.default_rng(0)
     latents, colours = [], []
     for _ in range(PICTURES):
@@ -30,6 +28,14 @@ def fit_preview(component):
         latents.append(z.reshape(-1, config.latent_channels))
         colours.append(block_means(pixels, len(pixels) // len(z)).reshape(-1, 3))
     return fit_colours(latents, colours) | {"cell": PREVIEW_CELL}
+
+
+def statistics(config, read):
+    """(mean, deviation) of the latents that a denoiser's are made of, f32 [4C] or numbers."""
+    if config.batch_norm_eps is None:
+        return np.float32(config.shift_factor), np.float32(1 / config.scaling_factor)
+    variance = read("bn.running_var") + np.float32(config.batch_norm_eps)
+    return read("bn.running_mean"), np.sqrt(np.maximum(variance, 0))
 
 
 def smooth_tokens(random, channels):

@@ -39,8 +39,9 @@ class Guidance:
 class Call:
     """The call of a pipeline; a family's defaults of it are one too.
 
-    own: what the family alone knows, by diffusers' names. samplers: of defaults, the classes that
-    the pipeline draws with, the usual one first; () for all of the family's.
+    own: what the family alone knows, by diffusers' names. Of defaults, samplers: the classes that
+    the pipeline draws with, the usual one first, () for all of the family's; scheduler: values that
+    take the place of the family's where there is no scheduler_config.json.
     """
 
     num_inference_steps: int
@@ -53,6 +54,7 @@ class Call:
     image_input: dict | None = None  # {"most"} reference images, where they can be encoded
     own: dict[str, Any] = field(default_factory=dict)
     samplers: tuple[str, ...] = ()
+    scheduler: dict[str, Any] = field(default_factory=dict)
 
     def manifest(self):
         given = {
@@ -97,6 +99,10 @@ def read_call(config, defaults, pixels, own, with_image_input=False):
 def read_guidance(config, default):
     """The pipeline's Guidance, with the scale that is given; without guidance there is none."""
     if default.kind == "none":
+        scale = config.number("guidance_scale", None, least=0)
+        if scale is not None and scale > 1:
+            config.fail(f"guidance_scale is {show(scale)}, and this model draws without guidance; "
+                        "leave it out")
         return default
     return replace(default, scale=config.number("guidance_scale", default.scale, least=0))
 

@@ -59,14 +59,17 @@ def read_family(listing, only=None, base=None):
 
 def guess_family(listing, only=None):
     """The Family of a denoiser's file on this machine, by the names of its tensors; or None."""
-    denoiser = recognise.unknown().denoiser
+    return recognise.family_of_names(tensors_of(listing, recognise.unknown().denoiser, only))
+
+
+def tensors_of(listing, denoiser, only=None):
+    """The names of a denoiser's tensors in its files on this machine; none where it has none."""
     listing = listing.without(rivals(listing, denoiser, only)) if only else listing
     try:
         place = find_place(listing, denoiser, only=only)
-        names = place.layout.open(place).entries if place else ()
+        return place.layout.open(place).entries.keys() if place else ()
     except ExportError:  # who reads it, or misses it, says so
-        return None
-    return recognise.family_of_names(names)
+        return ()
 
 
 def choose(listing, family, text_encoder_bits=None, only=None, base=None, made_from_it=True):
@@ -93,7 +96,8 @@ def choose(listing, family, text_encoder_bits=None, only=None, base=None, made_f
     tokenizers = {}
     for prompt in family.prompts:
         home, folder = find_tokenizer(taken, prompt, places[prompt.encoder])
-        taken.add(home, [join(folder, name) for name in TOKENIZER])
+        made_from = () if TOKENIZER[0] in home.inside(folder) else prompt.made_from
+        taken.add(home, [join(folder, name) for name in (*TOKENIZER, *made_from)])
         tokenizers[prompt.encoder] = home.root / folder
     return Chosen(places, configs, tokenizers, settings, taken.names(listing),
                   taken.names(base) if base else ())
@@ -129,6 +133,8 @@ def find_tokenizer(taken, prompt, place):
     choices = [prompt.folder, f"{encoder}/tokenizer", encoder]
     for home in filter(None, (taken.listing, taken.base)):
         found = [folder for folder in choices if f"{folder}/{TOKENIZER[0]}" in home.names]
+        found += [folder for folder in choices
+                  if prompt.made_from and {*prompt.made_from} <= {*home.inside(folder)}]
         if found:
             check_template(home, found[0], prompt)
             return home, found[0]

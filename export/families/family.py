@@ -126,7 +126,9 @@ class Prompt:
     lower, strip: in small letters, without blanks around it; mask: whether padding is masked;
     keeps_padding: whether the encoder's rows of masked padding go on; chat: whether prompts go
     through the tokenizer's chat template; pads_right: the pipeline has its tokenizer pad on the
-    right, whatever the files say; instruction: by which name read_own has the lines that stand
+    right, whatever the files say; own_length: it is read in its tokenizer's model_max_length, not
+    in the call's max_sequence_length; made_from: files of which its class makes a tokenizer
+    where there is no tokenizer.json; instruction: by which name read_own has the lines that stand
     before prompts but not before negative ones, if there are any.
     """
 
@@ -138,6 +140,8 @@ class Prompt:
     keeps_padding: bool = True
     chat: bool = True
     pads_right: bool = False
+    own_length: bool = False
+    made_from: tuple[str, ...] = ()
     instruction: str | None = None
 
 
@@ -145,15 +149,18 @@ class Prompt:
 class Latents:
     """The denoiser's tokens: `channels` values, `pixels` along a side. norm: how the autoencoder's
 
-    latents follow, as the manifest has it: statistics and eps, or scale and shift.
+    latents follow, as the manifest has it: statistics and eps, or scale and shift. patch: where the
+    pipeline draws noise for each latent and packs it afterwards, latents along a side of a token.
     """
 
     channels: int
     pixels: int
     norm: dict[str, Any]
+    patch: int = 1
 
     def manifest(self):
-        return {"channels": self.channels, "pixels": self.pixels} | self.norm
+        packed = {"patch": self.patch} if self.patch > 1 else {}
+        return {"channels": self.channels, "pixels": self.pixels} | packed | self.norm
 
 
 @dataclass(frozen=True)
@@ -185,11 +192,13 @@ class Base:
     """The repository that has what models of a family lack, where nobody names another.
 
     made: a regular expression that finds, in the names of repositories and files, those of models
-    that were made from it, whose configurations are its own.
+    that were made from it, whose configurations are its own. tensors: whether a denoiser with
+    tensors of these names can be of it.
     """
 
     repository: str
     made: str
+    tensors: Callable[[Collection[str]], bool] = field(default=lambda names: True)
 
 
 @dataclass(frozen=True)
@@ -197,7 +206,8 @@ class Family:
     """A model family; parts in the order in which a picture uses them.
 
     pipelines: class in model_index.json -> the call's defaults; samplers: class -> module;
-    scheduler: the values of scheduler_config.json where there is none; image_input: whether it
+    scheduler: the values of scheduler_config.json where there is none; bases: of which names and
+    tensors of a model's denoiser tell which it is; image_input: whether it
     draws from reference images; unread: a regular expression of a file's name -> why that is not
     read and what to take instead. Functions:
 
@@ -223,7 +233,7 @@ class Family:
     defaults: Callable = field(default=lambda call, configs, latents: call)
     tables: Callable = field(default=lambda configs, call, latents, sampler: None)
     preview: Callable = field(default=lambda component: None)
-    base: Base | None = None
+    bases: tuple[Base, ...] = ()
     unread: dict[str, str] = field(default_factory=dict)
 
     @property

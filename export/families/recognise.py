@@ -45,14 +45,25 @@ def family_of_class(listing):
 
 def family_of_files(listing, only=None):
     """The family whose base a model was made from, by its repository's or files' names; or None."""
-    return next((f for f in FAMILIES.values() if is_made_from(f.base, listing, only)), None)
+    return next((family for family in FAMILIES.values() for base in family.bases
+                 if is_made_from(base, listing, only)), None)
 
 
 def is_made_from(base, listing, only=None):
     """Whether names tell that a Listing's model, or the one file of it, was made from a Base."""
     files = [only] if only else listing.inside("")
     names = (Path(listing.where).name, *(Path(name).stem for name in files))
-    return base is not None and any(re.search(base.made, name, re.IGNORECASE) for name in names)
+    return any(re.search(base.made, name, re.IGNORECASE) for name in names)
+
+
+def base_of(family, listing, only=None, tensors=()):
+    """The Base of a Listing's model, or of the one file of it: by its names, or by those of the
+
+    denoiser's tensors, which nobody may have read yet. None where nothing tells it.
+    """
+    bases = [base for base in family.bases if not tensors or base.tensors(tensors)]
+    named = [base for base in bases if is_made_from(base, listing, only)]
+    return (named or bases)[0] if len(bases) == 1 or len(named) == 1 else None
 
 
 def refuse_unreadable(listing, names):
@@ -77,12 +88,13 @@ def unknown():
 def family_of_names(names):
     """The family that tensors of these names belong to, in a file without a model_index.json; or
 
-    None.
+    None. Families may share names: it is the one of which most marks are there.
     """
-    for family in standing_alone():
+    def count(family):
         denoiser = family.denoiser
         marks = [denoiser.original.mark] if denoiser.original else []
-        marks += denoiser.module.ANCHORS
-        if any(name == mark or name.endswith(f".{mark}") for name in names for mark in marks):
-            return family
-    return None
+        return sum(any(name == mark or name.endswith(f".{mark}") for name in names)
+                   for mark in {*marks, *denoiser.module.ANCHORS})
+
+    best = max(standing_alone(), key=count)
+    return best if count(best) else None

@@ -160,6 +160,6 @@ SANA = Family(
     tables=lambda configs, call, latents, sampler: plan_folding(
         configs["transformer"], call, latents.pixels, sampler.times),
     preview=fit_preview,
-    base=BASE,
+    bases=(BASE,),
     unread=UNREAD,
 )

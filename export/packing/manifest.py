@@ -46,7 +46,7 @@ def layout_names(model):
 def prompt_entry(model, prompt):
     """How a prompt becomes an encoder's input."""
     about, tokenizer = prompt.about, prompt.tokenizer
-    rows = model.call.max_sequence_length
+    rows = prompt.rows(model.call.max_sequence_length)
     instruction = prompt.instruction
     return {
         "encoder": about.encoder,

@@ -120,15 +120,24 @@ class Component:
 
 @dataclass(frozen=True)
 class PromptInput:
-    """How prompts reach one encoder; `file` is the name of its tokenizer in the site."""
+    """How prompts reach one encoder; `file` is the name of its tokenizer in the site, own_rows the
+
+    length that it has whatever the call says, or None.
+    """
 
     about: Prompt
     tokenizer: Tokenizer
     file: str
     instruction: Instruction | None = None
+    own_rows: int | None = None
 
-    def length(self, rows):
-        """Ids of the longest text, where `rows` rows of the encoder go on at most."""
+    def rows(self, most):
+        """Rows of the encoder that go on, of `most` that the call allows."""
+        return self.own_rows or most
+
+    def length(self, most):
+        """Ids of the longest text, likewise."""
+        rows = self.rows(most)
         return self.instruction.length(rows) if self.instruction else rows
 
 

@@ -4,13 +4,15 @@ GemmaTokenizer also has its own steps: transformers 5 takes the class's normaliz
 post-processor, transformers 4 the file's and the class's, so both must say the same.
 """
 
+from export.prompts import clip_tokenizer
 from export.source.configuration import show
 
 END = "<|endoftext|>"
 QWEN = {"eos_token": END, "pad_token": END, "unk_token": END}
 GEMMA = {"bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>",
          "mask_token": "<mask>"}
-TOKENS = {"Qwen2Tokenizer": QWEN, "Qwen3Tokenizer": QWEN, "GemmaTokenizer": GEMMA}
+TOKENS = {"Qwen2Tokenizer": QWEN, "Qwen3Tokenizer": QWEN, "GemmaTokenizer": GEMMA,
+          "CLIPTokenizer": clip_tokenizer.TOKENS}
 GEMMA_STEP = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
 
 
@@ -25,6 +27,10 @@ def is_gemma(config):
     return class_of(config) == "GemmaTokenizer"
 
 
+def is_clip(config):
+    return class_of(config) == "CLIPTokenizer"
+
+
 def add_defaults(named, config, known):
     """The named tokens with those that the class has of its own, where the model knows them."""
     own = TOKENS.get(class_of(config), {})
@@ -36,6 +42,8 @@ def check_class(tokenizer, config, named, around):
 
     around: tokens (before, after) each text by the file's post-processor.
     """
+    if is_clip(config):
+        clip_tokenizer.check_steps(tokenizer, named, around)
     if not is_gemma(config):
         return
     step = tokenizer.get("normalizer", None)

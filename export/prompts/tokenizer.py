@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.errors import ExportError
+from export.prompts import clip_tokenizer, unigram
 from export.prompts.added_tokens import number_tokens, read_added, read_special
 from export.prompts.chat_template import read_template, split_template
-from export.prompts.classes import add_defaults, check_class, is_gemma
+from export.prompts.classes import add_defaults, check_class, is_clip, is_gemma
 from export.prompts.encoder import Encoder, make_encoder
 from export.prompts.pieces import find_pieces
 from export.prompts.tokenizer_steps import read_model, read_steps, tokens_around
@@ -50,15 +51,13 @@ def read_tokenizer(folder, chat=True, pads_right=False):
     right, whatever the files say.
     """
     path = folder / "tokenizer.json"
-    if not path.exists():
-        raise ExportError(
-            f"{path}: no such file; the model needs a fast tokenizer (tokenizer/tokenizer.json)"
-        )
-    tokenizer = Configuration.read(path)
     config = Configuration.read_optional(folder / "tokenizer_config.json")
+    tokenizer = open_file(path, config)
     check_sides(tokenizer, config, pads_right)
     vocabulary = read_vocabulary(tokenizer)
     named, further = read_special(folder, config)
+    if unigram.is_unigram(tokenizer):
+        named, further = unigram.add_own(config, named, further)
     listed = read_added(folder, tokenizer, config)
     known = vocabulary.keys() | {token["content"] for token in listed}
     named = add_defaults(named, config, known)
@@ -72,6 +71,8 @@ def read_tokenizer(folder, chat=True, pads_right=False):
     steps = read_steps(tokenizer, ids)
     around = tokens_around(steps["post_processor"])
     check_class(tokenizer, config, named, around)
+    if unigram.is_unigram(tokenizer):
+        steps |= unigram.own_steps(tokenizer, added, around)
     model, pieces = compact_model(tokenizer, vocabulary)
     file = steps | {"decoder": None, "added_tokens": added, "model": model}
     values = read_values(config) | {key: named[key] for key in TOLD if key in named}
@@ -79,6 +80,17 @@ def read_tokenizer(folder, chat=True, pads_right=False):
         dump_json(file, path, separators=(",", ":")).encode(), values, prefix, suffix,
         ids[pad_token], max(ids.values()), folder,
         make_encoder(pieces, steps, added, [[ids[text] for text in side] for side in around]))
+
+
+def open_file(path, config):
+    """tokenizer.json, or what CLIP's class makes of its two files where there is none."""
+    if path.exists():
+        return Configuration.read(path)
+    if is_clip(config) and all((path.parent / name).exists() for name in clip_tokenizer.FILES):
+        return Configuration(path, clip_tokenizer.make_tokenizer(path.parent, config))
+    raise ExportError(
+        f"{path}: no such file; the model needs a fast tokenizer (tokenizer/tokenizer.json)"
+    )
 
 
 def check_sides(tokenizer, config, pads_right):
@@ -113,6 +125,8 @@ def read_values(config):
 
 def read_vocabulary(tokenizer):
     """token -> id of the model."""
+    if unigram.is_unigram(tokenizer):
+        return unigram.read_vocabulary(tokenizer)
     model = tokenizer.get("model")
     vocabulary = model.get("vocab") if isinstance(model, dict) else None
     if not isinstance(vocabulary, dict) or not vocabulary:
@@ -124,6 +138,8 @@ def read_vocabulary(tokenizer):
 
 def compact_model(tokenizer, vocabulary):
     """(the model as the site has it, its Pieces or None)."""
+    if unigram.is_unigram(tokenizer):
+        return unigram.read_model(tokenizer), None
     model = tokenizer.get("model")
     pairs, settings = read_merges(tokenizer, model), read_model(tokenizer)
     pieces = find_pieces(model, vocabulary, pairs)

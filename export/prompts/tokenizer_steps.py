@@ -4,6 +4,7 @@ A step (normalizer, pre_tokenizer, post_processor) or a setting that it would sk
 in the browser, stops the build here.
 """
 
+from export.prompts.unigram import is_unigram
 from export.source.configuration import is_text, show
 
 STEPS = {  # -> where a Sequence holds its parts, and the kinds
@@ -75,8 +76,9 @@ def check_step(tokenizer, key, step, ids):
         check_pattern(tokenizer, key, kind, step)
     if kind == "FixedLength" and (type(step.get("length")) is not int or step["length"] < 1):
         tokenizer.fail(f"{key} is {show(step)}, expected a whole number as its length")
-    if kind == "Precompiled" and not isinstance(step.get("precompiled_charsmap", ""), str):
-        tokenizer.fail(f"{key} is {show(step)}, expected text as its precompiled_charsmap")
+    if kind == "Precompiled" and not is_unigram(tokenizer):
+        tokenizer.fail(f"{key} is {show(step)}, which the page's tokenizer knows only beside a "
+                       "Unigram model")
     if key == "post_processor":
         check_added_by(tokenizer, kind, step, ids)
 

@@ -1,7 +1,7 @@
 """The sampler's timesteps, to the last bit of web/models/samplers/flow_euler.js and diffusers.
 
 Flow matching with FLUX.2's empirical shift, in the float32 steps of diffusers'
-FlowMatchEulerDiscreteScheduler.
+FlowMatchEulerDiscreteScheduler. FLUX.1's is in flow_euler_dynamic.py.
 """
 
 import math
@@ -12,7 +12,7 @@ from export.source.meaning import refuse_unread
 
 CLASS = "FlowMatchEulerDiscreteScheduler"
 DEFAULTS = {"shift": 1.0, "use_dynamic_shifting": False}  # the class's, of absent keys
-# Not used: where the shift is dynamic it follows the family's own empirical fit.
+# Used by FLUX.1's dynamic shift alone: FLUX.2's follows an empirical fit.
 NUMBERS, COUNTS = ("base_shift", "max_shift"), ("base_image_seq_len", "max_image_seq_len")
 KEYS = (  # of the class's configuration
     *DEFAULTS, *NUMBERS, *COUNTS, "num_train_timesteps", "shift_terminal", "time_shift_type",
@@ -72,19 +72,30 @@ def empirical_mu(tokens, steps):
 
 def sigmas(steps, tokens, config):
     """f32 [steps + 1], falling from 1 to a final 0; config: scheduler_config.json."""
+    dynamic = shift_of(config) == EMPIRICAL
+    return shifted(steps, config, empirical_mu(tokens, steps) if dynamic else None)
+
+
+def shifted(steps, config, mu):
+    """As sigmas: shifted by exp(mu), or where that is None by the configuration's `shift`."""
     even = np.linspace(1.0, 1 / steps, steps).astype(f32)
-    if shift_of(config) == EMPIRICAL:
-        shift = f32(math.exp(empirical_mu(tokens, steps)))
-        shifted = shift / (shift + (1 / even - 1))
-    else:
+    if mu is None:
         shift = config["shift"]
-        shifted = shift * even / (1 + (shift - 1) * even)
-    return np.append(shifted, f32(0))
+        values = shift * even / (1 + (shift - 1) * even)
+    else:
+        shift = f32(math.exp(mu))
+        values = shift / (shift + (1 / even - 1))
+    return np.append(values, f32(0))
 
 
 def times(steps, tokens, config):
-    """f32 [steps]: the times that the denoiser is told.
+    """f32 [steps]: the times that the denoiser is told."""
+    return told(sigmas(steps, tokens, config))
 
-    diffusers hands over 1000 sigma / 1000, and the denoiser multiplies by 1000 again.
+
+def told(values):
+    """The times of sigmas [steps + 1]: diffusers hands over 1000 sigma / 1000, and the denoiser
+
+    multiplies by 1000 again.
     """
-    return f32(1000) * sigmas(steps, tokens, config)[:-1] / f32(1000) * f32(1000)
+    return f32(1000) * values[:-1] / f32(1000) * f32(1000)

@@ -92,6 +92,7 @@ def page_values(model, manifest, weights_url):
         "width": model.call.width,
         "height": model.call.height,
         "pipeline": model.call.manifest(),
+        "trims_text": all(prompt.about.mask for prompt in model.prompts),
         "size_groups": size_groups(model.call.sizes, model.peak_gpu_bytes, model.step_flop),
         "steps": model.call.num_inference_steps,
         "most_steps": MOST_STEPS,

@@ -7,12 +7,13 @@ import pytest
 
 from export.errors import ExportError
 from export.families.call import Call
-from export.samplers import dpm_solver, flow_euler, flow_euler_twice, scm
+from export.samplers import dpm_solver, flow_euler, flow_euler_dynamic, flow_euler_twice, scm
 from export.samplers.noise import torch_randn, uniforms
 from export.source.configuration import Configuration
 from tests.web.golden_files import decode, read
 
-SCHEDULE, SANA, NOISE = read("schedule"), read("sana_schedule"), read("noise")
+SCHEDULES = {flow_euler: read("schedule"), flow_euler_dynamic: read("flux1_schedule")}
+SANA, NOISE = read("sana_schedule"), read("noise")
 MODULES = {dpm_solver.CLASS: dpm_solver, flow_euler_twice.CLASS: flow_euler_twice, scm.CLASS: scm}
 DPM = {"_class_name": dpm_solver.CLASS, "use_flow_sigmas": True, "prediction_type":
        "flow_prediction", "flow_shift": 3.0}
@@ -20,17 +21,45 @@ EULER = {"_class_name": flow_euler_twice.CLASS, "shift": 3.0}
 SCM = {"_class_name": scm.CLASS, "sigma_data": 0.5}
 
 
-@pytest.mark.parametrize("tokens", SCHEDULE["of"])
-def test_sigmas_are_diffusers(tokens):
-    config, want = SCHEDULE["config"], SCHEDULE["of"][tokens]
+@pytest.mark.parametrize("module", SCHEDULES, ids=lambda module: module.__name__.split(".")[-1])
+@pytest.mark.parametrize("tokens", SCHEDULES[flow_euler]["of"])
+def test_sigmas_are_diffusers(tokens, module):
+    config, want = SCHEDULES[module]["config"], SCHEDULES[module]["of"][tokens]
     for steps, sigmas in want["sigmas"].items():
-        got = flow_euler.sigmas(int(steps), int(tokens), config)
+        got = module.sigmas(int(steps), int(tokens), config)
         np.testing.assert_array_equal(got, decode(sigmas), err_msg=f"{steps} steps")
     digest = hashlib.sha256()
     for steps in range(1, 51):
-        digest.update(flow_euler.sigmas(steps, int(tokens), config).astype("<f4"))
-        digest.update(flow_euler.times(steps, int(tokens), config).astype("<f4"))
+        digest.update(module.sigmas(steps, int(tokens), config).astype("<f4"))
+        digest.update(module.times(steps, int(tokens), config).astype("<f4"))
     assert digest.hexdigest() == want["sha256"]
+
+
+def test_flux1_s_shift_is_static_where_the_scheduler_says_so():
+    dev = SCHEDULES[flow_euler_dynamic]["config"]
+    schnell = dev | {"shift": 1.0, "use_dynamic_shifting": False}
+    assert flow_euler_dynamic.shift_of(dev) == "dynamic"
+    assert flow_euler_dynamic.shift_of(schnell) == "static"
+    np.testing.assert_array_equal(flow_euler_dynamic.sigmas(4, 4096, schnell),
+                                  np.array([1, 0.75, 0.5, 0.25, 0], "f4"))
+
+
+@pytest.mark.parametrize("change, told", [
+    ({"max_image_seq_len": 256}, "base_image_seq_len and max_image_seq_len are both 256"),
+    ({"max_shift": 900.0}, r"shift large pictures by exp\(15\d+\), expected at most exp\(80\)"),
+    ({"time_shift_type": "linear"}, "time_shift_type is 'linear'"),
+])
+def test_lines_of_a_dynamic_shift_that_are_refused(change, told):
+    own = SCHEDULES[flow_euler_dynamic]["config"]
+
+    def read(values):
+        config = Configuration("scheduler_config.json", values)
+        return flow_euler_dynamic.read_config(config, own, Call(28, 512))
+
+    assert read(own) == own
+    assert read(own | {"use_dynamic_shifting": False, "max_image_seq_len": 256})["shift"] == 3
+    with pytest.raises(ExportError, match=told):
+        read(own | change)
 
 
 @pytest.mark.parametrize("one", SANA["schedules"], ids=lambda one: str(one["config"]))

@@ -50,6 +50,20 @@ test('tokens are the planes transposed', () => {
   }
 });
 
+test('planes are packed as FLUX.1 packs them, 2 x 2 to a token', () => {
+  const shape = { channels: 12, height: 2, width: 5, patch: 2 };
+  const planes = new TorchNoise(9).normals(120); // [3, 4, 10]
+  const tokens = noiseTokens(new TorchNoise(9), shape);
+  for (let c = 0; c < 3; c++) {
+    for (let y = 0; y < 4; y++) {
+      for (let x = 0; x < 10; x++) {
+        const token = 5 * (y >> 1) + (x >> 1);
+        assert.equal(tokens[12 * token + 4 * c + 2 * (y % 2) + x % 2], planes[40 * c + 10 * y + x]);
+      }
+    }
+  }
+});
+
 test('fewer values than a block are refused', () => {
   assert.throws(() => new TorchNoise(0).normals(15), InputError);
 });

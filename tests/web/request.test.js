@@ -10,7 +10,7 @@ import { isWritten, readRequest, rollSeed } from '../../web/studio/request.js';
 
 globalThis.crypto ??= webcrypto; // which Node.js 18 does not offer by itself
 
-const MANIFEST = { latents: { pixels: 16 } };
+const MANIFEST = { latents: { pixels: 16 }, prompts: [{ mask: true }] };
 const REQUEST = { prompt: 'a tree', seed: 7, width: 64, height: 48, steps: 4,
   textTokens: 'padded', memory: 'auto' };
 const FORM = { prompt: ' a tree ', seed: '7', width: '64', height: '48', steps: '4', count: '2' };
@@ -18,6 +18,14 @@ const FORM = { prompt: ' a tree ', seed: '7', width: '64', height: '48', steps: 
 test('a request within limits passes', () => {
   checkPicture(MANIFEST, REQUEST);
   checkPicture(MANIFEST, { ...REQUEST, prompt: '', seed: Number.MAX_SAFE_INTEGER, steps: MAX_STEPS });
+});
+
+test('text that is padded without a mask is not trimmed', () => {
+  const asked = { ...REQUEST, textTokens: 'trimmed' };
+  checkPlan(MANIFEST, asked);
+  const unmasked = { ...MANIFEST, prompts: [{ mask: true }, { mask: false }] };
+  checkPlan(unmasked, REQUEST);
+  assert.throws(() => checkPlan(unmasked, asked), /textTokens is trimmed, but this model reads/);
 });
 
 test('what is outside is refused by name, with what may be asked', () => {

@@ -11,23 +11,26 @@ import { timestepOf } from '../../web/models/denoisers/flux2_tables.js';
 import { FlowEuler } from '../../web/models/samplers/flow_euler.js';
 import { floats, readGolden } from './goldens.js';
 
-const { config, of } = readGolden('schedule');
+const GOLDENS = { empirical: readGolden('schedule'), dynamic: readGolden('flux1_schedule') };
+const { config } = GOLDENS.empirical;
 const sampler = (steps, tokens, own = {}, shift = 'empirical') => (
   new FlowEuler({ shift, config: { ...config, ...own } }, { steps, tokens }));
 
-for (const [tokens, { sigmas, sha256 }] of Object.entries(of)) {
-  test(`${tokens} tokens: 1 to 50 steps have diffusers' sigmas and timesteps`, () => {
-    for (const [steps, want] of Object.entries(sigmas)) {
-      assert.deepEqual(sampler(Number(steps), Number(tokens)).sigmas, floats(want),
-        `${steps} steps`);
-    }
-    const digest = createHash('sha256');
-    for (let steps = 1; steps <= 50; steps++) {
-      const { sigmas: made, times } = sampler(steps, Number(tokens));
-      digest.update(made).update(Float32Array.from(times, timestepOf));
-    }
-    assert.equal(digest.digest('hex'), sha256);
-  });
+for (const [shift, { config: own, of }] of Object.entries(GOLDENS)) {
+  for (const [tokens, { sigmas, sha256 }] of Object.entries(of)) {
+    test(`${shift}, ${tokens} tokens: 1 to 50 steps have diffusers' sigmas and timesteps`, () => {
+      for (const [steps, want] of Object.entries(sigmas)) {
+        assert.deepEqual(sampler(Number(steps), Number(tokens), own, shift).sigmas, floats(want),
+          `${steps} steps`);
+      }
+      const digest = createHash('sha256');
+      for (let steps = 1; steps <= 50; steps++) {
+        const { sigmas: made, times } = sampler(steps, Number(tokens), own, shift);
+        digest.update(made).update(Float32Array.from(times, timestepOf));
+      }
+      assert.equal(digest.digest('hex'), sha256);
+    });
+  }
 }
 
 test('a shift of its own is applied as diffusers does', () => {
@@ -38,7 +41,7 @@ test('settings that would change the sigmas are refused by name', () => {
   for (const [own, shift, told] of [
     [{ use_karras_sigmas: true }, 'empirical', /use_karras_sigmas/],
     [{ time_shift_type: 'linear' }, 'empirical', /linear/],
-    [{}, 'dynamic', /"dynamic", expected one of empirical, static, twice/],
+    [{}, 'odd', /"odd", expected one of empirical, dynamic, static, twice/],
   ]) {
     assert.throws(() => sampler(4, 64, own, shift),
       (error) => error instanceof ModelError && told.test(error.message));

@@ -136,12 +136,19 @@ export class Pipeline {
     await this.#engine.check(rgba, drawing, hooks);
     const checkMs = performance.now() - drawn;
     hooks.onProgress({ stage: 'decode', step: steps, steps, fraction: 1 });
-    const [{ count, dropped }] = drawing.texts[0];
+    const longest = this.#longest;
+    const { count, dropped } = drawing.texts[0][longest];
     return {
       width, height, rgba, seed, ...counts,
       timings: { ...timings, checkMs, totalMs: performance.now() - started },
-      tokens: { count, limit: this.#tokenizers[0].length, dropped },
+      tokens: { count, limit: this.#tokenizers[longest].length, dropped },
     };
+  }
+
+  /** Which encoder reads the longest texts: what it has to cut is missing from the picture. */
+  get #longest() {
+    const lengths = this.#tokenizers.map(({ length }) => length);
+    return lengths.indexOf(Math.max(...lengths));
   }
 
   /** Frees the memory, for good. What is being drawn ends in an AbortError. */

@@ -68,7 +68,7 @@ export function checkPicture(manifest, { prompt, seed, ...request }) {
  * @param {Record<string, any>} request complete
  * @throws {InputError}
  */
-export function checkPlan({ latents: { pixels } }, { width, height, steps, ...request }) {
+export function checkPlan({ latents: { pixels }, prompts }, { width, height, steps, ...request }) {
   for (const [name, value] of Object.entries({ width, height })) {
     if (!(Number.isInteger(value) && value > 0 && value % pixels === 0)) {
       const below = Math.max(pixels, Math.floor(value / pixels) * pixels) || pixels;
@@ -81,6 +81,11 @@ export function checkPlan({ latents: { pixels } }, { width, height, steps, ...re
   }
   checkChoice('memory', request.memory, MEMORY);
   checkChoice('textTokens', request.textTokens, TEXT_TOKENS);
+  if (request.textTokens === 'trimmed' && !prompts.every(({ mask }) => mask)) {
+    throw new InputError('textTokens is trimmed, but this model reads padding as it reads words: '
+      + 'without it, the picture is another one that it was never taught. Leave textTokens out, or '
+      + 'ask for padded.');
+  }
 }
 
 function checkText(name, text) {

@@ -5,7 +5,9 @@
 import { ModelError } from '../engine/errors.js';
 import { Tokenizer } from '../vendor/tokenizers@0.2.0/tokenizers.js';
 import { fetchJson } from '../loader/fetching.js';
+import { Charsmap } from './charsmap.js';
 import { Pieces } from './pieces.js';
+import { Unigram } from './unigram.js';
 
 /** @import { Manifest, Prompt } from '../loader/manifest.js' */
 /** @import { Tokens } from '../models/families.js' */
@@ -133,12 +135,28 @@ export class PromptTokenizer {
 /** The library's tokenizer of a site's tokenizer.json. */
 function open(json, config) {
   const { pieces, tied, ...model } = json.model;
+  if (model.type === 'Unigram') {
+    return withModel(json, config, {}, new Unigram(model.vocab, model.unk_id));
+  }
   if (pieces === undefined) return new Tokenizer(complete(json), config);
-  const none = { ...model, vocab: {}, merges: [] };
-  const tokenizer = new Tokenizer({ ...json, model: none }, config);
-  const bpe = new Pieces(pieces, tied);
-  tokenizer.model = Object.assign((texts) => texts.flatMap((text) => bpe.split(text)),
-    { tokens_to_ids: { get: (token) => bpe.idOf(token) } });
+  return withModel(json, config, model, new Pieces(pieces, tied));
+}
+
+/**
+ * The same with a model of our own in place of the library's BPE with these settings, and the
+ * charsmap, where there is one, as it is and not as NFKC, by which the library stands in for it.
+ */
+function withModel({ normalizer, ...json }, config, settings, own) {
+  const charsmap = normalizer?.precompiled_charsmap;
+  const none = { ...settings, type: 'BPE', vocab: {}, merges: [] };
+  const tokenizer = new Tokenizer({ ...json, model: none,
+    normalizer: charsmap ? null : normalizer }, config);
+  if (charsmap) {
+    const map = new Charsmap(charsmap);
+    tokenizer.normalizer = (text) => map.normalize(text);
+  }
+  tokenizer.model = Object.assign((texts) => texts.flatMap((text) => own.split(text)),
+    { tokens_to_ids: { get: (token) => own.idOf(token) } });
   return tokenizer;
 }
 

@@ -51,7 +51,8 @@ const NEEDED = [
  * @property {string} variant
  * @property {Call} pipeline
  * @property {Prompt[]} prompts
- * @property {{ channels: number, pixels: number, [more: string]: any }} latents
+ * @property {{ channels: number, pixels: number, patch?: number, [more: string]: any }} latents
+ *   patch: noise is drawn for patch x patch latents of a token
  * @property {{ class: string, shift: string, config: Record<string, any> }} sampler
  * @property {{ tables: { tokens?: number, guidance?: number, steps: number, tensor: string }[],
  *   projections: string[], parts: number[] }} [schedules]

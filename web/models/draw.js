@@ -19,7 +19,7 @@ import { TorchNoise, noiseTokens } from './samplers/noise.js';
  */
 export async function draw(executor, family, manifest, drawing, hooks) {
   const { texts, images = [], steps, width, height, seed, guidanceScale } = drawing;
-  const { latents: { channels: C, pixels }, preview } = manifest;
+  const { latents: { channels: C, pixels, patch }, preview } = manifest;
   const grid = { height: height / pixels, width: width / pixels };
   const shape = [grid.height * grid.width, C];                                  // [L, C]
   const [clock, stepMs, stageBytes] = [stopwatch(), [], {}];
@@ -40,7 +40,7 @@ export async function draw(executor, family, manifest, drawing, hooks) {
   // 3 noise -> latents [L, C]
   const generator = new TorchNoise(seed);
   const noise = () => (executor.rehearsal ? new Float32Array(shape[0] * C)
-    : noiseTokens(generator, { channels: C, ...grid }));
+    : noiseTokens(generator, { channels: C, patch, ...grid }));
   const sampler = new family.samplers[manifest.sampler.class](manifest.sampler,
     { steps, tokens: shape[0], executor, noise });
   const drawn = noise();

@@ -1,6 +1,6 @@
 /**
- * AutoencoderKLFlux2: a denoiser's latents, 2 x 2 of its own to a token, to pixels and back,
- * channels last.
+ * AutoencoderKLFlux2 and AutoencoderKL: a denoiser's latents, 2 x 2 of its own to a token, to pixels
+ * and back, channels last.
  * Reference: diffusers' autoencoder_kl_flux2.py and vae.py (Decoder, Encoder).
  */
 import { floats } from '../graph_values.js';

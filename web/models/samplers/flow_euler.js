@@ -20,9 +20,10 @@ const UNUSED = [
  */
 const GRIDS = {
   empirical({ steps, tokens }) {
-    const shift = f32(Math.exp(empiricalMu(tokens, steps)));
-    return evenly(1, 1 / steps, steps).map(f32)
-      .map((sigma) => shift / f32(shift + f32(f32(1 / sigma) - 1)));
+    return shiftedBy(empiricalMu(tokens, steps), steps);
+  },
+  dynamic({ steps, tokens, config }) {
+    return shiftedBy(linearMu(tokens, config), steps);
   },
   static({ steps, config: { shift } }) {
     return evenly(1, 1 / steps, steps).map(f32)
@@ -35,6 +36,13 @@ const GRIDS = {
       .map((sigma) => shift * sigma / (1 + (shift - 1) * sigma));
   },
 };
+
+/** Even sigmas, shifted by exp(mu). @returns {number[]} */
+function shiftedBy(mu, steps) {
+  const shift = f32(Math.exp(mu));
+  return evenly(1, 1 / steps, steps).map(f32)
+    .map((sigma) => shift / f32(shift + f32(f32(1 / sigma) - 1)));
+}
 
 /** numpy.linspace. @returns {number[]} */
 function evenly(first, last, count) {
@@ -53,6 +61,17 @@ function empiricalMu(tokens, steps) {
   const at10 = 8.73809524e-05 * tokens + 1.89833333;
   const slope = (at200 - at10) / 190;
   return slope * steps + at200 - 200 * slope;
+}
+
+/**
+ * The shift mu: a line from base_shift at base_image_seq_len image tokens to max_shift at
+ * max_image_seq_len.
+ * Source: calculate_shift of diffusers' FluxPipeline.
+ */
+function linearMu(tokens, { base_shift: base, max_shift: max, base_image_seq_len: least,
+  max_image_seq_len: most }) {
+  const slope = (max - base) / (most - least);
+  return tokens * slope + (base - slope * least);
 }
 
 /** @implements {Sampler} */

@@ -89,18 +89,25 @@ function boxMuller(block) {
 }
 
 /**
- * The start of a drawing: noise of shape [C, height, width], as diffusers draws it, as tokens
- * [height * width, C].
+ * The start of a drawing: noise of shape [C / P^2, P * height, P * width], as diffusers draws it, P
+ * being the patch, packed into tokens [height * width, C]: channel c * P^2 + P * dy + dx of a token
+ * is plane c at row dy and column dx of its patch.
  * @param {TorchNoise} noise
- * @param {{ channels: number, height: number, width: number }} shape
+ * @param {{ channels: number, height: number, width: number, patch?: number }} shape height and
+ *   width of the grid of tokens
  * @returns {Float32Array}
  */
-export function noiseTokens(noise, { channels, height, width }) {
-  const pixels = height * width;
-  const planes = noise.normals(channels * pixels);
-  const tokens = new Float32Array(planes.length);
-  for (let c = 0; c < channels; c++) {
-    for (let p = 0; p < pixels; p++) tokens[p * channels + c] = planes[c * pixels + p];
+export function noiseTokens(noise, { channels, height, width, patch = 1 }) {
+  const drawn = noise.normals(channels * height * width);
+  const tokens = new Float32Array(drawn.length);
+  const [rows, columns] = [patch * height, patch * width];
+  for (let i = 0; i < drawn.length; i++) {
+    const column = i % columns;
+    const row = Math.floor(i / columns) % rows;
+    const plane = Math.floor(i / (columns * rows));
+    const token = Math.floor(row / patch) * width + Math.floor(column / patch);
+    const part = patch * (row % patch) + column % patch;
+    tokens[token * channels + patch * patch * plane + part] = drawn[i];
   }
   return tokens;
 }
