@@ -3,10 +3,13 @@
 import json
 
 from export import layouts
+from export.layouts.floats import channels_last
 from export.opening import open_component, open_tensors
+from export.packing.formats import Storage
 from export.packing.manifest import component_entry
-from export.packing.pack import pack_tensors
+from export.packing.pack import pack_tensors, tensor_entry
 from export.packing.shards import MIB, ShardWriter
+from export.packing.spec import LOWBIT, VECTOR
 from export.source.configuration import Configuration
 
 
@@ -34,3 +37,19 @@ def write_part(part, root, folder, bits=None):
                 "shards": writer.shards, "tensors": tensors, "latents": {}}
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return manifest
+
+
+def hollow_tensors(component, specs, kind, group):
+    """The manifest's tensors of a published model whose bytes are nowhere: low-bit ones of a kind,
+
+    in groups of so many inputs, all others bf16.
+    """
+    tensors = {}
+    for name, spec in specs.items():
+        storage = Storage("bf16", channels_last(spec))
+        if spec.role == LOWBIT:
+            storage = Storage(kind, spec.shape, group, "bf16")
+        use = {"use": VECTOR} if spec.role == VECTOR else {}
+        parts = {part: [[0, 0, count]] for part, count in storage.part_bytes().items()}
+        tensors[f"{component}.{name}"] = tensor_entry(storage) | use | parts
+    return tensors

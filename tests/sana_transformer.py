@@ -14,15 +14,14 @@ from export.denoisers import sana
 from export.denoisers.sana_tables import plan_folding
 from export.families.call import Call, Guidance
 from export.families.family import DENOISER, Part
-from export.layouts.floats import channels_last
 from export.layouts.unpacked import Unpacked
-from export.packing.formats import Storage
 from export.packing.model import Component
-from export.packing.pack import pack_model, tensor_entry
+from export.packing.pack import pack_model
 from export.packing.shards import MIB, ShardWriter
-from export.packing.spec import LOWBIT, VECTOR
+from export.packing.spec import LOWBIT
 from export.source.configuration import Configuration
 from export.source.safetensors import Checkpoint
+from tests.one_part import hollow_tensors
 
 
 def make_transformer(groups, seed=0, **config):
@@ -87,14 +86,7 @@ def pack_transformer(model, folder, times, steps, guidance=1.0):
 def published(group, **values):
     """(SanaConfig, as pack_transformer) of a published model, ternary, whose bytes are nowhere."""
     config = sana.read_config(Configuration("config.json", values))
-    tensors = {}
-    for name, spec in sana.spec(config).items():
-        storage = Storage("bf16", channels_last(spec))
-        if spec.role == LOWBIT:
-            storage = Storage("ternary", spec.shape, group, "bf16")
-        use = {"use": VECTOR} if spec.role == VECTOR else {}
-        parts = {part: [[0, 0, count]] for part, count in storage.part_bytes().items()}
-        tensors[f"transformer.{name}"] = tensor_entry(storage) | use | parts
+    tensors = hollow_tensors("transformer", sana.spec(config), "ternary", group)
     schedules = {"tables": [], "projections": [f"transformer.{name}"
                                                for name in sana.time_embedding(config)]}
     return config, {"tensors": tensors, "schedules": schedules, "components": {

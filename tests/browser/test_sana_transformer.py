@@ -3,8 +3,6 @@
 of in strips and in several dispatches.
 """
 
-import base64
-
 import numpy as np
 import pytest
 
@@ -12,6 +10,7 @@ from export.denoisers import sana
 from export.packing.memory import Picture
 from export.site.code import write_code
 from tests import oracles
+from tests.browser.denoising import given, velocities
 from tests.browser.library import Library, array_of
 from tests.browser.opened_engine import OPEN
 from tests.closeness import relative_error
@@ -32,47 +31,6 @@ NARROW = dict(  # many narrow heads, biases, places; cross-attention narrower th
     cross_attention_head_dim=72, cross_attention_dim=160, caption_channels=CAPTIONS,
     attention_bias=True, sample_size=6, interpolation_scale=2.0, norm_eps=1e-5,
     timestep_scale=0.5)
-RUN = """
-async ({ manifest, url, latents, texts, grid, times, guidanceScale, memory, steps }) => {
-  const load = (path) => import(new URL(path, library.code));
-  const [{ GpuExecutor }, { openStages }, { TensorFiles }, { Sana }] = await Promise.all(
-    ['engine/executor.js', 'api/rehearsals.js', 'loader/tensors.js',
-      'models/denoisers/sana.js'].map(load));
-  const { ops } = opened;
-  const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
-  const put = ({ data, shape }) => ops.upload(new Float32Array(bytes(data)), shape, 'input');
-  const shards = new Map();
-  const read = async (index, offset, count) => {
-    const file = new URL(manifest.shards[index].file, url);
-    if (!shards.has(index)) shards.set(index, (await fetch(file)).arrayBuffer());
-    return new Uint8Array(await shards.get(index), offset, count);
-  };
-  const files = new TensorFiles(manifest, { read });
-  const stages = openStages(ops, files, manifest, { budget: 0, memory });
-  const executor = new GpuExecutor({ g: ops, stages, files, manifest }, { Denoiser: Sana });
-  const seen = {};
-  const keep = async (name, tensor) => {
-    const values = new Uint8Array(await ops.read(tensor));
-    seen[name] = { shape: tensor.shape, type: 'Float32Array', data: library.encode(values) };
-  };
-  const contexts = texts.map((text) => [{ rows: [put(text)], shape: text.shape }]);
-  const observe = (name, shape, tensor) => keep(name, tensor);
-  const x = put(latents);
-  await executor.denoise({ contexts, grid, times, guidanceScale }, { observe }, async (of) => {
-    for (const step of steps) {
-      for (const text of texts.keys()) {
-        const velocity = await of(x, step, text);
-        await keep(`velocity.${step}.${text}`, velocity);
-        ops.release(velocity);
-      }
-    }
-  });
-  ops.release(x);
-  stages.free();
-  ops.reset();
-  return { seen, shards: [...shards.keys()], left: ops.allocator.liveBytes };
-}
-"""
 REHEARSE = """
 async ({ manifest, grid, length, channels }) => {
   const load = (path) => import(new URL(path, library.code));
@@ -154,18 +112,10 @@ def page(browser, url):
         assert library.complaints == []
 
 
-def given(array):
-    data = np.ascontiguousarray(array, np.float32)
-    return {"data": base64.b64encode(data.tobytes()).decode(), "shape": data.shape}
-
-
 def run(page, url, manifest, latents, texts, grid, times, **call):
-    call = {"guidanceScale": 1, "memory": "auto", "steps": [0]} | call
-    done = page.evaluate(RUN, call | {
-        "manifest": manifest, "url": url, "latents": given(latents),
-        "texts": [given(text) for text in texts], "times": times,
-        "grid": dict(zip(("height", "width"), grid, strict=True))})
-    return {name: array_of(one) for name, one in done["seen"].items()}, done
+    return velocities(page, **{"steps": [0]} | call, denoiser=["sana", "Sana"], manifest=manifest,
+                      url=url, latents=latents, contexts=[[text] for text in texts], grid=grid,
+                      times=times)
 
 
 def compare(got, want, blocks, step):

@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 
 import { ModelError } from '../../web/engine/errors.js';
-import { timestepOf } from '../../web/models/denoisers/flux2_tables.js';
+import { timestepOf } from '../../web/models/denoisers/time_embedding.js';
 import { FlowEuler } from '../../web/models/samplers/flow_euler.js';
 import { floats, readGolden } from './goldens.js';
 

@@ -118,17 +118,34 @@ export class Ops extends NormOps {
    * @param {Parameters<Ops['linear']>[2]} [options] what becomes of the result
    */
   gatedMlp(x, { gate, up, down }, act, options = {}) {
-    const F = gate[1]?.[1] ?? gate[0].shape[0];
+    return this.#mlp(x, gate[1]?.[1] ?? gate[0].shape[0], down, options, (part) => {
+      const middle = this.linear(part, gate[0], { rows: gate[1] });
+      return this.linear(part, up[0], { rows: up[1], into: middle, act, glu: true });
+    });
+  }
+
+  /**
+   * Linear, activated: y (+)= act(x . Wu^T + bias) . Wo^T, by row chunks as gatedMlp.
+   * @param {Tensor} x
+   * @param {{ up: [Weight, Tensor], down: [Weight, [number, number]?] }} parts up with its bias;
+   *   of down the columns that are meant, as `linear` takes them
+   * @param {keyof typeof ACT} act
+   * @param {Parameters<Ops['linear']>[2]} [options] what becomes of the result
+   */
+  mlp(x, { up: [up, bias], down }, act, options = {}) {
+    return this.#mlp(x, up.shape[0], down, options,
+      (part) => this.linear(part, up, { bias, act }));
+  }
+
+  /** @param {(part: Tensor) => Tensor} middle rows of x -> the wide middle [rows, F] */
+  #mlp(x, F, [down, columns], options, middle) {
     const M = x.shape[0];
-    const y = options.into ?? this.empty([M, down[0].shape[0]], down[0].label);
+    const y = options.into ?? this.empty([M, down.shape[0]], down.label);
     const step = Math.max(ROW_STEP, Math.floor(CHUNK_BYTES / (4 * F) / ROW_STEP) * ROW_STEP);
     for (let m = 0; m < M; m += step) {
       const count = Math.min(step, M - m);
       this.scope(() => {
-        const part = x.rows(m, count);
-        const middle = this.linear(part, gate[0], { rows: gate[1] });
-        this.linear(part, up[0], { rows: up[1], into: middle, act, glu: true });
-        this.linear(middle, down[0], { ...options, columns: down[1], into: y.rows(m, count) });
+        this.linear(middle(x.rows(m, count)), down, { ...options, columns, into: y.rows(m, count) });
       });
     }
     return y;

@@ -4,6 +4,7 @@
  * x [S + I, D], text first; of the I image tokens the first L are the picture's, the others those
  * of reference images. D width, H heads of width Dh, F MLP width, C latent channels of a token.
  */
+import { attend, blockNames, rotaryAngles, turnHeads } from './flux.js';
 import { feed } from './flux2_graph.js';
 import { modulate } from './flux2_tables.js';
 /** @import { Denoiser } from '../families.js' */
@@ -66,8 +67,8 @@ export class Flux2 {
     });
     const x = g.empty([S + I, this.#width], 'tokens');
     const Dh = this.#config.attention_head_dim;
-    const positions = rotaryAngles(S, [grid, ...references], this.#config);
-    const angles = g.upload(positions, [S + I, Dh / 2, 2], 'angles');
+    const positions = positionsOf(S, [grid, ...references]);
+    const angles = g.upload(rotaryAngles(positions, this.#config), [S + I, Dh / 2, 2], 'angles');
     g.release(...taps);
     return { text, x, angles, references: references.map(({ tokens }) => tokens), S, L, I };
   }
@@ -94,12 +95,12 @@ export class Flux2 {
       row += tokens.shape[0];
     }
     const [modImage, modText, modSingle, modFinal] = this.#modulations.at(step);
-    await this.#weights.layers(blocks('transformer_blocks', doubles), (i) => {
+    await this.#weights.layers(blockNames('transformer_blocks', doubles), (i) => {
       this.#doubleBlock(i, { x, angles, S, I, modImage, modText });
       return observe(`double.${i}`, x.shape, x);
     }, { signal });
     await g.drain({ signal }); // buffers as long as one stream have no use from here on
-    await this.#weights.layers(blocks('single_transformer_blocks', singles), (i) => {
+    await this.#weights.layers(blockNames('single_transformer_blocks', singles), (i) => {
       this.#singleBlock(i, { x, angles, mod: modSingle });
       return observe(`single.${i}`, x.shape, x);
     }, { signal });
@@ -179,51 +180,27 @@ export class Flux2 {
     });
   }
 
-  /**
-   * Per-head RMS norm and rotation of a projection that nothing else needs,
-   * and into a part of a joint buffer if given.
-   */
-  #turned(heads, weight, angles, part) {
-    const y = this.#g.rmsNormRope(heads, weight.data, angles, this.#config.eps, part);
-    this.#g.release(heads);
-    return y;
+  /** A projection's heads, normalised and turned. */
+  #turned(heads, norm, angles, part) {
+    return turnHeads(this.#g, heads, norm.data, angles, this.#config.eps, part);
   }
 
-  /** Attention over q, k and v [S + I, D], which are released. */
+  /** Attention over all tokens. */
   #attend(q, k, v) {
-    const g = this.#g;
-    const a = g.attention(q, k, v, { headWidth: this.#config.attention_head_dim });
-    g.release(q, k, v);
-    return a;
+    return attend(this.#g, [q, k, v], this.#config.attention_head_dim);
   }
-}
-
-/** The names of `count` blocks. */
-function blocks(kind, count) {
-  return Array.from({ length: count }, (_, i) => `${kind}.${i}`);
 }
 
 /**
- * (cos, sin) for every token and frequency: positions (0, 0, 0, l) for text, (10 n, y, x, 0) for
- * the tokens of grid n, each axis with its own share of the head's pairs.
- * @returns {Float32Array} [S + I, Dh / 2, 2]
+ * Of every token: (0, 0, 0, l) for text, (10 n, y, x, 0) for the tokens of grid n.
+ * @returns {number[][]} [S + I]
  */
-function rotaryAngles(S, grids, { axes_dims_rope: axes, rope_theta: theta }) {
-  const frequencies = axes.map((dims) => Array.from({ length: dims / 2 },
-    (_, i) => theta ** (-2 * i / dims)));
-  const I = grids.reduce((sum, { height, width }) => sum + height * width, 0);
-  const angles = new Float32Array((S + I) * 2 * frequencies.flat().length);
-  let at = 0;
-  const put = (position) => frequencies.forEach((axis, n) => axis.forEach((frequency) => {
-    const angle = position[n] * frequency;
-    angles[at++] = Math.cos(angle);
-    angles[at++] = Math.sin(angle);
-  }));
-  for (let l = 0; l < S; l++) put([0, 0, 0, l]);
+function positionsOf(S, grids) {
+  const positions = Array.from({ length: S }, (_, l) => [0, 0, 0, l]);
   grids.forEach(({ height, width }, n) => {
     for (let y = 0; y < height; y++) {
-      for (let x = 0; x < width; x++) put([REFERENCE_DISTANCE * n, y, x, 0]);
+      for (let x = 0; x < width; x++) positions.push([REFERENCE_DISTANCE * n, y, x, 0]);
     }
   });
-  return angles;
+  return positions;
 }

@@ -4,9 +4,7 @@
  * embedding, for all timesteps at once. D width, T timesteps, L image tokens.
  */
 import { tableOf } from '../../loader/requested.js';
-import { timeWaves } from './time_embedding.js';
-
-const f32 = Math.fround;
+import { timeWaves, timestepOf } from './time_embedding.js';
 
 const EMBEDDER = 'time_guidance_embed.timestep_embedder';
 const PROJECTIONS = ['double_stream_modulation_img', 'double_stream_modulation_txt',
@@ -30,14 +28,6 @@ export async function modulate(parts, { grid, times }, { signal }) {
   const table = tableOf(schedules, grid.height * grid.width, times.length);
   if (table) return look(parts, table, schedules.parts);
   return project(parts, times.map(timestepOf), signal);
-}
-
-/**
- * What the denoiser makes of a sampler's time: diffusers divides it by 1000 before it hands it
- * over, and the denoiser multiplies it again, both in float32.
- */
-export function timestepOf(time) {
-  return f32(f32(time / 1000) * 1000);
 }
 
 /**

@@ -3,6 +3,14 @@
 const f32 = Math.fround;
 
 /**
+ * What FLUX makes of a sampler's time: diffusers divides it by 1000 before it hands it over, and
+ * the denoiser multiplies it again, both in float32.
+ */
+export function timestepOf(time) {
+  return f32(f32(time / 1000) * 1000);
+}
+
+/**
  * [cos, sin] of timestep * 10000^(-i / half), [T, channels]. Angles reach 1000 radians, where a
  * rounding is visible, so they are rounded to float32 where diffusers rounds them.
  * @param {number[]} timesteps [T]
