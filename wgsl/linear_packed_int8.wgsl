@@ -1,16 +1,19 @@
 // linear_packed_int8    y[M,N] = x[M,K] · W[n0+n, k0+k]ᵀ, as linear_packed, x being quantised
 //
-//   q      [M, K/4 + 2 K/GROUP] u32, what quantize_rows writes with this STRIDE
+//   q      [M, K/4 + 2 K/BYTES] u32, what quantize_rows writes with groups of BYTES and this STRIDE
 //   grid   N/64, M/64, 1
-//   needs  BITS 1, 2, 4; GROUP <= 256; packed_4x8_integer_dot_product
+//   needs  BITS 1, 2, 4; packed_4x8_integer_dot_product; GROUP % BYTES == 0; BYTES <= 256, and
+//          BYTES % 32 == 0 where GROUP % 32 == 0
 //   parts  packed, epilogue
 //   oracle tests/oracles.py::linear_packed
 //
 // A workgroup takes 64 rows of W and of q to workgroup memory, DEPTH inputs at a time. Masking a
 // word of codes leaves every STRIDE-th one in a byte, and quantize_rows has put the inputs in that
-// order: dot4I8Packed multiplies four. Once a group, the inputs' sum makes good the codes' zero.
+// order: dot4I8Packed multiplies four. BYTES inputs share a scale of q and lie in one group: once for
+// them their sum makes good the codes' zero.
 
-override DEPTH: u32 = min(32u, GROUP & ~(GROUP - 1u));
+override BYTES: u32 = 128u;
+override DEPTH: u32 = min(32u, BYTES & ~(BYTES - 1u));
 override STRIDE: u32 = min(8u / BITS, DEPTH / 4u);
 
 struct Dims { M: u32, N: u32, K: u32, K_all: u32, n0: u32, k0: u32, gate_at: u32 }
@@ -34,7 +37,7 @@ fn dots(inputs: u32, weights: vec4u) -> vec4i {
 @compute @workgroup_size(16, 16)
 fn main(@builtin(workgroup_id) group_id: vec3u, @builtin(local_invocation_id) local: vec3u,
         @builtin(local_invocation_index) lane: u32) {
-  let groups = dims.K / GROUP;
+  let groups = dims.K / BYTES;
   let q_row = dims.K / 4u + 2u * groups;
   let lanes = vec4u(0u, 1u, 2u, 3u);
   let word = lane / 16u % 8u;  // what this thread brings, of rows 4 * (lane % 16) and on
@@ -45,7 +48,7 @@ fn main(@builtin(workgroup_id) group_id: vec3u, @builtin(local_invocation_id) lo
   let m = 64u * group_id.y + 4u * local.y;
   let n = 64u * group_id.x + 4u * local.x;
   let rows = min(m + lanes, vec4u(dims.M - 1u)) * q_row + dims.K / 4u;
-  let outputs = ((dims.n0 + min(n + lanes, vec4u(dims.N - 1u))) * dims.K_all + dims.k0) / GROUP;
+  let outputs = (dims.n0 + min(n + lanes, vec4u(dims.N - 1u))) * dims.K_all + dims.k0;
 
   var y0 = vec4f();
   var y1 = vec4f();
@@ -56,7 +59,7 @@ fn main(@builtin(workgroup_id) group_id: vec3u, @builtin(local_invocation_id) lo
     var s1 = vec4i();
     var s2 = vec4i();
     var s3 = vec4i();
-    for (var k = group * GROUP; k < (group + 1u) * GROUP; k += DEPTH) {
+    for (var k = group * BYTES; k < (group + 1u) * BYTES; k += DEPTH) {
       if (lane < 128u && word < DEPTH / 4u) {  // a word of four rows each
         let at = x_rows + k / 4u + word;
         xs[lane] = vec4u(q[at.x], q[at.y], q[at.z], q[at.w]);
@@ -78,7 +81,7 @@ fn main(@builtin(workgroup_id) group_id: vec3u, @builtin(local_invocation_id) lo
       }
       workgroupBarrier();
     }
-    let g = groups_at(outputs + group);
+    let g = groups_at((outputs + group * BYTES) / GROUP);
     let at = rows + group;
     let sums = vec4f(vec4i(i32(q[at.x + groups]), i32(q[at.y + groups]),
                            i32(q[at.z + groups]), i32(q[at.w + groups])));

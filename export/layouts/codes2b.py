@@ -7,9 +7,10 @@ linear that it holds whole is read as in the unpacked layout.
 
 import numpy as np
 
+from export.layouts.groups import share_scales, stored_width, what_fits
 from export.layouts.mlx_grid import sibling
 from export.layouts.native import Native
-from export.layouts.unpacked import groups_of, refuse_code_3, what_fits
+from export.layouts.unpacked import refuse_code_3
 from export.packing.formats import GROUP_STEP, unpack_words
 from export.packing.spec import FLOATS, LOWBIT, Expected
 from export.source.codes2b import CODES, SCALE
@@ -33,7 +34,7 @@ class Codes2b(Native):
             groups = 1  # where the completeness check will name the tensors
             if scale and len(scale.shape) == 2 and columns % scale.shape[1] == 0:
                 groups = scale.shape[1]
-                self.find_group(name, groups)
+                self.check_group(name, columns // groups)
             names[sibling(name, CODES)] = Expected((rows, columns // 4), ("U8",))
             names[sibling(name, SCALE)] = Expected((rows, groups), FLOATS)
         return names
@@ -42,20 +43,15 @@ class Codes2b(Native):
         if not self.is_packed(name):
             return super().pack(name)
         tensor = self.checkpoint.read_finite(sibling(name, SCALE))
-        group = self.find_group(name, tensor.data.shape[1])
-        repeated = self.specs[name].shape[1] // group // tensor.data.shape[1]
-        scale = np.repeat(tensor.float32(), repeated, axis=1)
+        spec = self.specs[name]
+        group, (scale,) = share_scales(
+            [tensor.float32()], spec.shape[1] // tensor.data.shape[1], spec)
         words = np.ascontiguousarray(self.checkpoint.read(sibling(name, CODES)).data).view("<u4")
         codes = unpack_words(words, 2)
         refuse_code_3(self.checkpoint.folder, name, codes)
         return self.store(name, codes, scale, group, tensor.dtype)
 
-    def find_group(self, name, groups):
-        """The widest group that the kernels take and that the file's own is a multiple of."""
-        spec = self.specs[name]
-        own = spec.shape[1] // groups
-        fitting = [group for group in groups_of(spec) if own % group == 0]
-        if not fitting:
+    def check_group(self, name, own):
+        if not stored_width(own, self.specs[name]):
             self.fail(name, f"has a scale for every {own} inputs, expected a multiple of "
-                      f"{GROUP_STEP}, as the kernels take them: {what_fits(spec)}")
-        return max(fitting)
+                      f"{GROUP_STEP}, as the kernels take them: {what_fits(self.specs[name])}")

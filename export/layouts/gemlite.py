@@ -10,9 +10,10 @@ W_group_mode says what the zeros are:
 import numpy as np
 
 from export.errors import ExportError
+from export.layouts.groups import stored_width
 from export.layouts.mlx_grid import Grid, sibling
 from export.layouts.mlx_packed import BITS, MlxPacked
-from export.packing.formats import GROUP_STEP, MOST_GROUP, USUAL_GROUP, narrow
+from export.packing.formats import GROUP_STEP, USUAL_GROUP, narrow
 from export.packing.spec import FLOATS, LOWBIT, Expected
 from export.source.pickled import Pickled
 from export.source.safetensors import Tensor
@@ -54,10 +55,9 @@ class Gemlite(MlxPacked):
         if not runs or spec.shape[1] % runs:
             return USUAL_GROUP  # the completeness check will name the tensors
         group = spec.shape[1] // runs
-        columns = spec.cut or spec.shape[1]
-        if group % GROUP_STEP or group > MOST_GROUP or columns % group:
-            self.fail(name, f"has group_size {group}, expected a multiple of {GROUP_STEP} up to "
-                      f"{MOST_GROUP} that divides {columns} inputs")
+        if not stored_width(group, spec):
+            self.fail(name, f"has group_size {group}, expected a multiple of {GROUP_STEP} that "
+                      f"divides {spec.shape[1]} inputs")
         return group
 
     def has_metadata(self, name):

@@ -9,7 +9,8 @@ contradict is refused.
 from dataclasses import dataclass
 
 from export.errors import ExportError
-from export.packing.formats import GROUP_STEP, MOST_GROUP
+from export.layouts.groups import stored_width
+from export.packing.formats import GROUP_STEP
 from export.packing.spec import FLOATS
 from export.source.configuration import Configuration
 
@@ -83,10 +84,10 @@ def read_grid(checkpoint, name, spec, declared, check_bits):
             f"{group_declared} by {told}: there the group size is {group_declared}, expected "
             f"{group:g}; take both files from one place"
         )
-    if group % GROUP_STEP or group > MOST_GROUP or (spec.cut and spec.cut % group):
+    if not stored_width(group, spec):
         raise ExportError(
             f"{checkpoint.folder}: the scales of {name} give a group size of {group:g}, expected a "
-            f"multiple of {GROUP_STEP} up to {MOST_GROUP} that divides {spec.cut or columns} inputs"
+            f"multiple of {GROUP_STEP} that divides {columns} inputs"
         )
     return Grid(bits, int(group))
 

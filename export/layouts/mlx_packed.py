@@ -9,6 +9,7 @@ linear that is stored whole is read as in the unpacked layout.
 import numpy as np
 
 from export.errors import ExportError
+from export.layouts.groups import share_scales
 from export.layouts.mlx_grid import Declared, Grid, read_grid, sibling
 from export.layouts.unpacked import Unpacked, refuse_code_3
 from export.packing.formats import (
@@ -16,7 +17,6 @@ from export.packing.formats import (
     USUAL_GROUP,
     Packed,
     Storage,
-    coarsen,
     narrow,
     pack_trits,
     unpack_words,
@@ -74,12 +74,11 @@ class MlxPacked:
         """Storage of a packed weight, and its parts but for the codes."""
         scales, biases = self.grid(name)
         grid = self.grids[name]
-        kind, group = {1: "binary", 2: "ternary"}[grid.bits], grid.group
-        parts = {"scales": scales.data}
-        if has_derived_bias(scales, biases, kind):
-            parts["scales"], group = coarsen(scales.data, group, USUAL_GROUP)
-        else:
+        kind, parts = {1: "binary", 2: "ternary"}[grid.bits], {"scales": scales.data}
+        if not has_derived_bias(scales, biases, kind):
             kind, parts["biases"] = f"affine{grid.bits}", biases.data
+        group, shared = share_scales(parts.values(), grid.group, self.specs[name])
+        parts = dict(zip(parts, shared, strict=True))
         return Storage(kind, self.specs[name].shape, group, STORAGE_OF[scales.dtype]), parts
 
     def pack(self, name):

@@ -1,7 +1,7 @@
 """The unpacked diffusers transformer, whose low-bit weights already lie on a grid.
 
 Every group of inputs of a row must hold only -s, 0 and s (ternary) or only -s and s (binary),
-exactly. The values tell the group: 128 where that fits, else the widest that every row keeps to. A
+exactly. The values tell the group: the widest that every row keeps to, be it the whole row. A
 tensor without a single zero whose rows fill whole words is stored binary, any other ternary; both
 are exact.
 """
@@ -12,9 +12,9 @@ import numpy as np
 
 from export.errors import ExportError
 from export.layouts.floats import dense_storage, pack_dense
+from export.layouts.groups import what_fits, widest_group
 from export.packing.formats import (
     GROUP_STEP,
-    MOST_GROUP,
     STORAGE_OF,
     USUAL_GROUP,
     WORD_BITS,
@@ -68,13 +68,14 @@ class Unpacked:
 
     def store(self, name, codes, scale, group, dtype):
         """The Packed of ternary codes u8 [N, K] and scales f32 [N, K/group], of a `dtype` once."""
-        if (codes == ZERO).any() or codes.shape[1] % WORD_BITS:
+        spec = self.specs[name]
+        if (codes == ZERO).any() or math.gcd(spec.shape[1], spec.cut) % WORD_BITS:
             kind, packed = "ternary", pack_trits(codes)
         else:
             # scale*(code - 0.5): a binary scale is twice the magnitude.
             kind, packed, scale = "binary", pack_words(codes >> 1, 1), 2 * scale
         dtype, scales = self.narrow(name, scale, dtype)
-        storage = Storage(kind, self.specs[name].shape, group, STORAGE_OF[dtype])
+        storage = Storage(kind, spec.shape, group, STORAGE_OF[dtype])
         return Packed(storage, {"codes": packed, "scales": scales})
 
     def read_grid(self, name, first, last):
@@ -134,39 +135,6 @@ def refuse_code_3(folder, name, codes):
             f"{folder}: {name} holds code 3 at row {row}, column {column}, expected 0, 1 or 2 in a "
             "ternary tensor (bias = -scale); the file is damaged"
         )
-
-
-def widest_group(scale, spec):
-    """(group, scales [rows, K/group]) from the magnitudes [rows, K/16] of runs of 16 inputs."""
-    for group in groups_of(spec):
-        runs = scale.reshape(len(scale), -1, group // GROUP_STEP)
-        top = runs.max(axis=-1)
-        if ((runs == top[..., None]) | (runs == 0)).all():
-            return group, top
-    raise AssertionError("groups of GROUP_STEP always fit")
-
-
-def groups_of(spec):
-    """Widths of a group that the kernels take, 128 first, then the widest."""
-    widths = [g for g in divisors(spec) if g % GROUP_STEP == 0 and g <= MOST_GROUP]
-    return sorted(widths, key=lambda g: (g != USUAL_GROUP, -g))
-
-
-def what_fits(spec):
-    """What to do about a group that the kernels do not take, as a sentence's end."""
-    inputs = f"its {spec.shape[1]} inputs"
-    groups = [str(group) for group in sorted(groups_of(spec))]
-    if not groups:
-        return f"{inputs} are no multiple of {GROUP_STEP}"
-    *others, last = groups
-    groups = f"{', '.join(others)} or {last}" if others else last
-    return f"make the model with groups of {groups}, which divide {inputs}"
-
-
-def divisors(spec):
-    """Of the columns, and of the column at which the runtime cuts the weight."""
-    columns = math.gcd(spec.shape[1], spec.cut)
-    return [n for n in range(1, columns + 1) if columns % n == 0]
 
 
 def other_group(magnitudes):

@@ -21,8 +21,8 @@ STORAGE_OF = {"F32": "f32", "F16": "f16", "BF16": "bf16"}  # safetensors dtype -
 DTYPE_OF = {storage: dtype for dtype, storage in STORAGE_OF.items()}
 CODE_BITS = {"ternary": 2, "binary": 1, "affine1": 1, "affine2": 2, "affine4": 4, "affine8": 8}
 TRITS_PER_BYTE = 5
-# Inputs that share a scale: what the kernels take, and what published models have as a rule.
-GROUP_STEP, MOST_GROUP, USUAL_GROUP = 16, 256, 128
+# Inputs that share a scale: of what the kernels take multiples, and what models have as a rule.
+GROUP_STEP, USUAL_GROUP = 16, 128
 WORD_BITS = 32  # a row of codes is whole words
 POWERS = (1, 3, 9, 27, 81)
 SMALLEST_F16 = np.float32(2.0**-14)  # below, f16 is subnormal
@@ -76,17 +76,6 @@ class Packed:
     def __post_init__(self) -> None:
         got = {name: part.nbytes for name, part in self.parts.items()}
         assert got == self.storage.part_bytes(), (self.storage, got)
-
-
-def coarsen(scales, group, most):
-    """(scales, group) in groups twice as wide, up to `most`, while neighbours have one scale.
-
-    scales: any float as stored [N, groups]; an odd number of groups has no such neighbours.
-    """
-    while 2 * group <= most and scales.shape[1] % 2 == 0 and (
-            scales[:, ::2] == scales[:, 1::2]).all():
-        scales, group = np.ascontiguousarray(scales[:, ::2]), 2 * group
-    return scales, group
 
 
 def pack_words(codes: np.ndarray, bits: int) -> np.ndarray:

@@ -25,6 +25,9 @@ HARMLESS = {
         "angles of the positions, which follow from config.json",
     r"(.+\.)?num_batches_tracked": "a counter of the training",
     r"loss\..+": "the loss of the training",
+    r"(text_encoders|cond_stage_model|conditioner|vae|first_stage_model)\..+":
+        "another part in the same file; text encoders and the autoencoder are read from their own "
+        "folders",
     r"(.+\.)?(input_scale|scale_input|scaled_fp8)": "it concerns fp8 arithmetic alone",
     r"(.+\.)?__index_timestep_zero__": "a mark for ComfyUI",
 }

@@ -35,8 +35,12 @@ def title_of(name):
 
 
 def licence_lines(source, keys=KEYS):
-    """The lines of a card that name a model's licence; none where it does not say."""
-    return [f"{key}: {yaml(source.licence[key])}" for key in keys if key in source.licence]
+    """The lines of a card that name a model's licence, or that of the base that it draws with;
+
+    none where neither says.
+    """
+    licence = source.licence or (source.base.licence if source.base else {})
+    return [f"{key}: {yaml(licence[key])}" for key in keys if key in licence]
 
 
 def front_matter(lines):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from export.errors import ExportError
+from export.site.headers import HUB
 from export.source import files
 from export.source.addresses import find_snapshot, is_weights, read_address
 from export.source.files import readable
@@ -16,6 +17,7 @@ from export.source.licence import read_licence
 from export.source.listing import Listing, list_repository
 from export.source.standins import refuse_standin
 
+REFUSED = (401, 403)
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -104,7 +106,8 @@ def find_repository(address, option):
 
     repository, revision = address.repository, address.revision
     where = f"{option} {repository}" + (f"@{revision}" if revision else "")
-    with telling(where):
+    page = f"https://{HUB}/{repository}"
+    with telling(where, page):
         info = find_revision(HfApi(), repository, revision)
         if info is None:
             names = [file.path for file in get_cached_repo_tree(repository, revision=revision)]
@@ -113,7 +116,7 @@ def find_repository(address, option):
 
     def fetch(wanted):
         patterns = [glob.escape(name) for name in wanted]
-        with telling(where):
+        with telling(where, page):
             return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns,
                                           local_files_only=info is None))
 
@@ -130,8 +133,8 @@ def find_repository(address, option):
 
 
 @contextlib.contextmanager
-def telling(where):
-    """Says in an ExportError what became of a repository of this name in messages."""
+def telling(where, page):
+    """Says in an ExportError what became of a repository of this name in messages, and its page."""
     from huggingface_hub import errors
 
     try:
@@ -140,7 +143,8 @@ def telling(where):
     except ExportError:
         raise
     except errors.GatedRepoError:
-        problem = "asks for its terms to be accepted; accept them on its page and set HF_TOKEN"
+        problem = (f"asks for its terms to be accepted: accept them on {page}, then run "
+                   "`hf auth login` with a token of that account, or set HF_TOKEN")
     except errors.RevisionNotFoundError:
         problem = "has no such revision; name a branch, a tag or a commit after the @"
     except errors.RepositoryNotFoundError:
@@ -149,7 +153,9 @@ def telling(where):
         problem = "is not in the cache and the network does not answer; connect, or name a folder"
     except Exception as error:  # the client's network library has a family of its own
         reason = shorten_reason(error)
-        if getattr(error, "errno", None) in DISK_FULL:
+        if getattr(getattr(error, "response", None), "status_code", None) in REFUSED:
+            problem = f"is not to be read with this token: {reason}; see {page} and its settings"
+        elif getattr(error, "errno", None) in DISK_FULL:
             problem = f"could not be written to the cache: {reason}; free space, or set HF_HOME"
         else:
             problem = f"could not be downloaded: {reason}; run again, what is complete is kept"

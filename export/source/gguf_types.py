@@ -38,6 +38,8 @@ DIGIT_RUNS = {  # name -> [(first byte of a run, bytes, digits a byte)]
 }
 BIT_RUN = 32  # bytes of a run of TQ2_0
 READ = ", ".join((*LOWBIT, *FLOATS.values()))
+TAKE = ("take a model that was trained with ternary or binary weights: its file of Q2_0, PQ2_0, "
+        "PTQ1_0 or Q1_0, or its folder of bf16 ones")
 
 
 def type_name(kind: int) -> str:
@@ -51,8 +53,8 @@ def why_unread(dtype: str) -> str:
     """What to say of a tensor of this type that is needed."""
     if dtype in ROUNDED.values():
         return (
-            f"is {dtype}, expected {READ}: {dtype} rounds ternary and binary weights; take a file "
-            "of one of these types, or another layout"
+            f"is {dtype}, expected {READ}: {dtype} holds an ordinary model's weights rounded, and "
+            f"rounds ternary and binary ones too; {TAKE}"
         )
     return (
         f"is {dtype}, which this version does not read here, expected {READ}; take a file of one "

@@ -14,7 +14,7 @@ REMEDY = (
     "take the bf16, f16 or f32 files of the same model, or a layout that this version reads: MLX, "
     "GemLite, HQQ in 4 bits, or GGUF in Q1_0, Q2_0, PQ2_0 or PTQ1_0"
 )
-# A tensor's name, from its end -> who writes such tensors. The first that fits is told.
+# A tensor's name, from its end -> who writes such tensors. The first that fits any is told.
 BY_NAME = {
     r"\.(wscales|wzeros|smooth_factor|smooth_factor_orig|proj_down|proj_up)": "SVDQuant (nunchaku)",
     r"\.(absmax|quant_map|nested_absmax|nested_quant_map|SCB|weight_format)": "bitsandbytes",
@@ -45,13 +45,14 @@ def refuse(where, entries, names):
 
     names: those that the model does not have, or not with this type.
     """
-    for name in sorted(names):
-        who = quantiser_of(name, entries)
-        if who:
-            raise ExportError(
-                f"{where}: this is the {who} file ({name} is {entries[name].dtype} "
-                f"{list(entries[name].shape)}), its weights are rounded; {REMEDY}"
-            )
+    told = [(name, who) for name in sorted(names) if (who := quantiser_of(name, entries))]
+    if told:
+        kinds = list(BY_NAME.values())
+        name, who = min(told, key=lambda pair: (kinds + [pair[1]]).index(pair[1]))
+        raise ExportError(
+            f"{where}: this is the {who} file ({name} is {entries[name].dtype} "
+            f"{list(entries[name].shape)}), its weights are rounded; {REMEDY}"
+        )
     method = quant_method(where) if names else None
     if method:
         what = "are packed as" if method in TERNARY_METHODS else "are rounded by"
@@ -64,13 +65,12 @@ def refuse(where, entries, names):
 def refuse_packing(where, entries, names):
     """Raises ExportError when a quarter of a file is integers in `names`, which no layout knows.
 
-    They are its weights then, in a layout that nobody has described. What a quantiser is known by
-    tells of its whole module.
+    They are its weights then, in a layout that nobody has described; `refuse` tells of a quantiser
+    that is known.
     """
-    told = (name for name in names if quantiser_of(name, entries))
-    known = {name[:at] for name in told for at, c in enumerate(name) if c == "."}
-    packed = [name for name in names if entries[name].dtype in INTEGERS
-              and name.rpartition(".")[0] not in known]
+    if any(quantiser_of(name, entries) for name in names):
+        return
+    packed = [name for name in names if entries[name].dtype in INTEGERS]
     if 4 * sum(entries[name].bytes for name in packed) > sum(e.bytes for e in entries.values()):
         name = max(sorted(packed), key=lambda name: entries[name].bytes)
         raise ExportError(
@@ -83,7 +83,7 @@ def refuse_packing(where, entries, names):
 def quantiser_of(name, entries):
     """Who left this tensor in a file, or None."""
     dtype = entries[name].dtype
-    if name.endswith("weight") and dtype in BY_DTYPE:
+    if re.search(r"(^|\.)weight$", name) and dtype in BY_DTYPE:
         return BY_DTYPE[dtype]
     if name.endswith(".scales") and dtype in ("U8", "F8_E8M0", "F8_E4M3"):
         return "MLX mxfp4, mxfp8 or nvfp4"

@@ -32,6 +32,12 @@ def build_command(*arguments):
     return [str(word) for word in (sys.executable, "-c", HASTY, ROOT / "build.py", *arguments)]
 
 
+def file_of(path):
+    """The repository of a file's address, or None."""
+    match = FILE.fullmatch(path)
+    return match and match[1]
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     """A revision's description, its tree, and a commit's files."""
 
@@ -42,6 +48,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         hub, path = self.server, unquote(urlsplit(self.path).path)
         if "/org/" in path:
             hub.tokens.add(self.headers.get("Authorization"))
+        if file_of(path) in hub.gated:
+            return self.answer(b"{}", 403 if self.headers.get("Authorization") else 401,
+                               {"X-Error-Code": "GatedRepo"})
         if hub.refusal:
             return self.answer(b"{}", 403, {"X-Error-Code": hub.refusal})
         file, described, tree = (
@@ -100,8 +109,9 @@ class Hub(http.server.ThreadingHTTPServer):
     """Serves `folders`, {repository: folder}; at first one as org/tiny.
 
     A file named n times in `cuts` breaks off half-way n times, and the one named in `refused`
-    cannot be had; `refusal` is an error code that answers everything. `asked` are the names of the
-    files that were fetched, `fetched` the same by repository.
+    cannot be had; `refusal` is an error code that answers everything, and the files of a repository
+    that is `gated` are refused, its description is not. `asked` are the names of the files that
+    were fetched, `fetched` the same by repository.
     """
 
     refusal = refused = None
@@ -110,6 +120,7 @@ class Hub(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.folders, self.home = {"org/tiny": folder}, home
         self.asked, self.fetched, self.tokens, self.cuts = [], {}, set(), []
+        self.gated = set()
 
     def names(self, repository="org/tiny"):
         folder = self.folders[repository]

@@ -13,6 +13,7 @@ from export.families import FAMILIES
 from export.families.family import Base
 from export.site.cards import weights_readme
 from export.source.find import Source, find
+from export.source.front_matter import read_front_matter
 from tests.export.packed import PackedSite
 from tests.export.tiny import CALL, TRANSFORMER, Tiny, edit, load, save, write_json
 from tests.toy.checkpoint import Toy
@@ -66,6 +67,21 @@ def test_the_base_has_what_the_model_lacks(build, model, base, tmp_path):
     told |= {path.name: path.read_text() for path in site.folder.glob("LICENSE*")}
     assert told["LICENSE"] == "the model's licence" and told["NOTICE"] == "the base's NOTICE"
     assert told["LICENSE-base"] == "the base's LICENSE"
+
+
+def test_the_licence_of_the_base_is_that_of_a_model_without_one(build, model, base, tmp_path):
+    """The model's own card wins."""
+    (base / "README.md").write_text(
+        "---\nlicense: other\nlicense_name: flux-1-dev-non-commercial-license\n---\n")
+    options = ("--model", model, "--base", base, "--weights-url", "https://w.example")
+    assert build(*options, "--out", tmp_path / "site").status == 0
+    card = read_front_matter(tmp_path / "site-weights" / "README.md")
+    assert card["license_name"] == "flux-1-dev-non-commercial-license"
+    assert card["license"] == read_front_matter(tmp_path / "site/README.md")["license"] == "other"
+    (model / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    assert build(*options, "--out", tmp_path / "own").status == 0
+    assert read_front_matter(tmp_path / "own" / "README.md")["license"] == "apache-2.0"
+    assert "license_name" not in read_front_matter(tmp_path / "own-weights" / "README.md")
 
 
 def test_what_the_model_has_is_its_own(build, model, base, tmp_path):

@@ -77,7 +77,7 @@ def opened(path):
 
 
 @pytest.mark.parametrize(("groups", "stored"), [
-    (16, 16), (32, 32), (112, 112), (224, 224), (448, 224),
+    (16, 16), (32, 32), (112, 112), (224, 224), (448, 448),
 ])
 @pytest.mark.parametrize("levels", [2, 3])
 def test_any_group(tmp_path, groups, stored, levels):
@@ -154,7 +154,7 @@ def with_value(value):
     ("scale", lambda dtype, array: (dtype, array[1:]), "has scales F32 [1343, 4], expected"),
     ("scale", lambda dtype, array: (dtype, np.repeat(array, 4, axis=1)),
      "has a scale for every 28 inputs, expected a multiple of 16, as the kernels take them: make "
-     "the model with groups of 16, 32, 64, 112 or 224, which divide its 448 inputs"),
+     "the model with groups of 16, 32, 64, 112, 224 or 448, which divide its 448 inputs"),
 ])
 def test_what_is_refused(tmp_path, part, change, says):
     path, _ = written(tmp_path / "m.safetensors", **edited(part, change))

@@ -177,7 +177,7 @@ def test_unread_types_of_tensors_that_nobody_needs(build, model, tmp_path):
 
 @pytest.mark.parametrize(("kind", "says"), [
     (28, "is F64, which this version does not read"), (26, "is I32, which this version does not"),
-    (12, "is Q4_K, expected Q1_0"), (20, "IQ4_NL rounds ternary and binary weights"),
+    (12, "is Q4_K, expected Q1_0"), (20, "IQ4_NL holds an ordinary model's weights rounded"),
     (99, "is of the unknown type 99, which this version does not read"),
 ])
 @pytest.mark.parametrize("name", [LAST, "txt_in.weight"])

@@ -183,6 +183,22 @@ def test_repositories_that_cannot_be_had(hub, site, model, refusal, says):
     fails(hub.build("--model", model, "--out", site), site, says)
 
 
+@pytest.mark.parametrize("token", [{}, {"HF_TOKEN": "hf_me"}])
+def test_a_gated_repository_names_the_page_where_its_terms_are(hub, site, token):
+    """The hub tells what is in it, and refuses the files, until its terms are accepted."""
+    hub.gated = {"org/tiny"}
+    fails(hub.build("--model", "org/tiny", "--out", site, **token), site,
+          "org/tiny: the repository asks for its terms to be accepted: accept them on "
+          "https://huggingface.co/org/tiny, then run `hf auth login`")
+    assert hub.asked == []
+
+
+def test_a_token_that_may_not_read(hub, site):
+    hub.refusal = "other"
+    fails(hub.build("--model", "org/tiny", "--out", site), site,
+          "org/tiny: the repository is not to be read with this token: ")
+
+
 def test_a_full_disk(hub, site):
     """A limit on the size of files fails the write as a full disk does."""
     def small_files():

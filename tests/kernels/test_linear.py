@@ -73,9 +73,11 @@ def check(name, case, overrides, x_scale=1.0, unit=128):
             biases = biases[groups]
         if name == "linear_packed_int8":
             stored["q"], stored_x = stored.pop("x"), x
-            stride = stride_of(bits, group)
-            stored["q"] = oracles.quantize_rows(stored_x, group, stride)
-            x = dequantised(stored["q"], k, group, stride)
+            overrides = {"BYTES": group} | overrides
+            shared = overrides["BYTES"]
+            stride = stride_of(bits, shared)
+            stored["q"] = oracles.quantize_rows(stored_x, shared, stride)
+            x = dequantised(stored["q"], k, shared, stride)
         want = oracles.linear_packed(
             x, codes[part], scales[groups], chosen["ZERO"], biases, **after)
 
@@ -234,6 +236,17 @@ def test_groups_of_any_multiple_of_16(monkeypatch, name, codes, group):
     half = codes["BITS"] == 1 and group % 32  # a row of 1-bit codes is whole words
     monkeypatch.setitem(SHAPES, "groups", (9, 41, 43, 1, 3, 7, 2))
     check(name, "groups", codes | {"GROUP": group}, unit=2 * group if half else group)
+
+
+@pytest.mark.parametrize("group, shared", [(272, 16), (480, 160), (3072, 256)])
+@pytest.mark.parametrize("name, codes", variants_of(PACKED, [TERNARY, BINARY, AFFINE[4]]), ids=str)
+def test_groups_as_wide_as_a_row(monkeypatch, name, codes, group, shared):
+    """Wider than what shares a scale as bytes, which divides them; also two of them in a row."""
+    unit = 2 * group if codes["BITS"] == 1 and group % 32 else group
+    own = {"BYTES": shared} if name == "linear_packed_int8" else {}
+    for shape in ((9, 41, 43, 1, 1, 1, 0), (5, 9, 20, 5, 1, 2, 1)):
+        monkeypatch.setitem(SHAPES, "groups", shape)
+        check(name, "groups", codes | {"GROUP": group} | own, unit=unit)
 
 
 @pytest.mark.parametrize("tile", TILES, ids=str)

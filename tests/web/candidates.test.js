@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { candidatesFor, LIMITS, PRECISIONS, referenceOf } from '../../web/engine/candidates.js';
+import {
+  byteGroup, candidatesFor, LIMITS, PRECISIONS, referenceOf,
+} from '../../web/engine/candidates.js';
 
 const GPU = { f16: true, subgroup: 32, dot: true, software: false };
 const OLD = { f16: false, subgroup: 0, dot: false, software: false };
@@ -48,6 +50,13 @@ test('a device without f16, packed bytes or subgroups is offered no kernel that 
     candidatesFor('linear_packed', LINEAR, { ...CPU, subgroup }, 'f32'));
   assert.ok(software(8).includes('linear_packed_subgroup'));
   assert.ok(!software(4).includes('linear_packed_subgroup'));
+});
+
+test('what shares a scale as bytes divides a group of any width', () => {
+  const groups = [16, 112, 128, 256, 272, 480, 3072, 15360];
+  assert.deepEqual(groups.map(byteGroup), [16, 112, 128, 256, 16, 160, 256, 256]);
+  const [wide] = candidatesFor('linear_packed', { ...LINEAR, GROUP: 3072 }, GPU, 'int8');
+  assert.deepEqual([wide.name, wide.constants], ['linear_packed_int8', { BYTES: 256 }]);
 });
 
 test('eight bits a weight are left to the kernels that take them', () => {

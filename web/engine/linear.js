@@ -69,7 +69,7 @@ export function recordLinear(g, { name, constants: own },
     ...(epilogue && { EPILOGUE: epilogue }) };
   const [unread] = buffers; // what is bound has to be something
   g.scope(() => {
-    const input = name === 'linear_packed_int8' ? quantized(g, x, constants) : x;
+    const input = name === 'linear_packed_int8' ? quantized(g, x, constants.BITS, own.BYTES) : x;
     g.dispatch(name, {
       constants: { ...constants, ...own, ...after }, dims,
       tensors: [input, ...buffers, bias ?? unread, gate ?? unread, y],
@@ -81,23 +81,25 @@ export function recordLinear(g, { name, constants: own },
 /**
  * Inputs between those that share a word of bytes: linear_packed_int8 finds the codes of every
  * STRIDE-th in one word, or in half of one.
- * @param {Record<string, number>} constants
+ * @param {number} bits of a code
+ * @param {number} group inputs that share a scale as bytes
  */
-export function byteStride({ BITS, GROUP }) {
-  return Math.min(8 / BITS, GROUP % WORD ? 4 : 8);
+export function byteStride(bits, group) {
+  return Math.min(8 / bits, group % WORD ? 4 : 8);
 }
 
 /**
  * x [M, K] as bytes, in the order in which linear_packed_int8 unpacks codes of this width.
  * @param {import('./recorder.js').Recorder} g
  * @param {import('./memory.js').Tensor} x
- * @param {Record<string, number>} constants
+ * @param {number} bits of a code
+ * @param {number} group inputs that share a scale
  */
-function quantized(g, x, { BITS, GROUP }) {
+function quantized(g, x, bits, group) {
   const [M, K] = x.shape;
-  const q = g.empty([M, K / 4 + 2 * K / GROUP], `${x.label} as bytes`);
+  const q = g.empty([M, K / 4 + 2 * K / group], `${x.label} as bytes`);
   g.dispatch('quantize_rows', {
-    constants: { GROUP, STRIDE: byteStride({ BITS, GROUP }) }, dims: { M, K }, tensors: [x, q],
+    constants: { GROUP: group, STRIDE: byteStride(bits, group) }, dims: { M, K }, tensors: [x, q],
     cost: 4 * x.count,
   });
   return q;

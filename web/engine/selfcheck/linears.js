@@ -83,7 +83,8 @@ export const LINEARS = {
   linear_packed_subgroup: (o) => packedCase(o),
   linear_packed_tiled: (o) => packedCase(o),
   linear_packed_int8(o) {
-    const { x, q } = byteRows(5, inputUnit(o), { GROUP: o.GROUP, STRIDE: byteStride(o) });
+    const bytes = { GROUP: o.BYTES, STRIDE: byteStride(o.BITS, o.BYTES) };
+    const { x, q } = byteRows(5, inputUnit(o), bytes);
     return packedCase(o, { x, input: q });
   },
   quantize_rows(o) {
