@@ -42,8 +42,6 @@ def check_class(tokenizer, config, named, around):
 
     around: tokens (before, after) each text by the file's post-processor.
     """
-    if is_clip(config):
-        clip_tokenizer.check_steps(tokenizer, named, around)
     if not is_gemma(config):
         return
     step = tokenizer.get("normalizer", None)

@@ -1,32 +1,52 @@
-"""CLIP's tokenizer from vocab.json and merges.txt: what transformers' CLIPTokenizer makes of them.
+"""CLIP's tokenizer: what transformers' CLIPTokenizer makes of vocab.json and merges.txt.
 
-The class has steps of its own, which it also takes where there is a tokenizer.json.
+The class has steps of its own, which transformers 5 also takes where there is a tokenizer.json, and
+transformers 4 those of the file: so the file's must be the same.
 """
 
 from export.errors import ExportError
 from export.prompts.added_tokens import read_special
-from export.source.configuration import read_json, show
+from export.source.configuration import is_text, read_json, show
 from export.source.standins import refuse_standin
 
 FILES = VOCABULARY, MERGES = "vocab.json", "merges.txt"
 START, END = "<|startoftext|>", "<|endoftext|>"
 TOKENS = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
+MODEL = {"unk_token": END, "continuing_subword_prefix": "", "end_of_word_suffix": "</w>",
+         "fuse_unk": False, "byte_fallback": False, "ignore_merges": False}
 SPECIAL = r"<\|startoftext\|>|<\|endoftext\|>|"
-WORDS = SPECIAL + r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+ENDINGS = "'s|'t|'re|'ve|'m|'ll|'d|"
 NORMALIZER = {"type": "Sequence", "normalizers": [
     {"type": "NFC"}, {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
     {"type": "Lowercase"}]}
 PRE_TOKENIZER = {"type": "Sequence", "pretokenizers": [
-    {"type": "Split", "pattern": {"Regex": WORDS}, "behavior": "Removed", "invert": True},
-    {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}]}
+    {"type": "Split", "behavior": "Removed", "invert": True, "pattern": {
+        "Regex": SPECIAL + ENDINGS + r"[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"}},
+    {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}]}
+
+
+def words(pattern):
+    """A step that splits a text into what the pattern finds."""
+    return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Removed", "invert": True}
+
+
+# The same for JavaScript, where \s finds other blanks, a Σ at the end of a word becomes another
+# letter than elsewhere, and the words of ByteLevel are split at blanks of \s.
+SITE = {
+    "normalizer": {"type": "Sequence", "normalizers": [
+        {"type": "NFC"},
+        {"type": "Replace", "pattern": {"Regex": r"\p{White_Space}+"}, "content": " "},
+        {"type": "Replace", "pattern": {"String": "Σ"}, "content": "σ"},
+        {"type": "Lowercase"}]},
+    "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+        words(SPECIAL + ENDINGS + r"\p{L}+|\p{N}|[^\p{White_Space}\p{L}\p{N}]+"),
+        words(ENDINGS + r"\p{L}+|\p{N}+|[^\p{L}\p{N}]+"),
+        {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}]},
+}
 
 
 def make_tokenizer(folder, config):
-    """The values of tokenizer.json, where a folder has none; config: tokenizer_config.json.
-
-    Raises ExportError where it is not CLIP's.
-    """
-    config.only("do_lower_case", (True,), True)
+    """The values of tokenizer.json, where a folder has none; config: tokenizer_config.json."""
     vocabulary = read_json(folder / VOCABULARY)
     named = TOKENS | {key: text for key, text in read_special(folder, config)[0].items() if text}
     for key in TOKENS:
@@ -37,21 +57,19 @@ def make_tokenizer(folder, config):
         "normalizer": NORMALIZER, "pre_tokenizer": PRE_TOKENIZER,
         "post_processor": {"type": "RobertaProcessing", "cls": start, "sep": end,
                            "trim_offsets": False, "add_prefix_space": False},
-        "model": {"type": "BPE", "unk_token": named["unk_token"], "continuing_subword_prefix": "",
-                  "end_of_word_suffix": "</w>", "fuse_unk": False, "byte_fallback": False,
-                  "ignore_merges": False, "vocab": vocabulary, "merges": read_merges(folder)},
+        "model": MODEL | {"type": "BPE", "unk_token": named["unk_token"], "vocab": vocabulary,
+                          "merges": read_merges(folder / MERGES)},
     }
 
 
-def read_merges(folder):
-    """The lines of merges.txt, "left right" each, without the first, which tells its version."""
-    path = folder / MERGES
+def read_merges(path):
+    """The lines of merges.txt, "left right" each, without the one that tells its version."""
     refuse_standin(path)
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ExportError(f"{path}: cannot be read ({error}); download the file again") from None
-    merges = [line.rstrip("\r") for line in lines if line and not line.startswith("#version")]
+    merges = [line for line in lines if line and not line.startswith("#version")]
     odd = next((line for line in merges if len(line.split(" ")) != 2), None)
     if odd is not None:
         raise ExportError(f"{path}: has the line {show(odd)}, expected two tokens with a blank "
@@ -59,30 +77,39 @@ def read_merges(folder):
     return merges
 
 
-def check_steps(tokenizer, named, around):
-    """Refuses a tokenizer.json with other steps than the class's, which transformers takes.
+def own_steps(tokenizer, config, named, around):
+    """The class's normalizer and pre_tokenizer as the site gets them.
 
-    named: tokens by their attributes; around: those that the file puts (before, after) each text.
+    Raises ExportError where the file has other ones. named: tokens by their attributes; around:
+    those that the file puts (before, after) each text.
     """
+    config.only("do_lower_case", (True,), True)
     for key, own in (("normalizer", NORMALIZER), ("pre_tokenizer", PRE_TOKENIZER)):
         step = tokenizer.get(key, None)
-        if words_of(step) != words_of(own):
+        if plain(step) != plain(own):
             tokenizer.fail(f"{key} is {show(step)}, expected that of CLIPTokenizer, {own}")
-    wanted = [[named["bos_token"]], [named["eos_token"]]]
+    model = tokenizer.get("model")
+    for key, value in (MODEL | {"unk_token": named.get("unk_token")}).items():
+        if (model.get(key) or type(value)()) != value:
+            tokenizer.fail(f"model.{key} is {show(model.get(key))}, expected {value!r} as "
+                           "CLIPTokenizer has it")
+    wanted = [[named.get("bos_token")], [named.get("eos_token")]]
     if around != wanted:
-        tokenizer.fail(f"post_processor adds {around}, expected {wanted} as CLIPTokenizer does")
+        tokenizer.fail(f"post_processor adds {around} around a text, expected {wanted} as "
+                       "CLIPTokenizer does")
+    return SITE
 
 
-def words_of(step):
-    """A step without what does not change the ids of a text.
+def plain(step):
+    """A step without what changes no ids, its defaults told.
 
-    Special tokens are found before words are; older files leave them out of the pattern.
+    Older files leave the special tokens, which are found before words are, out of the pattern.
     """
     if isinstance(step, list):
-        return [words_of(part) for part in step]
-    if isinstance(step, str):
-        return step.replace(SPECIAL, "")
+        return [plain(part) for part in step]
+    if is_text(step):
+        return step.removeprefix(SPECIAL)
     if not isinstance(step, dict):
         return step
     usual = {"use_regex": True} if step.get("type") == "ByteLevel" else {}
-    return {key: words_of(value) for key, value in (usual | step).items() if key != "trim_offsets"}
+    return {key: plain(value) for key, value in (usual | step).items() if key != "trim_offsets"}

@@ -3,11 +3,12 @@
 Of tokenizer.json the page gets what it encodes with, which must give the ids of transformers'
 tokenizer or stop the build. Where all merges follow from the tokens (pieces.py) they are left out;
 else the tokens that follow from the merges are left out of the vocabulary, and
-web/api/tokenizer.js puts them back: a merge's token that is missing has the next id.
+web/api/tokenizer.js puts them back: a merge's token that is missing has the next id that is free.
 """
 
 import hashlib
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from export.errors import ExportError
@@ -73,6 +74,8 @@ def read_tokenizer(folder, chat=True, pads_right=False):
     check_class(tokenizer, config, named, around)
     if unigram.is_unigram(tokenizer):
         steps |= unigram.own_steps(tokenizer, added, around)
+    if is_clip(config):
+        steps |= clip_tokenizer.own_steps(tokenizer, config, named, around)
     model, pieces = compact_model(tokenizer, vocabulary)
     file = steps | {"decoder": None, "added_tokens": added, "model": model}
     values = read_values(config) | {key: named[key] for key in TOLD if key in named}
@@ -171,5 +174,7 @@ def shorten_vocabulary(tokenizer, vocabulary, pairs):
     if unknown is not None:
         tokenizer.fail(f"a merge makes {unknown!r}, expected a token of model.vocab")
     rest = {token: index for token, index in vocabulary.items() if token not in made}
-    following = {token: index for index, token in enumerate(made, len(rest))}
+    taken = {*rest.values()}
+    free = (index for index in count() if index not in taken)
+    following = dict(zip(made, free, strict=False))
     return rest if rest | following == vocabulary else vocabulary

@@ -162,14 +162,18 @@ function withModel({ normalizer, ...json }, config, settings, own) {
 
 /**
  * tokenizer.json with its whole vocabulary. The site's lacks the tokens that follow from the
- * merges: one that is missing has the next id.
+ * merges: one that is missing has the next id that is free.
  */
 function complete(json) {
   const { model } = json;
   const vocab = new Map(Object.entries(model.vocab));
+  const taken = new Set(vocab.values());
+  let next = 0;
   for (const merge of model.merges) {
     const token = typeof merge === 'string' ? merge.replace(' ', '') : merge.join('');
-    if (!vocab.has(token)) vocab.set(token, vocab.size);
+    if (vocab.has(token)) continue;
+    while (taken.has(next)) next++;
+    vocab.set(token, next++);
   }
   return { ...json, model: { ...model, vocab: Object.fromEntries(vocab) } };
 }
