@@ -237,4 +237,4 @@ def image_activation_bytes(c, images):
 
 
 def streamed_layers(c):
-    return 1
+    return c.num_layers + c.num_single_layers
