@@ -6,7 +6,7 @@ from export.families import choose as choosing
 from export.families import recognise
 from export.families.call import read_call
 from export.families.family import ENCODER, Asked, Opened, Sampler
-from export.layouts.naming import Renamed, strip_prefixes
+from export.layouts.naming import Renamed, strip_prefixes, take_tied
 from export.packing.model import Component, Model, PromptInput
 from export.packing.spec import check_complete, why_dropped
 from export.prompts.instruction import measure_instruction
@@ -87,6 +87,7 @@ def open_tensors(part, place, call, bits):
         tensors = Renamed(tensors, part.original.rename(call, tensors.entries.keys()))
     if part.module.PREFIX:
         tensors.strip_prefix(part.module.PREFIX)
+    take_tied(tensors, getattr(part.module, "TIED", {}))
     layout = layouts.by_content(place.layout, tensors.entries, part.layouts)
     if part.kind == ENCODER:
         check_bits(layout, part, place.path, bits)

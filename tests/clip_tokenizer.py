@@ -1,4 +1,4 @@
-"""A small tokenizer of CLIP's kind, in the files that CLIP ships: a vocabulary and merges of bytes."""
+"""A small tokenizer of CLIP's kind, in the files that CLIP ships: byte-level BPE."""
 
 import json
 import re

@@ -26,7 +26,7 @@ ROPE_THETA, EPS, MLP_RATIO, WAVES = 10000, 1e-6, 4, 256
 WIDTH_STEP = 64  # the picture's tokens start behind the text's, at a multiple of 256 bytes
 MOST_LAYERS = 1000
 MOST_HEAD_DIM = 512  # of the attention kernel
-MLP_CHUNK_BYTES = 16 << 20  # as in web/engine/ops.js
+MLP_CHUNK_BYTES, ROW_STEP = 16 << 20, 64  # as in web/engine/ops.js
 STEPS_AT_ONCE = 8  # of which the modulations are kept: FEW_ROWS of web/engine/candidates.js
 
 EMBEDDERS = ("timestep_embedder", "guidance_embedder", "text_embedder")
@@ -206,10 +206,12 @@ def drop_reason(c):
 def activation_bytes(c, picture):
     """Tokens, their modulated norms, q, k, v and attention; the angles; the text for every step;
 
-    the modulations of several steps; and an MLP in chunks of tokens.
+    the modulations of several steps; and an MLP in chunks of tokens, of which the text's last one
+    is too small for the others' buffer.
     """
     tokens = picture.text_tokens + picture.image_tokens
-    mlp = c.mlp_hidden * min(tokens, MLP_CHUNK_BYTES // (4 * c.mlp_hidden))
+    chunk = max(ROW_STEP, MLP_CHUNK_BYTES // (4 * c.mlp_hidden) // ROW_STEP * ROW_STEP)
+    mlp = c.mlp_hidden * (min(tokens, chunk) + picture.text_tokens % chunk)
     maps = tokens * (6 * c.width + c.attention_head_dim) + picture.text_tokens * c.width
     return 4 * (maps + mlp) + modulation_bytes(c)
 

@@ -23,7 +23,10 @@ class PartConfig(Protocol):
 
 
 class PartModule(Protocol):
-    """One part in one file; `c` is its PartConfig, None where none is known yet."""
+    """One part in one file; `c` is its PartConfig, None where none is known yet.
+
+    It may have TIED, too: how names begin -> how those begin that a file may have in their place.
+    """
 
     @property
     def CLASS(self) -> str:

@@ -33,6 +33,17 @@ def strip_prefixes(source, anchors):
             return
 
 
+def take_tied(source, tied):
+    """Gives tensors that are not there the place of others that are the same: `tied` is the
+
+    beginning of a name -> that of the other.
+    """
+    for start, other in tied.items():
+        if not any(name.startswith(start) for name in source.entries):
+            source.rename(lambda name, own=start, same=other: (
+                own + name.removeprefix(same) if name.startswith(same) else name), other)
+
+
 class Renamed(Tensors):
     """Tensors made of rows of another source's: `pieces` is name -> [(its name, first, rows)].
 

@@ -89,11 +89,16 @@ def open_file(path, config):
     """tokenizer.json, or what CLIP's class makes of its two files where there is none."""
     if path.exists():
         return Configuration.read(path)
-    if is_clip(config) and all((path.parent / name).exists() for name in clip_tokenizer.FILES):
+    parts = [(path.parent / name).exists() for name in clip_tokenizer.FILES]
+    if is_clip(config) and all(parts):
         return Configuration(path, clip_tokenizer.make_tokenizer(path.parent, config))
-    raise ExportError(
-        f"{path}: no such file; the model needs a fast tokenizer (tokenizer/tokenizer.json)"
-    )
+    also = f", or {' and '.join(clip_tokenizer.FILES)} beside it" if is_clip(config) else ""
+    if all(parts):
+        config.fail(f"tokenizer_class is {show(config.get('tokenizer_class', None))}, and this "
+                    "version makes only CLIPTokenizer of vocab.json and merges.txt; add the "
+                    "model's tokenizer.json")
+    raise ExportError(f"{path}: no such file; the model needs a fast tokenizer "
+                      f"(tokenizer/tokenizer.json){also}")
 
 
 def check_sides(tokenizer, config, pads_right):

@@ -89,12 +89,13 @@ def own_steps(tokenizer, added, around):
     if len(charsmaps) > 1 or not all(map(is_usual, parts)):
         tokenizer.fail(f"normalizer is {show(normalizer)}, and {CLASS} has a charsmap alone; make "
                        "both say the same")
-    kinds = {part["type"] for part in parts_of(tokenizer.get("pre_tokenizer", None),
-                                               "pretokenizers")}
-    if "Metaspace" not in kinds or kinds > {"Metaspace", "WhitespaceSplit"}:
-        tokenizer.fail(f"pre_tokenizer is {show(tokenizer.get('pre_tokenizer', None))}, and "
-                       f"{CLASS} splits at blanks and marks words with {SPACE}; make both say the "
-                       "same")
+    splitter = tokenizer.get("pre_tokenizer", None)
+    words = parts_of(splitter, "pretokenizers")
+    kinds = {part["type"] for part in words}
+    marks = {part.get("replacement") for part in words if part["type"] == "Metaspace"}
+    if not kinds <= {"Metaspace", "WhitespaceSplit"} or marks != {SPACE}:
+        tokenizer.fail(f"pre_tokenizer is {show(splitter)}, and {CLASS} splits at blanks and marks "
+                       f"words with {SPACE}; make both say the same")
     own = next(iter(charsmaps), None)
     if own:
         check_charsmap(tokenizer, own.get("precompiled_charsmap", ""))

@@ -10,8 +10,7 @@ from export.packing.spec import LINEAR, ROWS, VECTOR, Spec, by_prefix, vector
 from export.source.meaning import refuse_unread
 from export.text_encoders.decoder import KERNEL_COLUMNS, MOST_HEAD_DIM
 
-CLASS = "CLIPTextModel"
-CLASSES = (CLASS, "CLIPTextModelWithProjection", "CLIPModel")
+CLASS, CLASSES = "CLIPTextModel", ("CLIPTextModel", "CLIPTextModelWithProjection")
 PREFIX = ""
 ANCHORS = ("embeddings.token_embedding.weight",)
 GELU = "quick_gelu"
@@ -41,8 +40,8 @@ class ClipConfig:
 
 def read_config(config):
     """config.json -> ClipConfig; what is absent is what transformers' class has."""
-    config.only("model_type", ("clip_text_model", "clip"), "clip_text_model")
-    config.only("architectures", [[name] for name in CLASSES], [CLASS])
+    config.only("model_type", ("clip_text_model",), "clip_text_model")
+    config.only("architectures", [[name] for name in CLASSES], [CLASSES[0]])
     config.only("hidden_act", (GELU,), GELU)
     for key in UNREAD:
         config.get(key, None)
@@ -103,9 +102,8 @@ def drop_reason(c):
 
 
 def activation_bytes(c, picture):
-    """The states of all tokens, and the wider half of a layer: the heads, or the MLP's middle."""
-    rows = c.max_position_embeddings
-    return 4 * rows * (2 * c.hidden_size + max(4 * c.hidden_size, c.intermediate_size))
+    """Six states of all tokens, the four of attention among them, and the MLP's middle."""
+    return 4 * c.max_position_embeddings * (6 * c.hidden_size + c.intermediate_size)
 
 
 def image_activation_bytes(c, images):

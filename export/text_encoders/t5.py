@@ -15,6 +15,7 @@ from export.text_encoders.decoder import KERNEL_COLUMNS, MOST_HEAD_DIM
 CLASS, CLASSES = "T5EncoderModel", ("T5EncoderModel", "T5ForConditionalGeneration", "T5Model")
 PREFIX = ""
 ANCHORS = ("encoder.block.0.layer.0.SelfAttention.q.weight",)
+TIED = {"encoder.embed_tokens.": "shared."}  # files mostly have the latter alone
 BIAS = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
 GELU = ("gelu_new", "gelu_pytorch_tanh")  # two names of one function
 DEFAULT = "relu"  # of transformers' T5Config
@@ -25,7 +26,7 @@ UNREAD = (  # of training, and of a decoder
 )
 DROPPED = {
     "decoder.": "the decoder has no part in encoding",
-    "encoder.embed_tokens.": "shared.weight, under another name",
+    "shared.": "the decoder reads it, the encoder its own",
 }
 
 
@@ -105,7 +106,7 @@ def read_buckets(config):
 def spec(c):
     """name -> Spec, in the order of use; transformers' own names."""
     specs = {
-        "shared.weight": Spec((c.vocab_size, c.d_model), ROWS),
+        "encoder.embed_tokens.weight": Spec((c.vocab_size, c.d_model), ROWS),
         BIAS: Spec((c.relative_attention_num_buckets, c.num_heads), VECTOR),
     }
     for i in range(c.num_layers):
@@ -137,15 +138,16 @@ def drop_reason(c):
 
 
 def activation_bytes(c, picture):
-    """The states of all tokens and their norm, the wider half of a block (heads, or the MLP's
+    """The states of all tokens and their norm, the heads of a block, the MLP's middle, of which a
 
-    middle), and a bias for each head and distance.
+    whole chunk and the last one are buffers of different sizes, and a bias for each head and
+    distance.
     """
     tokens = picture.read_tokens
     row = 4 * tokens
-    middle = min(row * c.d_ff, MLP_CHUNK_BYTES)
+    middle = min(row * c.d_ff, 2 * MLP_CHUNK_BYTES)
     biases = 4 * c.num_heads * (2 * tokens - 1)
-    return 2 * row * c.d_model + max(4 * row * c.num_heads * c.d_kv, middle) + biases
+    return row * (2 * c.d_model + 4 * c.num_heads * c.d_kv) + middle + biases
 
 
 def image_activation_bytes(c, images):

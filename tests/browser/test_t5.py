@@ -28,7 +28,7 @@ COMMON = {"vocab_size": 70, "relative_attention_num_buckets": 10, "layer_norm_ep
           "relative_attention_max_distance": 24, "feed_forward_proj": "gated-gelu"}
 SHAPES = {  # name: configuration, and --text-encoder-bits
     "odd": (COMMON | {"d_model": 36, "d_kv": 20, "d_ff": 52, "num_layers": 3, "num_heads": 3}, 16),
-    "packed": (COMMON | {"d_model": 128, "d_kv": 32, "d_ff": 192, "num_layers": 3,
+    "packed": (COMMON | {"d_model": 128, "d_kv": 32, "d_ff": 320, "num_layers": 3,
                          "num_heads": 6}, 4),
 }
 BIAS = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
@@ -181,7 +181,8 @@ def test_four_bits(models, dist, encode):
     """The rows are those of the weights that the site stores."""
     site, state = PackedSite(dist / "packed"), models["packed"].state_dict()
     for name in state:
-        stored = site.weight(f"text_encoder_2.{name.replace('encoder.embed_tokens', 'shared')}")
+        own = name.replace("shared", "encoder.embed_tokens")
+        stored = site.weight(f"text_encoder_2.{own}")
         if stored.ndim == 1 or name == BIAS:
             np.testing.assert_array_equal(stored, state[name].numpy())
         state[name] = torch.from_numpy(stored).float()
@@ -220,4 +221,4 @@ def test_a_rehearsal_tells_the_memory_and_the_kernels(page, dist, encode, budget
     layers = 1 if budget else t5.streamed_layers(config)
     reckoned = (SIZES_BYTES + component["gpu_bytes"] // layers
                 + t5.activation_bytes(config, Picture(0, 0, 0, 0, LENGTH)))
-    assert 0.9 < reckoned / peak < 1.15
+    assert 0.95 < reckoned / peak < 1.05

@@ -24,12 +24,13 @@ PART = Part("transformer", DENOISER, flux1, lambda file, asked: flux1.read_confi
 SINGLE_OUT = re.compile(r"single_transformer_blocks.*\.proj_out\.weight")  # cut at column D of 5 D
 
 
-def opened(folder, only=None):
-    """The transformer's Component, as a build opens it."""
-    place = choose_place(list_checkpoint(folder), PART, None, only)
+def opened(folder, base=None):
+    """The transformer's Component, as a build opens it; base: the configuration of its base."""
+    place = choose_place(list_checkpoint(folder), PART, None, None)
     layout, tensors = opening.open_tensors(PART, place, Configuration(folder, {}), None)
     path = place.path / "config.json"
-    file = opening.read_part_file(PART, place, path if path.exists() else None, layout, tensors)
+    file = (Configuration(folder, dict(base)) if base else opening.read_part_file(
+        PART, place, path if path.exists() else None, layout, tensors))
     return opening.open_component(PART, PART.read_config(file, None), layout, tensors, None)
 
 
@@ -79,8 +80,7 @@ def test_every_layout_is_the_same_model(tmp_path, layout, guidance):
 
 @pytest.mark.parametrize("layout", ["diffusers", "mlx-packed", "native", "gguf F16"])
 @pytest.mark.parametrize(("levels", "group", "width"), [
-    (2, None, 128), (3, "tensor", 96), (2, "tensor", 64), (3, 48, 96), (3, 32, 160), (2, 32, 64),
-    (3, 64, 192),
+    (2, None, 128), (3, "tensor", 192), (2, "tensor", 64), (3, 48, 192), (2, 32, 64), (3, 64, 192),
 ])
 def test_groups_of_any_width(tmp_path, layout, levels, group, width):
     """For each row and for a whole tensor, too; ternary and binary."""
@@ -89,7 +89,7 @@ def test_groups_of_any_width(tmp_path, layout, levels, group, width):
         tiny.write_packed(tmp_path, group if isinstance(group, int) else 32)
     else:
         LAYOUTS[layout](tiny, tmp_path)
-    component = opened(tmp_path)
+    component = opened(tmp_path, tiny.config)
     check(component, tiny)
     if isinstance(group, int):
         name = "transformer_blocks.0.ff.net.2.weight"

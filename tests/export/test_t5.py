@@ -33,6 +33,7 @@ PART = Part("text_encoder_2", ENCODER, t5, lambda file, asked: t5.read_config(fi
             layouts.LINEAR, "text_encoder_2")
 WEIGHTS = "text_encoder_2/model.safetensors"
 Q = "encoder.block.0.layer.0.SelfAttention.q.weight"
+ROWS = "encoder.embed_tokens.weight"
 
 
 def read(**values):
@@ -103,10 +104,10 @@ def test_what_is_not_implemented_is_refused_by_name(values, says):
 
 
 def test_memory_is_of_the_ids_that_are_read():
-    """XXL with 512 ids: four states of 8 MB and the heads', or an MLP's middle of 16 MB."""
+    """XXL with 512 ids: six times 8 MB and the MLP's middle of 20 MB, in two chunks."""
     config = t5.read_config(Configuration("config.json", XXL))
     took = t5.activation_bytes(config, Picture(512, 512, 512, 1024, 512))
-    assert took == 512 * 4096 * 4 * 6 + 64 * 1023 * 4
+    assert took == 4 * (512 * 4096 * 6 + 512 * 10240 + 64 * 1023)
     assert t5.streamed_layers(config) == 24
 
 
@@ -121,10 +122,11 @@ def tensors():
 def folder(tmp_path):
     """A checkpoint of the tiny model in bf16, with what the whole T5 has besides."""
     stored = tensors()
-    beside = {"encoder.embed_tokens.weight": "shared.weight", "lm_head.weight": "shared.weight",
-              "decoder.embed_tokens.weight": "shared.weight",
+    beside = {"lm_head.weight": ROWS, "decoder.embed_tokens.weight": ROWS,
               "decoder.block.0.layer.1.EncDecAttention.q.weight": Q}
-    save(tmp_path / WEIGHTS, stored | {name: stored[same] for name, same in beside.items()})
+    stored |= {name: stored[same] for name, same in beside.items()}
+    stored["shared.weight"] = stored.pop(ROWS)
+    save(tmp_path / WEIGHTS, stored)
     write_json(tmp_path / "text_encoder_2" / "config.json", TINY)
     return tmp_path
 
@@ -142,13 +144,23 @@ def test_linears_and_embedding_in_four_bits_the_rest_exactly(folder, tmp_path):
         else:
             assert entry["storage"] == f"affine{USUAL_BITS}" and entry["group"] == 64
             assert np.abs(site.weight(name) - values).max() < 1 / 25
-    assert manifest["tensors"]["text_encoder_2.shared.weight"]["use"] == "rows"
+    assert manifest["tensors"]["text_encoder_2." + ROWS]["use"] == "rows"
     assert {name.removeprefix("text_encoder_2.") for name in manifest["tensors"]} == source.keys()
     assert manifest["components"]["text_encoder_2"]["class"] == "T5EncoderModel"
     dropped = open_part(PART, folder).dropped
     assert {why: len(sizes) for why, sizes in dropped.items()} == {
-        "the decoder has no part in encoding": 2, "shared.weight, under another name": 1,
+        "the decoder has no part in encoding": 2,
         "the language-model head has no part in encoding": 1}
+
+
+def test_the_encoder_s_own_table_where_there_are_two(folder, tmp_path):
+    """As transformers, which ties them only where they are the same."""
+    own = np.full((24, 64), 0.5, "<f2")
+    edit(folder / WEIGHTS, lambda stored: stored.update({ROWS: ("F16", own)}))
+    write_part(PART, folder, tmp_path / "packed", bits=16)
+    np.testing.assert_array_equal(
+        PackedSite(tmp_path / "packed").weight(f"text_encoder_2.{ROWS}"), own)
+    assert "the decoder reads it, the encoder its own" in open_part(PART, folder).dropped
 
 
 def test_names_behind_a_prefix(folder, tmp_path):

@@ -10,7 +10,8 @@ from tests.export.tiny import bf16, pack_bits, save, write_json
 from tests.fullscale.formats import Part, bitstream, write_gguf
 from tests.fullscale.layouts import base3_blocks
 
-CHANNELS, TEXT, POOLED, TIME, HEAD, DOUBLE, SINGLE = 32, 64, 32, 256, 32, 1, 2
+CHANNELS, TEXT, POOLED, TIME, DOUBLE, SINGLE = 32, 64, 32, 256, 1, 2
+AXES = {128: [16, 56, 56], 32: [8, 12, 12]}  # by the width of a head
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 EMBEDDERS = {  # native module -> diffusers' and its inputs
     "time_in": ("time_text_embed.timestep_embedder", TIME),
@@ -63,6 +64,7 @@ class TinyFlux1:
     def __init__(self, levels=3, group=None, guidance=False, width=128, seed=0):
         self.random = np.random.default_rng(seed)
         self.levels, self.group, self.guidance, self.width = levels, group, guidance, width
+        self.head = 32 if width % 128 else 128  # as the published models have it
         self.lowbit, self.whole, self.native = {}, {}, {}
         self.embedders = [name for name in EMBEDDERS if guidance or name != "guidance_in"]
         self.make_rest()
@@ -78,16 +80,16 @@ class TinyFlux1:
                 for module, name in NORMS.items():
                     if module.startswith("norm") == (kind != "transformer_blocks"):
                         self.native[f"{native}.{i}.{module}"] = [f"{kind}.{i}.{name}"]
-                        self.whole[f"{kind}.{i}.{name}.weight"] = self.powers(HEAD)
+                        self.whole[f"{kind}.{i}.{name}.weight"] = self.powers(self.head)
 
     @property
     def config(self):
         return {
             "_class_name": "FluxTransformer2DModel", "patch_size": 1, "in_channels": CHANNELS,
-            "num_layers": DOUBLE, "num_single_layers": SINGLE, "attention_head_dim": HEAD,
-            "num_attention_heads": self.width // HEAD, "joint_attention_dim": TEXT,
+            "num_layers": DOUBLE, "num_single_layers": SINGLE, "attention_head_dim": self.head,
+            "num_attention_heads": self.width // self.head, "joint_attention_dim": TEXT,
             "pooled_projection_dim": POOLED, "guidance_embeds": self.guidance,
-            "axes_dims_rope": [8, 12, 12],
+            "axes_dims_rope": AXES[self.head],
         }
 
     def make_rest(self):

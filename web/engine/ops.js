@@ -137,7 +137,13 @@ export class Ops extends NormOps {
       (part) => this.linear(part, up, { bias, act }));
   }
 
-  /** @param {(part: Tensor) => Tensor} middle rows of x -> the wide middle [rows, F] */
+  /**
+   * @param {Tensor} x
+   * @param {number} F
+   * @param {[Weight, [number, number]?]} down
+   * @param {Parameters<Ops['linear']>[2]} options
+   * @param {(part: Tensor) => Tensor} middle rows of x -> the wide middle [rows, F]
+   */
   #mlp(x, F, [down, columns], options, middle) {
     const M = x.shape[0];
     const y = options.into ?? this.empty([M, down.shape[0]], down.label);

@@ -5,14 +5,17 @@
 import { ModelError } from '../engine/errors.js';
 import * as dc from './autoencoders/dc.js';
 import * as kl from './autoencoders/kl.js';
+import { Flux1 } from './denoisers/flux1.js';
 import { Flux2 } from './denoisers/flux2.js';
 import { encodeReferences } from './denoisers/flux2_references.js';
 import { Sana } from './denoisers/sana.js';
 import { DpmSolver } from './samplers/dpm_solver.js';
 import { FlowEuler } from './samplers/flow_euler.js';
 import { Scm } from './samplers/scm.js';
+import * as clip from './text_encoders/clip.js';
 import * as gemma2 from './text_encoders/gemma2.js';
 import * as qwen3 from './text_encoders/qwen3.js';
+import * as t5 from './text_encoders/t5.js';
 
 /** @type {Record<string, Family>} by the manifest's `family` */
 export const FAMILIES = {
@@ -22,6 +25,12 @@ export const FAMILIES = {
     autoencoder: kl,
     samplers: { FlowMatchEulerDiscreteScheduler: FlowEuler },
     references: encodeReferences,
+  },
+  flux1: {
+    encoders: { text_encoder: clip, text_encoder_2: t5 },
+    Denoiser: Flux1,
+    autoencoder: kl,
+    samplers: { FlowMatchEulerDiscreteScheduler: FlowEuler },
   },
   sana: {
     encoders: { text_encoder: gemma2 },

@@ -50,7 +50,7 @@ export function turnHeads(g, heads, weight, angles, eps, part) {
 }
 
 /** Attention over q, k and v [T, H * Dh], which are released. @param {Ops} g */
-export function attend(g, [q, k, v], headWidth) {
+export function attend(g, q, k, v, headWidth) {
   const a = g.attention(q, k, v, { headWidth });
   g.release(q, k, v);
   return a;

@@ -118,19 +118,23 @@ export class Flux1 {
         norms: ['norm_q', 'norm_k'], out: 'to_out.0', mlp: 'ff' },
     ];
     g.scope(() => {
-      const joint = ['q', 'k', 'v'].map((name) => g.empty(x.shape, name));      // [S + L, D] each
+      const [q, k, v, raw] = ['q', 'k', 'v', 'raw heads']                      // [S + L, D] each
+        .map((name) => g.empty(x.shape, name));
       for (const { rows, mod, qkv, norms } of streams) {
         g.scope(() => {
           const h = g.layerNormModulate(x.rows(...rows), mod, ATTENTION, eps);
-          const [q, k, v] = joint.map((tensor) => tensor.rows(...rows));
-          const heads = (n, into) => this.#heads(`${block}.attn`, qkv[n], norms[n], h, angles,
-            { t0: rows[0], into });
-          heads(0, q);
-          heads(1, k);
-          this.#linear(`${block}.attn.${qkv[2]}`, h, { into: v });
+          const project = (n, into) => this.#linear(`${block}.attn.${qkv[n]}`, h,
+            { into: into.rows(...rows) });
+          [q, k].forEach((turned, n) => {
+            const norm = this.#weights.vector(`${block}.attn.${norms[n]}`);
+            g.rmsNormRope(project(n, raw), norm, angles, eps,
+              { t0: rows[0], into: turned.rows(...rows) });
+          });
+          project(2, v);
         });
       }
-      const a = attend(g, joint, this.#config.attention_head_dim);              // [S + L, D]
+      g.release(raw); // attention takes its place
+      const a = attend(g, q, k, v, this.#config.attention_head_dim);            // [S + L, D]
       for (const { rows, mod, out } of streams) {
         this.#linear(`${block}.attn.${out}`, a.rows(...rows),
           { into: x.rows(...rows), gate: [mod, ATTENTION.gate] });
@@ -158,20 +162,15 @@ export class Flux1 {
       const gated = { into: x, gate: [mod, ATTENTION.gate] };
       const [out, bias] = this.#biased(`${block}.proj_out`);                    // [D, D + F]
       g.scope(() => {
-        const heads = (kind) => this.#heads(`${block}.attn`, `to_${kind}`, `norm_${kind}`, h,
-          angles);
-        const qkv = [heads('q'), heads('k'), this.#linear(`${block}.attn.to_v`, h)];
-        const a = attend(g, qkv, this.#config.attention_head_dim);
+        const project = (kind) => this.#linear(`${block}.attn.to_${kind}`, h);
+        const turned = (kind) => turnHeads(g, project(kind),
+          this.#weights.vector(`${block}.attn.norm_${kind}`), angles, eps);
+        const [q, k, v] = [turned('q'), turned('k'), project('v')];
+        const a = attend(g, q, k, v, this.#config.attention_head_dim);
         g.linear(a, out, { columns: [0, D], bias, ...gated });
       });
       g.mlp(h, { up: this.#biased(`${block}.proj_mlp`), down: [out, [D, F]] }, 'gelu_tanh', gated);
     });
-  }
-
-  /** Queries or keys of h, normalised and turned. */
-  #heads(attention, name, norm, h, angles, part) {
-    return turnHeads(this.#g, this.#linear(`${attention}.${name}`, h),
-      this.#weights.vector(`${attention}.${norm}`), angles, this.#config.eps, part);
   }
 
   #linear(name, x, options = {}) {

@@ -7,9 +7,6 @@ import { FEW_ROWS } from '../../engine/candidates.js';
 import { timeWaves, timestepOf } from './time_embedding.js';
 /** @import { Tensor } from '../../engine/memory.js' */
 
-/** A projection that begins with this lies in no block, and has scale and shift. */
-const LAST = 'norm_out';
-
 export class Modulations {
   #g;
   #weights;
@@ -101,13 +98,17 @@ export class Modulations {
   }
 }
 
-/** Each projection with the number of vectors [D] that it gives. @returns {[string, number][]} */
+/**
+ * Each projection with the number of vectors [D] that it gives.
+ * @param {Record<string, any>} config
+ * @returns {[string, number][]}
+ */
 function projections({ num_layers: doubles, num_single_layers: singles }) {
   const list = (count, names) => Array.from({ length: count }, (_, i) => names(i)).flat(1);
   return [
     ...list(doubles, (i) => ['norm1', 'norm1_context'].map(
       (norm) => [`transformer_blocks.${i}.${norm}`, 6])),
     ...list(singles, (i) => [[`single_transformer_blocks.${i}.norm`, 3]]),
-    [LAST, 2],
+    ['norm_out', 2],
   ];
 }

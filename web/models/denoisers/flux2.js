@@ -187,7 +187,7 @@ export class Flux2 {
 
   /** Attention over all tokens. */
   #attend(q, k, v) {
-    return attend(this.#g, [q, k, v], this.#config.attention_head_dim);
+    return attend(this.#g, q, k, v, this.#config.attention_head_dim);
   }
 }
 

@@ -15,12 +15,13 @@
 export const LAYERS = ['encoder.layers.'];
 
 /**
- * One row of a small encoder decides about all modulation: nothing would be gained.
+ * All modulation hangs on this one row, and the rows of a text of 77 tokens are so little work that
+ * half floats would gain nothing.
  * @type {import('../families.js').Precision}
  */
 export const PRECISION = 'f32';
 
-/** An eos_token_id of old configurations, which is no token's: the end is the largest id then. */
+/** The eos_token_id of old configurations, which is another token's: there the largest id ends. */
 const LARGEST = 2;
 
 /**
@@ -42,7 +43,7 @@ export async function encode(g, weights, config, { ids }, { signal } = {}) {
   const { hidden_size: D, num_hidden_layers: count, layer_norm_eps: eps } = config;
   const T = g.rehearsal ? ids.length : 1 + endOf(ids, config.eos_token_id);
   const names = Array.from({ length: count }, (_, i) => `encoder.layers.${i}`);
-  const x = g.upload(await embed(weights, ids.subarray(0, T)), [T, D], 'text embeddings');
+  const x = await embed(g, weights, ids.subarray(0, T), D);         // [T, D]
   await weights.layers(names, (i) => {
     const w = (name) => weights.get(`${names[i]}.${name}`);
     const b = (name) => weights.vector(`${names[i]}.${name}.bias`);
@@ -66,11 +67,13 @@ export function endOf(ids, eos) {
   return Math.max(0, ids.indexOf(end));
 }
 
-/** Each token's row and each place's. @returns {Promise<Float32Array>} [T, D] */
-async function embed(weights, ids) {
-  const tokens = await weights.gather('embeddings.token_embedding.weight', ids);
-  const places = await weights.gather('embeddings.position_embedding.weight', ids.map((_, i) => i));
-  return tokens.map((value, i) => value + places[i]);
+/** Each token's row of one table and each place's of another. @returns {Promise<Tensor>} [T, D] */
+async function embed(g, weights, ids, D) {
+  const T = ids.length;
+  const rows = await weights.gather('embeddings.token_embedding.weight', ids);
+  const x = g.upload(rows, [T, D], 'text embeddings');
+  const places = weights.vector('embeddings.position_embedding').rows(0, T * D);
+  return g.addScaled(x, places.reshape(T, D), 1);
 }
 
 /** In place on x [T, D]: every token to itself and those before it. */

@@ -36,7 +36,7 @@ export async function encode(g, weights, config, { ids }, { signal } = {}) {
   const { d_model: D, num_layers: count, layer_norm_epsilon: eps } = config;
   const S = ids.length;
   const names = Array.from({ length: count }, (_, i) => `encoder.block.${i}`);
-  const x = g.upload(await weights.gather('shared.weight', ids), [S, D], 'text embeddings');
+  const x = g.upload(await weights.gather('encoder.embed_tokens.weight', ids), [S, D], 'text embeddings');
   const bias = g.upload(await biases(weights, config, S), [config.num_heads, 2 * S - 1],
     'text biases');
   await weights.layers(names, (i) => {
