@@ -26,7 +26,7 @@ ROPE_THETA, EPS, MLP_RATIO, WAVES = 10000, 1e-6, 4, 256
 WIDTH_STEP = 64  # the picture's tokens start behind the text's, at a multiple of 256 bytes
 MOST_LAYERS = 1000
 MOST_HEAD_DIM = 512  # of the attention kernel
-MLP_CHUNK_BYTES, ROW_STEP = 16 << 20, 64  # as in web/engine/ops.js
+MLP_CHUNK_BYTES, ROW_STEP = 16 << 20, 64  # as in web/engine/mlp.js
 STEPS_AT_ONCE = 8  # of which the modulations are kept: FEW_ROWS of web/engine/candidates.js
 
 EMBEDDERS = ("timestep_embedder", "guidance_embedder", "text_embedder")

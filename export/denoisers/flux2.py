@@ -33,7 +33,7 @@ GROUP = USUAL_GROUP
 MOST_LAYERS = 1000
 MOST_MLP_RATIO = 1024
 MOST_HEAD_DIM = 512  # of the attention kernel
-MLP_CHUNK_BYTES = 16 << 20  # as in web/engine/ops.js
+MLP_CHUNK_BYTES = 16 << 20  # as in web/engine/mlp.js
 
 
 @dataclass(frozen=True)

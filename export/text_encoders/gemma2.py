@@ -17,7 +17,7 @@ ANCHORS = ("embed_tokens.weight", "layers.0.pre_feedforward_layernorm.weight")
 FULL, SLIDING = "full_attention", "sliding_attention"
 GELU = "gelu_pytorch_tanh"
 SOFTCAP = "attn_logit_softcapping"
-MLP_CHUNK_BYTES = 16 << 20  # of an MLP's middle, as web/engine/ops.js has it
+MLP_CHUNK_BYTES = 16 << 20  # of an MLP's middle, as web/engine/mlp.js has it
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ TIED = {"encoder.embed_tokens.": "shared."}  # files mostly have the latter alon
 BIAS = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
 GELU = ("gelu_new", "gelu_pytorch_tanh")  # two names of one function
 DEFAULT = "relu"  # of transformers' T5Config
-MLP_CHUNK_BYTES = 16 << 20  # of an MLP's middle, as web/engine/ops.js has it
+MLP_CHUNK_BYTES = 16 << 20  # of an MLP's middle, as web/engine/mlp.js has it
 UNREAD = (  # of training, and of a decoder
     "classifier_dropout", "decoder_start_token_id", "dropout_rate", "initializer_factor",
     "n_positions", "num_decoder_layers", "output_past", "scale_decoder_outputs",

@@ -12,6 +12,7 @@ import { ShapeError } from './errors.js';
 import { ACT, EPILOGUE, inputUnit, linearSite, recordLinear } from './linear.js';
 import { applySums, linearAttention, sumKeys } from './linear_attention.js';
 import { expectShape } from './memory.js';
+import { gatedMlp, mlp } from './mlp.js';
 import { NormOps } from './norms.js';
 import { rowsOf } from './strips.js';
 
@@ -20,9 +21,6 @@ import { rowsOf } from './strips.js';
 
 /** Row counts of chunks are multiples of this, so that every chunk starts 256-byte aligned. */
 const ROW_STEP = 64;
-
-/** Chunks of an MLP's wide middle stay below this. */
-const CHUNK_BYTES = 16 * 2 ** 20;
 
 export class Ops extends NormOps {
   /** @returns {import('./memory.js').Tensor} f32 [shape] with these values */
@@ -109,52 +107,25 @@ export class Ops extends NormOps {
   }
 
   /**
-   * Linear, gated: y (+)= (act(x . Wg^T) * (x . Wu^T)) . Wo^T, by row chunks so that the middle
-   * stays small: SwiGLU with act silu, GeGLU with gelu_tanh.
+   * A gated MLP: mlp.js.
    * @param {Tensor} x
-   * @param {Record<'gate' | 'up' | 'down', [Weight, [number, number]?]>} parts each weight with the
-   *   rows of it that are meant, of down the columns, as `linear` takes them
+   * @param {Parameters<typeof gatedMlp>[2]} parts
    * @param {keyof typeof ACT} act
-   * @param {Parameters<Ops['linear']>[2]} [options] what becomes of the result
+   * @param {Parameters<Ops['linear']>[2]} [options]
    */
-  gatedMlp(x, { gate, up, down }, act, options = {}) {
-    return this.#mlp(x, gate[1]?.[1] ?? gate[0].shape[0], down, options, (part) => {
-      const middle = this.linear(part, gate[0], { rows: gate[1] });
-      return this.linear(part, up[0], { rows: up[1], into: middle, act, glu: true });
-    });
+  gatedMlp(x, parts, act, options) {
+    return gatedMlp(this, x, parts, act, options);
   }
 
   /**
-   * Linear, activated: y (+)= act(x . Wu^T + bias) . Wo^T, by row chunks as gatedMlp.
+   * A plain one: mlp.js.
    * @param {Tensor} x
-   * @param {{ up: [Weight, Tensor], down: [Weight, [number, number]?] }} parts up with its bias;
-   *   of down the columns that are meant, as `linear` takes them
+   * @param {Parameters<typeof mlp>[2]} parts
    * @param {keyof typeof ACT} act
-   * @param {Parameters<Ops['linear']>[2]} [options] what becomes of the result
+   * @param {Parameters<Ops['linear']>[2]} [options]
    */
-  mlp(x, { up: [up, bias], down }, act, options = {}) {
-    return this.#mlp(x, up.shape[0], down, options,
-      (part) => this.linear(part, up, { bias, act }));
-  }
-
-  /**
-   * @param {Tensor} x
-   * @param {number} F
-   * @param {[Weight, [number, number]?]} down
-   * @param {Parameters<Ops['linear']>[2]} options
-   * @param {(part: Tensor) => Tensor} middle rows of x -> the wide middle [rows, F]
-   */
-  #mlp(x, F, [down, columns], options, middle) {
-    const M = x.shape[0];
-    const y = options.into ?? this.empty([M, down.shape[0]], down.label);
-    const step = Math.max(ROW_STEP, Math.floor(CHUNK_BYTES / (4 * F) / ROW_STEP) * ROW_STEP);
-    for (let m = 0; m < M; m += step) {
-      const count = Math.min(step, M - m);
-      this.scope(() => {
-        this.linear(middle(x.rows(m, count)), down, { ...options, columns, into: y.rows(m, count) });
-      });
-    }
-    return y;
+  mlp(x, parts, act, options) {
+    return mlp(this, x, parts, act, options);
   }
 
   /**
