@@ -212,7 +212,7 @@ def activation_bytes(c, picture):
     tokens = picture.text_tokens + picture.image_tokens
     chunk = max(ROW_STEP, MLP_CHUNK_BYTES // (4 * c.mlp_hidden) // ROW_STEP * ROW_STEP)
     mlp = c.mlp_hidden * (min(tokens, chunk) + picture.text_tokens % chunk)
-    maps = tokens * (6 * c.width + c.attention_head_dim) + picture.text_tokens * c.width
+    maps = tokens * (8 * c.width + c.attention_head_dim) + picture.text_tokens * c.width
     return 4 * (maps + mlp) + modulation_bytes(c)
 
 
@@ -242,4 +242,5 @@ def image_activation_bytes(c, images):
 
 
 def streamed_layers(c):
-    return c.num_layers + c.num_single_layers
+    """In double blocks, which have about twice the weights of single ones."""
+    return max(1, c.num_layers + c.num_single_layers // 2)
