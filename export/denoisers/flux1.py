@@ -18,6 +18,7 @@ ANCHORS = (  # names that tell a prefix: diffusers', and those of the original c
     "x_embedder.weight", "context_embedder.weight", "img_in.weight", "txt_in.weight",
     "time_text_embed.text_embedder.linear_1.weight",
 )
+TEXT_STREAM = (".add_", ".to_add_out", ".ff_context")  # of a double block's names, the text's
 ROPE_AXES = 3  # of a token's position: 0, row, column
 USUAL_AXES = (16, 56, 56)
 # Of the class, whatever its configuration.
@@ -29,7 +30,6 @@ MOST_HEAD_DIM = 512  # of the attention kernel
 MLP_CHUNK_BYTES, ROW_STEP = 16 << 20, 64  # as in web/engine/mlp.js
 STEPS_AT_ONCE = 8  # of which the modulations are kept: FEW_ROWS of web/engine/candidates.js
 
-TEXT_STREAM = (".add_", ".to_add_out", ".ff_context")  # of a double block's names, the text's
 EMBEDDERS = ("timestep_embedder", "guidance_embedder", "text_embedder")
 
 
@@ -213,7 +213,7 @@ def activation_bytes(c, picture):
     tokens = picture.text_tokens + picture.image_tokens
     chunk = max(ROW_STEP, MLP_CHUNK_BYTES // (4 * c.mlp_hidden) // ROW_STEP * ROW_STEP)
     mlp = c.mlp_hidden * (min(tokens, chunk) + picture.text_tokens % chunk)
-    maps = tokens * (6 * c.width + c.attention_head_dim) + picture.text_tokens * c.width
+    maps = tokens * (8 * c.width + c.attention_head_dim) + picture.text_tokens * c.width
     return 4 * (maps + mlp) + modulation_bytes(c)
 
 
@@ -223,13 +223,13 @@ def modulation_bytes(c):
 
 
 def step_flop(c, picture):
-    """Modulations take a row each; those of several steps are computed at once."""
+    """That of the modulations is left out, which several steps have in common."""
     text, image = picture.text_tokens, picture.image_tokens
     tokens = text + image
 
     def rows_of(name):
         if ".norm" in name:
-            return 1
+            return 0
         if name.startswith("single_"):
             return tokens
         return text if any(part in name for part in TEXT_STREAM) else image
@@ -243,4 +243,5 @@ def image_activation_bytes(c, images):
 
 
 def streamed_layers(c):
-    return 1
+    """In double blocks, which have about twice the weights of single ones."""
+    return max(1, c.num_layers + c.num_single_layers // 2)
