@@ -48,6 +48,10 @@ def activation_bytes(c, picture):
     return 4 * 3 * picture.image_tokens * c.in_channels
 
 
+def step_flop(c, picture):
+    return 2 * c.in_channels * (picture.image_tokens * c.in_channels + c.joint_attention_dim)
+
+
 def image_activation_bytes(c, images):
     return 0
 
