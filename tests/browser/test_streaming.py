@@ -18,6 +18,7 @@ from export.packing.spec import LOWBIT, ROWS
 from export.samplers import flow_euler
 from export.source.configuration import Configuration
 from export.text_encoders import qwen3
+from tests.browser import faults
 from tests.browser.library import Library, LibraryError
 from tests.browser.test_parity import LEAST_PSNR, LIMITS, check
 from tests.closeness import psnr
@@ -74,6 +75,27 @@ def test_streamed_and_resident_pictures_are_the_same(library):
     again = library.generate(**REQUEST)
     np.testing.assert_array_equal(again["rgba"], drawn["small", "padded"])
     assert again["peakBytes"] == library.plan(**REQUEST)["peakBytes"]
+
+
+def test_half_of_a_large_denoiser_stays(library, checkpoint, site, server, browser):
+    """Of one that is larger than what may be there as a whole; the rest is read in each step."""
+    dist = site(checkpoint, shard_mib=1)
+    manifest = json.loads((dist / "model" / "manifest.json").read_text())
+    half = manifest["components"]["transformer"]["gpu_bytes"] // 2
+    context = browser.new_context()
+    faults.alter(context, "**/engine/stages.js", "2 ** 30", str(half))
+    smallest = REQUEST | {"width": 16, "height": 16}
+    library.load(memoryBudget=0)
+    whole = library.generate(**smallest)
+    small = library.plan(memory="small", **smallest)["peakBytes"]
+    with Library(browser, server(dist), context=context) as parted:
+        parted.load(memoryBudget=0)
+        picture = parted.generate(**smallest)
+        assert picture["peakBytes"] == parted.plan(**smallest)["peakBytes"]
+        assert small < picture["peakBytes"] < whole["peakBytes"]
+        assert picture["stageBytes"]["denoise"] - small > half / 2, "something stays"
+        np.testing.assert_array_equal(picture["rgba"], whole["rgba"])
+        assert not parted.complaints
 
 
 @pytest.mark.parametrize("options", [{"memory": "little"}, {"textTokens": "few"}])

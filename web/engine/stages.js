@@ -6,7 +6,7 @@ import { Weights } from './weights.js';
 
 /**
  * A component that is gone over again and again lies on the GPU as a whole up to this size; of a
- * larger one so much stays from one time to the next.
+ * larger one so much stays, and the rest comes anew each time.
  */
 const WHOLE_BYTES = 2 ** 30;
 

@@ -43,10 +43,8 @@ export class Weights {
   #component;
   #precision;
   #streamed = null; // names of the tensors that come layer by layer, or null
-  #room = 0; // bytes that streamed layers may still stay in
   #allocations = new Map(); // tensor name -> its allocations
   #weights = new Map();
-  #staying = new Set(); // names of tensors of streamed layers
 
   /**
    * @param {import('./ops.js').Ops} ops
@@ -72,17 +70,18 @@ export class Weights {
    * those whose name after the component's begins with one of `streamed`: `layers` brings them.
    * After a failure nothing stays allocated.
    * @param {{ except?: string[], streamed?: string[], resident?: number,
-   *   signal?: AbortSignal }} options resident: bytes of streamed layers that stay once they came
+   *   signal?: AbortSignal }} options resident: so many bytes of streamed tensors are uploaded too,
+   *   the first ones, and stay
    */
   async load({ except = [], streamed = [], resident = 0, signal } = {}) {
     const names = this.#files.names(this.#component)
       .filter((name) => !except.includes(name) && this.#files.entry(name).use !== 'rows');
-    const later = streamed.map((prefix) => `${this.#component}.${prefix}`);
-    const isLater = (name) => later.some((prefix) => name.startsWith(prefix));
-    this.#streamed = later.length ? names.filter(isLater) : null;
-    this.#room = resident;
+    const prefixes = streamed.map((prefix) => `${this.#component}.${prefix}`);
+    const layered = names.filter((name) => prefixes.some((prefix) => name.startsWith(prefix)));
+    const later = new Set(this.#beyond(layered, resident));
+    this.#streamed = prefixes.length ? [...later] : null;
     try {
-      await this.#upload(this.#pieces(names.filter((name) => !isLater(name))), signal);
+      await this.#upload(this.#pieces(names.filter((name) => !later.has(name))), signal);
       await this.#ops.drain({ signal });
     } catch (error) {
       this.#ops.reset();
@@ -92,10 +91,29 @@ export class Weights {
     return this;
   }
 
+  /** Those of these tensors that do not fit `room` bytes of the GPU. */
+  #beyond(names, room) {
+    return names.filter((name) => {
+      const bytes = this.#bytesOf(name);
+      if (bytes > room) return true;
+      room -= bytes;
+      return false;
+    });
+  }
+
+  /** What a tensor takes on the GPU. */
+  #bytesOf(name) {
+    const { use, shape, storage } = this.#files.entry(name);
+    const count = shape.reduce((product, n) => product * n, 1);
+    if (use === 'vector') return 4 * count;
+    return this.#files.parts(name).reduce((sum, part) => sum + (isTrits(storage, part)
+      ? count / 4 : this.#files.bytes(name, part)), 0);
+  }
+
   /**
-   * Calls `record(index)` for each layer in turn, its weights being on the GPU. Streamed layers
-   * are loaded for that and freed afterwards, but those that may stay; the next one is read from
-   * storage while the GPU works.
+   * Calls `record(index)` for each layer in turn, its weights being on the GPU. What is streamed of
+   * a layer is loaded for that and freed afterwards; the next one is read from storage while the
+   * GPU works.
    * @param {string[]} names without the component's prefix, e.g. 'layers.3'
    * @param {(index: number) => Promise<void> | void} record
    * @param {{ signal?: AbortSignal, except?: RegExp }} options except: in the names of tensors that
@@ -108,31 +126,14 @@ export class Weights {
     }
     const groups = names.map((name) => this.#streamed
       .filter((full) => full.startsWith(`${this.#component}.${name}.`) && !except?.test(full)));
-    const read = (group = []) => readAll(
-      this.#pieces(group.filter((name) => !this.#allocations.has(name))));
-    let reading = read(groups[0]);
+    let reading = readAll(this.#pieces(groups[0] ?? []));
     for (const [index, group] of groups.entries()) {
       await this.#upload(await reading, signal);
       await record(index);
-      reading = read(groups[index + 1]);
+      reading = readAll(this.#pieces(groups[index + 1] ?? []));
       await this.#ops.run({ signal });
-      if (!this.#stays(group, !except)) group.forEach((name) => this.#free(name));
+      group.forEach((name) => this.#free(name));
     }
-  }
-
-  /**
-   * Whether a layer that is here stays: there is room for all of it, or it has stayed before. A
-   * part of one never begins to: the first walk, which is whole, tells what all of them take.
-   */
-  #stays(group, whole) {
-    if (group.every((name) => this.#staying.has(name))) return true;
-    if (!whole) return false;
-    const bytes = group.flatMap((name) => this.#allocations.get(name))
-      .reduce((sum, allocation) => sum + allocation.bytes, 0);
-    if (bytes > this.#room) return false;
-    this.#room -= bytes;
-    group.forEach((name) => this.#staying.add(name));
-    return true;
   }
 
   /**
@@ -219,7 +220,7 @@ export class Weights {
   #put({ name, part, start, bytes, data }) {
     const weight = this.#weight(name);
     const label = `${name} ${part}`;
-    const trits = weight.storage === 'ternary' && part === 'codes';
+    const trits = isTrits(weight.storage, part);
     weight[part] ??= this.#own(name, trits ? weight.count / 16 : toWords(bytes) / 4, label);
     if (trits) {
       this.#unpackTrits(weight[part], start, data, label);
@@ -256,6 +257,11 @@ export class Weights {
       });
     });
   }
+}
+
+/** Whether a part is codes in base 3, which become 2 bits each on the GPU. */
+function isTrits(storage, part) {
+  return storage === 'ternary' && part === 'codes';
 }
 
 /** @returns {Promise<Piece[]>} a failure waits until somebody asks */
