@@ -5,6 +5,7 @@ lie on a ternary or binary grid, a random scale for each group of inputs; everyt
 bf16.
 """
 
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -59,14 +60,15 @@ SHAPES = {
         "vae": autoencoder((16, 24, 32), 4), "scheduler": DYNAMIC,
         "call": {"num_inference_steps": 6, "guidance_scale": 2.5},
     },
-    # schnell: no guidance, no shift, four steps; groups of 48, narrow heads, few buckets.
+    # schnell: no guidance, no shift, four steps; groups of 48, narrow heads, few buckets; CLIP's
+    # tokenizer in the two files in which it is published.
     "schnell": {
         "transformer": transformer(6, 32, (8, 12, 12), 2, 1), "group": 48,
         "clip": clip(hidden_size=96, num_attention_heads=2),
         "t5": t5(d_model=96, num_layers=3, relative_attention_num_buckets=8,
                  relative_attention_max_distance=20),
         "vae": autoencoder((8, 16, 16, 24), 8, layers_per_block=2), "scheduler": STATIC,
-        "call": {"max_sequence_length": 33},
+        "call": {"max_sequence_length": 33}, "two_files": True,
     },
     # FLUX.1's own axes, head width, latents and groups of norms.
     "own": {
@@ -121,6 +123,9 @@ def make_flux1(path, shape, variant="ternary", seed=0, **call):
     pipeline = FluxPipeline(FlowMatchEulerDiscreteScheduler(**spec["scheduler"]), vae, encoder,
                             tokenizer, encoder_2, tokenizer_2, denoiser)
     pipeline.to(torch.bfloat16).save_pretrained(path)
+    if spec.get("two_files"):
+        shutil.rmtree(path / "tokenizer")
+        clip_tokenizer.write_tokenizer(path / "tokenizer")
     write_json(path / "trefoil.json", CALL | spec["call"] | call)
     return path
 

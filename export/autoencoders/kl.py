@@ -5,6 +5,7 @@ AutoencoderKL (kl_scaled.py) has in common with it stands here.
 """
 
 from dataclasses import asdict, dataclass
+from math import prod
 
 from export.autoencoders.kl_memory import decoding_bytes, encoding_bytes
 from export.packing.spec import CONV, Spec, by_prefix, vector
@@ -19,6 +20,7 @@ DROPPED = by_prefix({
 })
 ANCHORS = ("decoder.conv_in.weight", "decoder.conv_out.weight")  # names that tell a prefix
 MAX_ATTENTION_WIDTH = 512
+STREAMED = ("decoder.mid_block.", "decoder.up_blocks.")  # as in web/models/autoencoders/kl.js
 
 
 @dataclass(frozen=True)
@@ -224,4 +226,9 @@ def image_activation_bytes(c, images):
 
 
 def streamed_layers(c):
-    return 1
+    """How many times the decoder has the weights that are there with the last stage's pictures."""
+    last = f"decoder.up_blocks.{len(c.block_out_channels) - 1}."
+    sizes = {name: prod(one.shape) for name, one in spec(c).items()}
+    there = sum(size for name, size in sizes.items()
+                if name.startswith(last) or not name.startswith(STREAMED))
+    return max(1, sum(sizes.values()) // there)

@@ -7,7 +7,7 @@ added to it: web/engine/strips.js over memory.js.
 from dataclasses import dataclass, field
 from math import ceil
 
-STRIP_BYTES = 32 << 20  # as in web/engine/strips.js
+STRIP_BYTES = 16 << 20  # as in web/engine/strips.js
 ALIGNMENT = 256  # as in web/engine/memory.js
 MOST_WASTE = 1.25  # likewise: how much larger a buffer of the pool may be
 

@@ -7,7 +7,7 @@ matrices [out, in] here.
 import re
 from dataclasses import asdict, dataclass
 
-from export.denoisers.sana_memory import denoising_bytes
+from export.denoisers.sana_memory import denoising_bytes, denoising_flop
 from export.errors import ExportError
 from export.packing.formats import GROUP_STEP
 from export.packing.spec import DEPTHWISE, LOWBIT, VECTOR, Spec, by_prefix, vector
@@ -233,9 +233,13 @@ def activation_bytes(c, picture):
     return denoising_bytes(c, picture)
 
 
+def step_flop(c, picture):
+    return denoising_flop(c, picture, spec(c))
+
+
 def image_activation_bytes(c, images):
     return 0
 
 
 def streamed_layers(c):
-    return 1
+    return c.num_layers

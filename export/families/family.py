@@ -56,7 +56,7 @@ class PartModule(Protocol):
         """Likewise for reference images, [(width, height), ...]."""
 
     def streamed_layers(self, c: Any) -> int:
-        """Layers of which one may be on the GPU at a time; 1 where all of them are."""
+        """Layers of which one may be on the GPU at a time; a denoiser's only where it is large."""
 
 
 class SamplerModule(Protocol):

@@ -1,4 +1,6 @@
-"""About how much GPU memory a picture takes, for the dry run and the page's list of sizes.
+"""About how much GPU memory a picture takes, and a step's work, for the dry run and the page's list
+
+of sizes.
 
 Counts the weights that stay and the buffers that web/models/ holds at once in its widest moment;
 the browser's own pipe.plan() counts exactly.
@@ -7,6 +9,7 @@ the browser's own pipe.plan() counts exactly.
 from dataclasses import dataclass
 
 MEMORY_BUDGET = 1 << 30  # weights that stay between pictures, as in web/trefoil.js
+WHOLE_BYTES = 1 << 30  # of a denoiser that is there as a whole, as in web/engine/stages.js
 IMAGE_INPUT = "image_input"
 SIZES_BYTES = 256 * 256  # of what a submission's dispatches are told, as in web/engine/recorder.js
 
@@ -41,8 +44,18 @@ def peak_gpu_bytes(model, size, images=()):
     if together <= MEMORY_BUDGET:
         return SIZES_BYTES + together + max(activations.values())
     for name, component in model.components.items():
-        resident[name] //= component.module.streamed_layers(component.config)
+        layer = resident[name] // component.module.streamed_layers(component.config)
+        if component is not model.denoiser:
+            resident[name] = layer
+        elif resident[name] > WHOLE_BYTES:
+            resident[name] = WHOLE_BYTES + layer
     return SIZES_BYTES + max(resident[name] + extra for name, extra in activations.items())
+
+
+def step_flop(model, size):
+    """About the floating-point operations of a step after the first, all its texts together."""
+    denoiser = model.denoiser
+    return denoiser.module.step_flop(denoiser.config, picture_of(model, size, ()))
 
 
 def picture_of(model, size, images):

@@ -200,6 +200,10 @@ class Model:
         """About the most GPU memory for a picture of `size` from reference images of `images`."""
         return memory.peak_gpu_bytes(self, size, images)
 
+    def step_flop(self, size):
+        """About the floating-point operations of a step of a picture of `size`."""
+        return memory.step_flop(self, size)
+
 
 def shard_bytes(runs):
     """Bytes of lists of storages, each in shards of its own."""

@@ -19,11 +19,7 @@ def read_special(folder, config):
 
     Names are those of the attributes (NAMED and a model's own, like image_token) that are set.
     """
-    values = dict(config.values)
-    if "added_tokens_decoder" not in values:
-        old = Configuration.read_optional(folder / "special_tokens_map.json")
-        values = {OLD_EXTRA: old.values.get(OLD_EXTRA)} | values | {
-            key: value for key, value in old.values.items() if key != OLD_EXTRA}
+    values = read_named(folder, config)
     named, extra = {}, values.get(EXTRA) or values.get(OLD_EXTRA) or []
     for key, value in values.items():
         if key in NAMED or (key.endswith("_token") and isinstance(value, str | dict)):
@@ -34,6 +30,25 @@ def read_special(folder, config):
     if not isinstance(extra, list):
         config.fail(f"{EXTRA} is {show(extra)}, expected a list of tokens")
     return named, [text_of(config, EXTRA, value) for value in extra]
+
+
+def read_named(folder, config):
+    """The values of both files that tell special tokens, by their keys."""
+    values = dict(config.values)
+    if "added_tokens_decoder" in values:
+        return values
+    old = Configuration.read_optional(folder / "special_tokens_map.json")
+    return {OLD_EXTRA: old.values.get(OLD_EXTRA)} | values | {
+        key: value for key, value in old.values.items() if key != OLD_EXTRA}
+
+
+def read_flags(folder, config):
+    """{text: flags} of named tokens; of several with one text the last one's count."""
+    values = read_named(folder, config)
+    told = {text_of(config, key, values.get(key)): values.get(key) for key in NAMED}
+    return {text: {flag: token[flag] for flag in FLAGS if flag in token}
+            for text, token in told.items()
+            if isinstance(token, dict) and check_token(config, token)}
 
 
 def text_of(config, key, value):
@@ -83,13 +98,15 @@ def check_token(config, token):
     return token
 
 
-def number_tokens(vocabulary, tokens, special):
+def number_tokens(vocabulary, tokens, special, flags):
     """The added tokens as the page gets them: `tokens`, then what of `special` is not among them.
 
-    vocabulary: token -> id of the model. Returns [{id, content, flags}], each content once.
+    vocabulary: token -> id of the model; flags: text -> those of `special` that have some. Returns
+    [{id, content, flags}], each content once.
     """
     known, following = {}, len(vocabulary)
-    special = [{"content": text, "special": True} for text in special if text is not None]
+    special = [{"content": text} | flags.get(text, {}) | {"special": True}
+               for text in special if text is not None]
     for token in (*tokens, *special):
         text = token["content"]
         if not text or text in known:
@@ -98,7 +115,7 @@ def number_tokens(vocabulary, tokens, special):
         if index is None:
             index, following = following, following + 1
         is_special = token.get("special", False)
-        flags = {flag: token.get(flag, False) for flag in FLAGS}
-        known[text] = {"id": index, "content": text, **flags,
+        known[text] = {"id": index, "content": text,
+                       **{flag: token.get(flag, False) for flag in FLAGS},
                        "normalized": token.get("normalized", not is_special)}
     return list(known.values())

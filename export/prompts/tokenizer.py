@@ -13,7 +13,7 @@ from pathlib import Path
 
 from export.errors import ExportError
 from export.prompts import clip_tokenizer, unigram
-from export.prompts.added_tokens import number_tokens, read_added, read_special
+from export.prompts.added_tokens import number_tokens, read_added, read_flags, read_special
 from export.prompts.chat_template import read_template, split_template
 from export.prompts.classes import add_defaults, check_class, is_clip, is_gemma
 from export.prompts.encoder import Encoder, make_encoder
@@ -65,7 +65,8 @@ def read_tokenizer(folder, chat=True, pads_right=False):
     pad_token = named.get("pad_token")
     if pad_token not in known:
         config.fail(f"pad_token is {show(pad_token)}, expected a token of {path.name}")
-    added = number_tokens(vocabulary, listed, (*named.values(), *further))
+    added = number_tokens(vocabulary, listed, (*named.values(), *further),
+                          read_flags(folder, config))
     ids = vocabulary | {token["content"]: token["id"] for token in added}
     special = {key: text for key, text in named.items() if text is not None}
     prefix, suffix = split_template(*read_template(folder, config), special) if chat else ("", "")

@@ -93,7 +93,7 @@ def page_values(model, manifest, weights_url):
         "height": model.call.height,
         "pipeline": model.call.manifest(),
         "trims_text": all(prompt.about.mask for prompt in model.prompts),
-        "size_groups": size_groups(model.call.sizes, model.peak_gpu_bytes),
+        "size_groups": size_groups(model.call.sizes, model.peak_gpu_bytes, model.step_flop),
         "steps": model.call.num_inference_steps,
         "most_steps": MOST_STEPS,
         "prompts": model.call.prompts,

@@ -9,11 +9,13 @@ LONGEST_RATIO = 16  # terms of a ratio that says something at a glance
 
 
 def size_groups(
-    sizes: Iterable[Sequence[int]], peak_gpu_bytes: Callable[[tuple[int, int]], int]
+    sizes: Iterable[Sequence[int]], peak_gpu_bytes: Callable[[tuple[int, int]], int],
+    step_flop: Callable[[tuple[int, int]], int],
 ) -> list[dict[str, Any]]:
-    """[[width, height], ...] -> [{label, sizes: [{width, height, shape, peak_bytes}]}].
+    """[[width, height], ...] -> [{label, sizes: [{width, height, shape, peak_bytes, step_flop}]}].
 
-    peak_gpu_bytes(size): the GPU memory that is expected; groups without a size are left out.
+    peak_gpu_bytes(size): the GPU memory that is expected; step_flop(size): the work of a step.
+    Groups without a size are left out.
     """
     groups: dict[str, list] = {"Fast": [], "Quality": []}
     for width, height in sizes:
@@ -23,6 +25,7 @@ def size_groups(
             "height": height,
             "shape": shape_of(width, height),
             "peak_bytes": peak_gpu_bytes((width, height)),
+            "step_flop": step_flop((width, height)),
         })
     return [{"label": label, "sizes": listed} for label, listed in groups.items() if listed]
 

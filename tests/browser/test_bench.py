@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.dist import code_url
 
@@ -106,6 +107,20 @@ def test_table_shows_the_rows(timed, results):
     assert "NaN" not in ops.inner_text()
     assert page.get_by_role("table", name="Pictures").is_visible()
     assert page.get_by_role("button", name="Copy JSON").is_visible()
+
+
+def test_the_studio_tells_what_a_step_takes_at_the_rate_that_was_measured(timed, browser, url):
+    """From the same adapter's bench alone."""
+    studio = url.removesuffix("bench.html")
+    for context, told in ((timed[0].context, "at the rate that the bench measured"),
+                          (browser.new_context(), "the bench tells")):
+        page = context.new_page()
+        page.goto(studio)
+        page.get_by_text("This device and the model").click()
+        expect(page.locator("#device-rows")).to_contain_text(told)
+        link = page.get_by_role("link", name="Measure this device")
+        expect(link).to_be_visible(visible=told == "the bench tells")
+        page.close()
 
 
 def test_a_linear_with_a_bias_and_an_activation(named):

@@ -34,6 +34,7 @@ def test_pictures_match_diffusers(model, once, site, server, browser):
     from tests.flux1_reference import reference
 
     dist = site(folder, text_encoder_bits=16)
+    assert "Trimmed" not in (dist / "index.html").read_text(encoding="utf-8")
     with Library(browser, server(dist)) as library:
         info = library.load()
         embedded = model.shape in ("dev", "static")
@@ -48,6 +49,23 @@ def test_pictures_match_diffusers(model, once, site, server, browser):
         change, told = WRONG[model.shape]
         with pytest.raises(LibraryError, match=f"InputError: {told}"):
             library.generate(**CASES[model][0].request() | change)
+        assert not library.complaints
+
+
+def test_streamed_weights_draw_the_same(once, site, server, browser):
+    """In more steps than modulations are kept for, in no more memory than is planned."""
+    model, (_, case) = Model("dev"), CASES[Model("dev")]
+    folder = once(("flux1", model.id), lambda folder: make(folder, model))
+    url = server(site(folder, text_encoder_bits=16))
+    with Library(browser, url, keeps_kernels=True) as library:
+        drawn = []
+        for options in ({}, {"memory": "small"}):
+            library.load(**options)
+            drawn.append(library.generate(**case.request()))
+            assert drawn[-1]["peakBytes"] == library.plan(**case.request())["peakBytes"], options
+        kept, small = drawn
+        np.testing.assert_array_equal(small["rgba"], kept["rgba"])
+        assert small["peakBytes"] < kept["peakBytes"]
         assert not library.complaints
 
 

@@ -84,3 +84,20 @@ def drawing(size, images):
 
 def planned_by(library, size, images):
     return library.plan(**drawing(size, images))["peakBytes"]
+
+
+def test_the_estimate_of_flux1(gathered, site, once, monkeypatch):
+    """With texts of different lengths for its two encoders."""
+    from tests.flux1_checkpoints import make_flux1
+
+    folder = once(("flux1", "dev-ternary"), lambda folder: make_flux1(folder, "dev"))
+    model = open_model(Source(folder, "model", {}))
+    plan_model(model, lambda component: None)
+    library, manifest = gathered(site(folder))
+    sizes = [*SMALL, (512, 512)]
+    for budget in (memory.MEMORY_BUDGET, 0):
+        counted = library.page.evaluate(
+            REHEARSED, [library.url + manifest, budget, [drawing(size, []) for size in sizes]])
+        monkeypatch.setattr(memory, "MEMORY_BUDGET", budget)
+        for size, peak in zip(sizes, counted, strict=True):
+            assert abs(model.peak_gpu_bytes(size) / peak - 1) <= MOST_APART, (budget, size)

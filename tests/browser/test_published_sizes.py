@@ -1,4 +1,4 @@
-"""Pictures of Sana 1.6B, Clark Air's shapes, as a page rehearses them: GPU memory, and work."""
+"""Pictures of the published shapes as a page rehearses them: GPU memory, and work."""
 
 from dataclasses import replace
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.fullscale.flux2 import FLUX2
 from tests.fullscale.hollow import hollow_model, manifest_of
 from tests.fullscale.layouts import write
 from tests.fullscale.model import Model
@@ -59,9 +60,18 @@ def test_work(opened, rehearsals):
     work = rehearsals.work(manifest_of(model), 512, 512, steps=1)["stages"]
     halves = 2 if model.call.guidance.kind == "cfg" else 1
     denoiser, decoder = flop_of(shapes)
+    assert abs(model.step_flop((512, 512)) / work["step"]["flop"] - 1) <= MOST_APART
     print({stage: f"{each['flop']:.3e}" for stage, each in work.items()}, denoiser, decoder)
     assert halves * denoiser <= work["denoise"]["flop"] <= 1.03 * halves * denoiser
     assert decoder <= work["decode"]["flop"] <= 1.03 * decoder
+
+
+def test_the_work_of_a_step_of_klein(tmp_path, rehearsals):
+    write(Model("full", "ternary", FLUX2, hollow=True), "mlx", tmp_path)
+    model = hollow_model(tmp_path)
+    for side in (512, 1024):
+        work = rehearsals.work(manifest_of(model), side, side, steps=1)["stages"]
+        assert abs(model.step_flop((side, side)) / work["step"]["flop"] - 1) <= MOST_APART, side
 
 
 @torch.no_grad()

@@ -6,12 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from export.denoisers import flux1
 from export.errors import ExportError
 from export.families.call import read_call
 from export.families.family import Opened
 from export.families.flux1 import DEV, FLUX1, PIPELINE, SCHNELL
 from export.families.recognise import base_of
 from export.opening import open_sampler, read_length
+from export.packing.memory import Picture
 from export.source.configuration import Configuration
 from export.source.listing import Listing
 
@@ -112,6 +114,15 @@ def test_clip_s_texts_have_the_length_of_its_tokenizer(length, told, tmp_path):
         return
     with pytest.raises(ExportError, match=told):
         read_length(tokenizer, encoder)
+
+
+@pytest.mark.parametrize("side, tokens, tera", [
+    (512, 256, 17.7), (512, 512, 21.5), (1024, 256, 69.5), (1024, 512, 74.4)])
+def test_the_work_of_a_step(side, tokens, tera):
+    """As counted of diffusers' own class at the published size."""
+    config = flux1.read_config(Configuration("config.json", {"guidance_embeds": True}))
+    picture = Picture(side, side, tokens, (side // 16)**2, tokens)
+    assert flux1.step_flop(config, picture) / 1e12 == pytest.approx(tera, abs=0.06)
 
 
 GUIDED = ["x_embedder.weight", "time_text_embed.guidance_embedder.linear_1.weight"]

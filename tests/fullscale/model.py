@@ -11,11 +11,13 @@ import zlib
 import numpy as np
 import torch
 
+from tests.fullscale.flux1 import DEV, SCHNELL
 from tests.fullscale.flux2 import FLUX2
 from tests.fullscale.formats import Part
 from tests.fullscale.sana import SANA, SPRINT
 
-FAMILIES = {"flux2": FLUX2, "sana": SANA, "sana-sprint": SPRINT}
+FAMILIES = {"flux2": FLUX2, "sana": SANA, "sana-sprint": SPRINT, "flux1-schnell": SCHNELL,
+            "flux1-dev": DEV}
 TEXT_GROUP = 64
 CHUNK = 1 << 24  # values in memory at a time
 DENSE = ("conv_depth.weight", "scale_shift_table")  # in blocks, and yet not low-bit

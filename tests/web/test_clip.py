@@ -95,6 +95,10 @@ VARIANTS = {
         lambda folder: (folder / MAP).unlink(),
         edit(CONFIG, **dict.fromkeys(("added_tokens_decoder", "bos_token", "eos_token",
                                       "pad_token", "unk_token")))],
+    "flags told by the map alone": [edit(CONFIG, added_tokens_decoder=None)],
+    "other flags there": [
+        edit(CONFIG, added_tokens_decoder=None), edit(MAP, bos_token="<|startoftext|>", pad_token={
+            "content": "?", "lstrip": True, "rstrip": True, "normalized": False})],
     "another token pads": [edit(CONFIG, pad_token="!")],
     "another token ends": [edit(CONFIG, eos_token="the</w>", unk_token="a")],
     "further tokens": [edit(CONFIG, additional_special_tokens=["<X>", "fox"])],
@@ -108,7 +112,7 @@ def test_other_files(tmp_path, changes):
     for change in changes:
         change(tmp_path)
     tokenizer = CLIPTokenizer.from_pretrained(tmp_path)
-    texts = ["a <X> fox!! foxes<x>", "FOX", *OWN, *ALL[:60]]
+    texts = ["a <X> fox!! foxes<x>", "FOX", "a fox  ?  !", *OWN, *ALL[:60]]
     for text, got in zip(texts, encode(tmp_path, LENGTH, texts), strict=True):
         want = tokenizer(text, padding="max_length", max_length=LENGTH, truncation=True)
         assert got["ids"] == want.input_ids, repr(text)

@@ -143,9 +143,9 @@ function open(json, config) {
 }
 
 /**
- * Has text that only its normaliser made a special token's, as small letters do of <|END|>, be text.
- * The library looks for such tokens before that, but takes for one what is alone then, by its value
- * in a map: there an object of the same text is no key.
+ * Has text stay text that only the normaliser made a special token's, as small letters do of
+ * <|END|>. The library looks for such tokens before that, but takes for one what is alone then, by
+ * its value in a map: there an object of the same text is no key.
  * @param {any} tokenizer
  * @param {{ added_tokens: { content: string, normalized: boolean }[] }} json
  */

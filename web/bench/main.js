@@ -7,12 +7,13 @@ import { PRECISIONS, abilitiesOf } from '../engine/candidates.js';
 import { inspectDevice } from '../engine/device.js';
 import { fetchManifest } from '../loader/manifest.js';
 import { familyOf } from '../models/families.js';
+import { noteRate } from '../studio/rate.js';
 import { loadPipeline } from '../trefoil.js';
 import { openEngine } from './engine.js';
 import { watchMemory } from './memory.js';
 import { modelRows } from './model_rows.js';
 import { timePipeline } from './pipeline.js';
-import { timeRow } from './rows.js';
+import { linearRate, timeRow } from './rows.js';
 import { LARGE, SECTIONS, fixedRows } from './shapes.js';
 import { say } from './strings.js';
 import { openTheirs } from './theirs.js';
@@ -86,6 +87,7 @@ async function run() {
       }
       show();
     }
+    noteBest();
     phase('done', say.done(performance.now() - begun));
   } catch (error) {
     if (error.name === 'AbortError') phase('done', say.stopped);
@@ -95,6 +97,12 @@ async function run() {
     abort = null;
     byId('run').textContent = 'Run';
   }
+}
+
+/** From which the studio tells what a step takes. */
+function noteBest() {
+  const rate = linearRate(results.rows);
+  if (rate) noteRate(results.adapter, rate);
 }
 
 /** What to time, in the order of the sections. */

@@ -9,6 +9,9 @@ const WRONG = 0.1;
 /** Elements of a result that are compared with float64. */
 const COMPARED = 256;
 
+/** So many rows of a linear and more are what a step is made of. */
+const MANY_ROWS = 64;
+
 /** @import { Row } from './shapes.js' */
 
 /**
@@ -106,4 +109,15 @@ async function errorOf(subject, row, numbers, read) {
     size += want * want;
   }
   return worst / Math.sqrt(size / COMPARED);
+}
+
+/**
+ * The best rate of this engine's own linears of many rows, 10^9 operations a second; 0: none ran.
+ * @param {any[]} rows those that failed have no lines
+ */
+export function linearRate(rows) {
+  const lines = rows.filter(({ op, M }) => op === 'linear' && M >= MANY_ROWS)
+    .flatMap((row) => row.lines ?? []);
+  return Math.max(0, ...lines.filter(({ kind, wrong }) => kind === 'ours' && !wrong)
+    .map(({ gflops = 0 }) => gflops));
 }

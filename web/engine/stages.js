@@ -4,12 +4,19 @@
  */
 import { Weights } from './weights.js';
 
+/**
+ * A component that is gone over again and again lies on the GPU as a whole up to this size; of a
+ * larger one so much stays from one time to the next.
+ */
+const WHOLE_BYTES = 2 ** 30;
+
 export class Stages {
   #ops;
   #files;
   #keep;
   #small;
   #except;
+  #bytes = {}; // component -> of its weights
   #loaded = new Map();
   #computed = new Map(); // component -> what was computed of its weights, by name
 
@@ -24,7 +31,8 @@ export class Stages {
     this.#ops = ops;
     this.#files = files;
     this.#except = except;
-    const total = Object.values(components).reduce((sum, { gpu_bytes: bytes }) => sum + bytes, 0);
+    for (const [name, { gpu_bytes: bytes }] of Object.entries(components)) this.#bytes[name] = bytes;
+    const total = Object.values(this.#bytes).reduce((sum, bytes) => sum + bytes, 0);
     this.#small = memory === 'small';
     this.#keep = !this.#small && total <= budget;
   }
@@ -36,18 +44,19 @@ export class Stages {
    * @param {{ signal?: AbortSignal, layers?: string[], repeated?: boolean,
    *   precision?: import('./candidates.js').Precision }} options layers: how the names of tensors
    *   begin that `work` asks `weights.layers` for. A component that is not kept is streamed by
-   *   them; one that goes over them `repeated`ly only when memory is small. precision: the least
-   *   exact that the component takes
+   *   them; one that goes over them `repeated`ly only when it is large, and keeps what it may, or
+   *   when memory is small. precision: the least exact that the component takes
    * @param {(weights: Weights) => Promise<T>} work
    */
   async use(component, { signal, layers, repeated = false, precision }, work) {
     const kept = this.#loaded.get(component);
     if (kept) return work(kept);
-    const streamed = this.#keep || (repeated && !this.#small) ? [] : layers;
+    const resident = repeated && !this.#small ? WHOLE_BYTES : 0;
+    const streamed = this.#keep || this.#bytes[component] <= resident ? [] : layers;
     if (!this.#computed.has(component)) this.#computed.set(component, new Map());
     const options = { computed: this.#computed.get(component), precision };
     const weights = await new Weights(this.#ops, this.#files, component, options)
-      .load({ except: this.#except, streamed, signal });
+      .load({ except: this.#except, streamed, resident, signal });
     if (this.#keep) this.#loaded.set(component, weights);
     try {
       return await work(weights);

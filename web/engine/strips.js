@@ -5,7 +5,7 @@ import { Tensor } from './memory.js';
  * A strip has at most this many bytes, and a quarter of what the device binds: a convolution reads
  * one and some rows of its neighbours at a time.
  */
-const STRIP_BYTES = 32 * 2 ** 20;
+const STRIP_BYTES = 16 * 2 ** 20;
 
 /** @typedef {import('./recorder.js').Recorder} Recorder */
 

@@ -43,8 +43,10 @@ export class Weights {
   #component;
   #precision;
   #streamed = null; // names of the tensors that come layer by layer, or null
+  #room = 0; // bytes that streamed layers may still stay in
   #allocations = new Map(); // tensor name -> its allocations
   #weights = new Map();
+  #staying = new Set(); // names of tensors of streamed layers
 
   /**
    * @param {import('./ops.js').Ops} ops
@@ -69,14 +71,16 @@ export class Weights {
    * Uploads every tensor of the component but those in `except`, those that `gather` reads, and
    * those whose name after the component's begins with one of `streamed`: `layers` brings them.
    * After a failure nothing stays allocated.
-   * @param {{ except?: string[], streamed?: string[], signal?: AbortSignal }} options
+   * @param {{ except?: string[], streamed?: string[], resident?: number,
+   *   signal?: AbortSignal }} options resident: bytes of streamed layers that stay once they came
    */
-  async load({ except = [], streamed = [], signal } = {}) {
+  async load({ except = [], streamed = [], resident = 0, signal } = {}) {
     const names = this.#files.names(this.#component)
       .filter((name) => !except.includes(name) && this.#files.entry(name).use !== 'rows');
     const later = streamed.map((prefix) => `${this.#component}.${prefix}`);
     const isLater = (name) => later.some((prefix) => name.startsWith(prefix));
     this.#streamed = later.length ? names.filter(isLater) : null;
+    this.#room = resident;
     try {
       await this.#upload(this.#pieces(names.filter((name) => !isLater(name))), signal);
       await this.#ops.drain({ signal });
@@ -90,8 +94,8 @@ export class Weights {
 
   /**
    * Calls `record(index)` for each layer in turn, its weights being on the GPU. Streamed layers
-   * are loaded for that and freed afterwards; the next one is read from storage while the GPU
-   * works.
+   * are loaded for that and freed afterwards, but those that may stay; the next one is read from
+   * storage while the GPU works.
    * @param {string[]} names without the component's prefix, e.g. 'layers.3'
    * @param {(index: number) => Promise<void> | void} record
    * @param {{ signal?: AbortSignal, except?: RegExp }} options except: in the names of tensors that
@@ -104,14 +108,31 @@ export class Weights {
     }
     const groups = names.map((name) => this.#streamed
       .filter((full) => full.startsWith(`${this.#component}.${name}.`) && !except?.test(full)));
-    let reading = readAll(this.#pieces(groups[0] ?? []));
+    const read = (group = []) => readAll(
+      this.#pieces(group.filter((name) => !this.#allocations.has(name))));
+    let reading = read(groups[0]);
     for (const [index, group] of groups.entries()) {
       await this.#upload(await reading, signal);
       await record(index);
-      reading = readAll(this.#pieces(groups[index + 1] ?? []));
+      reading = read(groups[index + 1]);
       await this.#ops.run({ signal });
-      group.forEach((name) => this.#free(name));
+      if (!this.#stays(group, !except)) group.forEach((name) => this.#free(name));
     }
+  }
+
+  /**
+   * Whether a layer that is here stays: there is room for all of it, or it has stayed before. A
+   * part of one never begins to: the first walk, which is whole, tells what all of them take.
+   */
+  #stays(group, whole) {
+    if (group.every((name) => this.#staying.has(name))) return true;
+    if (!whole) return false;
+    const bytes = group.flatMap((name) => this.#allocations.get(name))
+      .reduce((sum, allocation) => sum + allocation.bytes, 0);
+    if (bytes > this.#room) return false;
+    this.#room -= bytes;
+    group.forEach((name) => this.#staying.add(name));
+    return true;
   }
 
   /**

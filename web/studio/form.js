@@ -119,11 +119,17 @@ export function readForm() {
     options: { ...state.options, ...offered(kept) },
     defaultSteps: byId('steps').defaultValue,
     sizes: listed.map((option) => option.value.split('x').map(Number)),
-    peaks: Object.fromEntries(listed.map(({ value, dataset }) => [value, Number(dataset.peak)])),
+    peaks: listedBy(listed, 'peak'),
+    flops: listedBy(listed, 'flop'),
     patch: Number(byId('width').step),
     drawNext: query.has('run'),
   });
   return asked.filter((name) => !meant.includes(name));
+}
+
+/** What the page was told of each listed size, "512x512" -> number. */
+function listedBy(options, name) {
+  return Object.fromEntries(options.map(({ value, dataset }) => [value, Number(dataset[name])]));
 }
 
 /** Of the kept options those that this page offers. */

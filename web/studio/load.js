@@ -3,6 +3,7 @@
 import { send } from './client.js';
 import { UNASKED_BYTES, canDelete, drawsFromGraphs, fail, isStale, isUsable, set, state }
   from './state.js';
+import { rateOf } from './rate.js';
 import { inspectStorage, persistStorage } from './storage.js';
 import { say } from './strings.js';
 import { announce } from './view.js';
@@ -91,6 +92,7 @@ export const loadSays = {
   device({ device, stored }) {
     lookIntoStorage();
     const { onnxBytes } = state;
+    set({ rate: rateOf(device.adapter) });
     const { reason: message, remedy, silent } = device;
     if (silent) fail({ message, remedy, wait: true, processor: onnxBytes > 0 });
     if (drawsFromGraphs({ ...state, device })) {

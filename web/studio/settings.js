@@ -20,6 +20,7 @@ const FITS = {
   seedLocked: flag,
   gallery: oneOf('recent', 'all'), // how many of the pictures are shown
   prompts: texts, // newest first
+  rate: (value) => text(value?.adapter) && value.gflops > 0, // of rate.js
 };
 
 let remembered = {}; // where localStorage is refused or full
@@ -33,7 +34,7 @@ function read() {
   }
 }
 
-/** @returns {{ form?, theme?, seedLocked?, gallery?, prompts? }} what is there and fits */
+/** @returns {{ form?, theme?, seedLocked?, gallery?, prompts?, rate? }} what is there and fits */
 export function readSettings() {
   const fitting = Object.entries(read()).filter(([name, value]) => FITS[name]?.(value));
   return Object.fromEntries(fitting);

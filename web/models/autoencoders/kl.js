@@ -7,6 +7,12 @@ import { floats } from '../graph_values.js';
 import { KlBlocks } from './kl_blocks.js';
 
 /**
+ * How the names of tensors begin that come stage by stage where the weights are streamed: the large
+ * pictures of the last stage need few of them.
+ */
+export const LAYERS = ['decoder.mid_block.', 'decoder.up_blocks.'];
+
+/**
  * @param {import('../../engine/ops.js').Ops} g
  * @param {import('../../engine/weights.js').Weights} weights
  * @param {Record<string, any>} config the manifest's autoencoder configuration
@@ -27,14 +33,17 @@ export async function decode(g, weights, config, tokens, picture) {
   let x = g.scope(() => g.unpatchify(tokens, { height, width, ...onGpu(g, latents) }));
   if (config.use_post_quant_conv) x = g.conv2d(x, conv('post_quant_conv'), { last });
   x = g.conv2d(x, conv('decoder.conv_in'), { last });
-  x = blocks.middle(x, 'decoder');
-  for (const i of channels.keys()) {
-    const block = `decoder.up_blocks.${i}`;
-    for (let j = 0; j <= layers; j++) x = blocks.resnet(x, `${block}.resnets.${j}`);
+  const stages = ['decoder.mid_block', ...channels.map((_, i) => `decoder.up_blocks.${i}`)];
+  await weights.layers(stages, async (i) => {
+    if (i === 0) {
+      x = blocks.middle(x, 'decoder');
+      return;
+    }
+    for (let j = 0; j <= layers; j++) x = blocks.resnet(x, `${stages[i]}.resnets.${j}`);
     await g.drain({ signal });
-    if (i === channels.length - 1) break;
-    x = g.conv2d(x, conv(`${block}.upsamplers.0.conv`, { up: 2 }), { last });
-  }
+    if (i === channels.length) return;
+    x = g.conv2d(x, conv(`${stages[i]}.upsamplers.0.conv`, { up: 2 }), { last });
+  }, { signal });
   const [H, W] = x.shape;
   const pixels = g.empty([H, W, 3], 'pixels');
   const norm = blocks.norm('decoder.conv_norm_out');

@@ -3,9 +3,11 @@
  * text, each through projections of its own, which are a quarter of all weights. The times are
  * known beforehand, so a projection is read once for several steps. D width, R steps at once.
  */
-import { FEW_ROWS } from '../../engine/candidates.js';
 import { timeWaves, timestepOf } from './time_embedding.js';
 /** @import { Tensor } from '../../engine/memory.js' */
+
+/** Steps whose modulations are computed at once: as many rows as the kernels for few rows take. */
+const STEPS_AT_ONCE = 8;
 
 /** In the names of blocks' projections. */
 const PROJECTION = /\.norm(1|1_context)?\.linear\./;
@@ -39,7 +41,7 @@ export class Modulations {
     this.#times = times.map(timestepOf);
     this.#guidance = Math.fround(Math.fround(guidanceScale) * 1000);
     const D = config.num_attention_heads * config.attention_head_dim;
-    const R = Math.min(FEW_ROWS, times.length);
+    const R = Math.min(STEPS_AT_ONCE, times.length);
     this.#vectors = g.empty([R, D], 'modulating vectors');
     for (const [name, parts] of projections(config)) {
       this.#projected.set(name, g.empty([R, parts * D], name));
@@ -52,10 +54,10 @@ export class Modulations {
    *   projections being done
    */
   begin(step) {
-    this.#row = step % FEW_ROWS;
+    this.#row = step % STEPS_AT_ONCE;
     const first = step - this.#row;
     if (this.#run.first === first) return PROJECTION;
-    const times = this.#times.slice(first, first + FEW_ROWS);
+    const times = this.#times.slice(first, first + STEPS_AT_ONCE);
     this.#run = { first, count: times.length };
     this.#filled.clear();
     this.#embed(times);

@@ -36,7 +36,8 @@ export async function encode(g, weights, config, { ids }, { signal } = {}) {
   const { d_model: D, num_layers: count, layer_norm_epsilon: eps } = config;
   const S = ids.length;
   const names = Array.from({ length: count }, (_, i) => `encoder.block.${i}`);
-  const x = g.upload(await weights.gather('encoder.embed_tokens.weight', ids), [S, D], 'text embeddings');
+  const embeddings = await weights.gather('encoder.embed_tokens.weight', ids);
+  const x = g.upload(embeddings, [S, D], 'text embeddings');        // [S, D]
   const bias = g.upload(await biases(weights, config, S), [config.num_heads, 2 * S - 1],
     'text biases');
   await weights.layers(names, (i) => {
@@ -51,7 +52,8 @@ export async function encode(g, weights, config, { ids }, { signal } = {}) {
 }
 
 /** In place on x [S, D]: every token to every token. */
-function attend(g, x, w, { layer_norm_epsilon: eps, d_kv: headWidth }, bias) {
+function attend(g, x, w, config, bias) {
+  const { layer_norm_epsilon: eps, d_kv: headWidth } = config;
   const h = g.rmsNorm(x, w('0.layer_norm').data, eps);              // [S, D]
   const heads = (name) => g.linear(h, w(`0.SelfAttention.${name}`));  // [S, H * Dh]
   const a = g.attention(heads('q'), heads('k'), heads('v'), { headWidth, scale: 1, bias });
@@ -70,8 +72,9 @@ function feed(g, x, w, eps) {
  * What each head adds to a score by the distance key - query, from 1 - S to S - 1.
  * @returns {Promise<Float32Array>} [H, 2 S - 1]
  */
-async function biases(weights, { num_heads: H, relative_attention_num_buckets: buckets,
-  relative_attention_max_distance: most }, S) {
+async function biases(weights, config, S) {
+  const { num_heads: H, relative_attention_num_buckets: buckets,
+    relative_attention_max_distance: most } = config;
   const table = await weights.gather(BIAS, Array.from({ length: buckets }, (_, i) => i));
   const distances = 2 * S - 1;
   const made = new Float32Array(H * distances);

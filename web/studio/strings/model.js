@@ -1,6 +1,6 @@
 /** What the studio says about the model, its download and this device. */
 
-import { bytes, roughly, times } from './numbers.js';
+import { bytes, operations, roughly, times } from './numbers.js';
 import { capital, waitText } from './waiting.js';
 
 const INVITATION = 'Describe a picture, then press Generate.';
@@ -105,7 +105,9 @@ export function deviceRows(state) {
       ['Largest buffer', bytes(device.limits.maxBufferSize)]);
   }
   return [...graphics, ['Download', `${bytes(modelBytes)}, once`],
-    ['GPU memory', memoryText(state)], ['Storage', storageText(state)]];
+    ['GPU memory', memoryText(state)],
+    ...(device.ok ? [/** @type {[string, string]} */ (['A step', stepText(state)])] : []),
+    ['Storage', storageText(state)]];
 }
 
 function graphicsText({ adapter }) {
@@ -124,6 +126,14 @@ function memoryText({ form: { width, height }, peaks, needs, options, info }) {
   const peak = needs?.peakBytes ?? (options.memory === 'auto' && peaks[`${width}x${height}`]);
   if (!peak) return info ? 'not known for this size' : 'told once the model is loaded';
   return `about ${bytes(peak)} for ${times(width, height)}`;
+}
+
+function stepText({ form: { width, height }, flops, rate }) {
+  const flop = flops[`${width}x${height}`];
+  if (!flop) return 'not known for this size';
+  const work = `${operations(flop)} for ${times(width, height)}`;
+  return rate ? `about ${roughly(flop / rate / 1e9)}: ${work}, at the rate that the bench measured`
+    : `${work}; how long that takes here, the bench tells`;
 }
 
 function storageText({ storage, stored, info, notKept: why }) {

@@ -9,6 +9,13 @@ export function bytes(count) {
   return `${value.toFixed(value < 10 && unit > KB ? 1 : 0)} ${name}`;
 }
 
+/** @returns {string} "1.1 GFLOP", "450 GFLOP", "6.2 TFLOP" */
+export function operations(flop) {
+  const [unit, name] = flop >= 1e12 ? [1e12, 'TFLOP'] : [1e9, 'GFLOP'];
+  const value = flop / unit;
+  return `${value.toFixed(value < 10 ? 1 : 0)} ${name}`;
+}
+
 /** @returns {string} "38 ms", "1.24 s", "15.2 s", "2 min 5 s" */
 export function duration(ms) {
   if (ms < 100) return `${ms.toFixed(0)} ms`;

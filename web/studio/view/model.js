@@ -27,6 +27,7 @@ export function renderModel(state) {
 function renderDevice(state) {
   show('device', Boolean(state.device));
   writeRows('device-rows', text.deviceRows(state));
+  offer('measure', Boolean(state.device?.ok) && !state.rate, 'device-title');
   if (unfolded || state.phase !== 'idle' || state.modelBytes <= UNASKED_BYTES) return;
   unfolded = true;
   byId('device').open = true;
