@@ -48,6 +48,10 @@ def activation_bytes(c, picture):
     return 4 * 3 * picture.image_tokens * c.in_channels
 
 
+def step_flop(c, picture):
+    return 2 * picture.image_tokens * c.in_channels ** 2
+
+
 def image_activation_bytes(c, images):
     return 0
 
