@@ -59,6 +59,13 @@ class PartModule(Protocol):
         """Layers of which one may be on the GPU at a time; a denoiser's only where it is large."""
 
 
+class DenoiserModule(PartModule, Protocol):
+    """What a denoiser has besides."""
+
+    def step_flop(self, c: Any, picture: Any) -> int:
+        """About the floating-point operations of a step after the first, all its texts together."""
+
+
 class SamplerModule(Protocol):
     """One sampler in one file; `config` is what read_config gives: scheduler_config.json."""
 

@@ -53,7 +53,7 @@ def peak_gpu_bytes(model, size, images=()):
 
 
 def step_flop(model, size):
-    """About the floating-point operations of a step after the first, all its texts together."""
+    """As export.families.family.DenoiserModule has it, of a picture of `size`."""
     denoiser = model.denoiser
     return denoiser.module.step_flop(denoiser.config, picture_of(model, size, ()))
 

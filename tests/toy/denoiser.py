@@ -49,7 +49,7 @@ def activation_bytes(c, picture):
 
 
 def step_flop(c, picture):
-    return 2 * picture.image_tokens * c.in_channels ** 2
+    return 2 * c.in_channels * (picture.image_tokens * c.in_channels + c.joint_attention_dim)
 
 
 def image_activation_bytes(c, images):
