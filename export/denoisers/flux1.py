@@ -213,7 +213,7 @@ def activation_bytes(c, picture):
     tokens = picture.text_tokens + picture.image_tokens
     chunk = max(ROW_STEP, MLP_CHUNK_BYTES // (4 * c.mlp_hidden) // ROW_STEP * ROW_STEP)
     mlp = c.mlp_hidden * (min(tokens, chunk) + picture.text_tokens % chunk)
-    maps = tokens * (8 * c.width + c.attention_head_dim) + picture.text_tokens * c.width
+    maps = tokens * (6 * c.width + c.attention_head_dim) + picture.text_tokens * c.width
     return 4 * (maps + mlp) + modulation_bytes(c)
 
 
