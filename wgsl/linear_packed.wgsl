@@ -7,7 +7,7 @@
 //
 // Every thread holds 4 rows by 8 columns of y in registers. A code is masked, not shifted: its place
 // in the word multiplies it by a power of two, by which the input is divided instead. The codes'
-// zero is made good once a group, by the sum of the inputs.
+// zero is made good once a span, by the sum of the inputs.
 
 struct Dims { M: u32, N: u32, K: u32, K_all: u32, n0: u32, k0: u32, gate_at: u32 }
 
@@ -32,13 +32,13 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   var y2 = mat2x4f();
   var y3 = mat2x4f();
   var k = 0u;  // in units of four
-  for (var group = 0u; group < dims.K / GROUP; group++) {
+  for (var span = 0u; span < dims.K / SPAN; span++) {
     var s0 = mat2x4f();
     var s1 = mat2x4f();
     var s2 = mat2x4f();
     var s3 = mat2x4f();
     var total = mat4x4f();  // of x, four inputs apart
-    for (var run = group * (GROUP / RUN); run < (group + 1u) * (GROUP / RUN); run++) {
+    for (var run = span * (SPAN / RUN); run < (span + 1u) * (SPAN / RUN); run++) {
       var c = run_at(a / WORD, run);
       var d = run_at(b / WORD, run);
       for (var i = 0u; i < RUN; i += 4u) {
@@ -58,8 +58,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
         k++;
       }
     }
-    let ga = groups_at(a / GROUP + group);
-    let gb = groups_at(b / GROUP + group);
+    let ga = groups_at((a + span * SPAN) / GROUP);
+    let gb = groups_at((b + span * SPAN) / GROUP);
     let rest = mat2x4f(ga[1], gb[1]);
     let sums = power(127u + shifts) * total;  // each row's
     y0 += mat2x4f(ga[0] * s0[0], gb[0] * s0[1]) + sums.x * rest;

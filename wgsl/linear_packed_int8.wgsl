@@ -1,19 +1,16 @@
 // linear_packed_int8    y[M,N] = x[M,K] · W[n0+n, k0+k]ᵀ, as linear_packed, x being quantised
 //
-//   q      [M, K/4 + 2 K/BYTES] u32, what quantize_rows writes with groups of BYTES and this STRIDE
+//   q      [M, K/4 + 2 K/SPAN] u32, what quantize_rows writes with groups of SPAN and this STRIDE
 //   grid   N/64, M/64, 1
-//   needs  BITS 1, 2, 4; packed_4x8_integer_dot_product; GROUP % BYTES == 0; BYTES <= 256, and
-//          BYTES % 32 == 0 where GROUP % 32 == 0
+//   needs  BITS 1, 2, 4; packed_4x8_integer_dot_product
 //   parts  packed, epilogue
 //   oracle tests/oracles.py::linear_packed
 //
 // A workgroup takes 64 rows of W and of q to workgroup memory, DEPTH inputs at a time. Masking a
 // word of codes leaves every STRIDE-th one in a byte, and quantize_rows has put the inputs in that
-// order: dot4I8Packed multiplies four. BYTES inputs share a scale of q and lie in one group: once for
-// them their sum makes good the codes' zero.
+// order: dot4I8Packed multiplies four. Once a span, the inputs' sum makes good the codes' zero.
 
-override BYTES: u32 = 128u;
-override DEPTH: u32 = min(32u, BYTES & ~(BYTES - 1u));
+override DEPTH: u32 = min(32u, SPAN & ~(SPAN - 1u));
 override STRIDE: u32 = min(8u / BITS, DEPTH / 4u);
 
 struct Dims { M: u32, N: u32, K: u32, K_all: u32, n0: u32, k0: u32, gate_at: u32 }
@@ -37,8 +34,8 @@ fn dots(inputs: u32, weights: vec4u) -> vec4i {
 @compute @workgroup_size(16, 16)
 fn main(@builtin(workgroup_id) group_id: vec3u, @builtin(local_invocation_id) local: vec3u,
         @builtin(local_invocation_index) lane: u32) {
-  let groups = dims.K / BYTES;
-  let q_row = dims.K / 4u + 2u * groups;
+  let spans = dims.K / SPAN;
+  let q_row = dims.K / 4u + 2u * spans;
   let lanes = vec4u(0u, 1u, 2u, 3u);
   let word = lane / 16u % 8u;  // what this thread brings, of rows 4 * (lane % 16) and on
   let brought = 4u * (lane % 16u) + lanes;
@@ -54,12 +51,12 @@ fn main(@builtin(workgroup_id) group_id: vec3u, @builtin(local_invocation_id) lo
   var y1 = vec4f();
   var y2 = vec4f();
   var y3 = vec4f();
-  for (var group = 0u; group < groups; group++) {
+  for (var span = 0u; span < spans; span++) {
     var s0 = vec4i();
     var s1 = vec4i();
     var s2 = vec4i();
     var s3 = vec4i();
-    for (var k = group * BYTES; k < (group + 1u) * BYTES; k += DEPTH) {
+    for (var k = span * SPAN; k < (span + 1u) * SPAN; k += DEPTH) {
       if (lane < 128u && word < DEPTH / 4u) {  // a word of four rows each
         let at = x_rows + k / 4u + word;
         xs[lane] = vec4u(q[at.x], q[at.y], q[at.z], q[at.w]);
@@ -81,10 +78,10 @@ fn main(@builtin(workgroup_id) group_id: vec3u, @builtin(local_invocation_id) lo
       }
       workgroupBarrier();
     }
-    let g = groups_at((outputs + group * BYTES) / GROUP);
-    let at = rows + group;
-    let sums = vec4f(vec4i(i32(q[at.x + groups]), i32(q[at.y + groups]),
-                           i32(q[at.z + groups]), i32(q[at.w + groups])));
+    let g = groups_at((outputs + span * SPAN) / GROUP);
+    let at = rows + span;
+    let sums = vec4f(vec4i(i32(q[at.x + spans]), i32(q[at.y + spans]),
+                           i32(q[at.z + spans]), i32(q[at.w + spans])));
     y0 += bitcast<f32>(q[at.x]) * (g[0] * vec4f(s0) + g[1] * sums.x);
     y1 += bitcast<f32>(q[at.y]) * (g[0] * vec4f(s1) + g[1] * sums.y);
     y2 += bitcast<f32>(q[at.z]) * (g[0] * vec4f(s2) + g[1] * sums.z);

@@ -41,13 +41,13 @@ fn main(@builtin(workgroup_id) group_id: vec3u, @builtin(local_invocation_index)
   var y2 = mat2x4f();
   var y3 = mat2x4f();
   var k = 0u;
-  for (var group = 0u; group < dims.K / GROUP; group++) {
+  for (var span = 0u; span < dims.K / SPAN; span++) {
     var s0 = mat2x4f();
     var s1 = mat2x4f();
     var s2 = mat2x4f();
     var s3 = mat2x4f();
     var total = vec4f();  // of each row's inputs
-    for (var run = group * (GROUP / RUN); run < (group + 1u) * (GROUP / RUN); run++) {
+    for (var run = span * (SPAN / RUN); run < (span + 1u) * (SPAN / RUN); run++) {
       var c = run_at(a / WORD, run);
       var d = run_at(b / WORD, run);
       for (var i = 0u; i < RUN; i += 8u) {
@@ -76,8 +76,8 @@ fn main(@builtin(workgroup_id) group_id: vec3u, @builtin(local_invocation_index)
         k += 8u;
       }
     }
-    let ga = groups_at(a / GROUP + group);
-    let gb = groups_at(b / GROUP + group);
+    let ga = groups_at((a + span * SPAN) / GROUP);
+    let gb = groups_at((b + span * SPAN) / GROUP);
     let rest = mat2x4f(ga[1], gb[1]);
     y0 += mat2x4f(ga[0] * s0[0], gb[0] * s0[1]) + total.x * rest;
     y1 += mat2x4f(ga[0] * s1[0], gb[0] * s1[1]) + total.y * rest;

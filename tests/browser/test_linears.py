@@ -38,15 +38,14 @@ M, N_ALL, K_ALL = 9, 9, 8 * GROUP
 ACTS = ["none", "silu", "gelu_tanh", "quick_gelu", "relu"]
 # Half words and whole ones, all activations, all epilogues, in each packed kernel but that for
 # subgroups of 8, which SwiftShader has not.
-CHECKED = [(name, constants | ({"BYTES": constants["GROUP"]} if "int8" in name else {}))
-    for name in (
+CHECKED = [(name, constants) for name in (
     "linear_packed", "linear_packed_few", "linear_packed_tiled", "linear_packed_int8")
     for constants in (
     {"BITS": 1, "ZERO": 0.5, "GROUP": 112, "BIAS": 1, "ACT": 1, "EPILOGUE": 1},
     {"BITS": 2, "GROUP": 48, "ACT": 2, "EPILOGUE": 2},
     {"BITS": 4, "BIASED": 1, "GROUP": 160, "BIAS": 1, "ACT": 3, "EPILOGUE": 3})
-] + [("linear_packed", {"GROUP": 3072}), ("linear_packed_int8", {"GROUP": 3072, "BYTES": 256}),
-     ("linear_packed_int8", {"BITS": 1, "ZERO": 0.5, "GROUP": 480, "BYTES": 160})
+] + [("linear_packed", {"GROUP": 3072}), ("linear_packed_int8", {"GROUP": 3072}),
+     ("linear_packed_int8", {"BITS": 1, "ZERO": 0.5, "GROUP": 480})
 ] + [("linear_dense", {"BIAS": 1, "ACT": 4}), ("quantize_rows", {"GROUP": 112, "STRIDE": 4}),
      ("quantize_rows", {"GROUP": 48, "STRIDE": 2}), ("quantize_rows", {"GROUP": 96, "STRIDE": 8})]
 

@@ -3,9 +3,8 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { test } from 'node:test';
 
-import {
-  byteGroup, candidatesFor, LIMITS, PRECISIONS, referenceOf,
-} from '../../web/engine/candidates.js';
+import { candidatesFor, LIMITS, PRECISIONS, referenceOf } from '../../web/engine/candidates.js';
+import { byteGroups } from '../../web/engine/linear.js';
 
 const GPU = { f16: true, subgroup: 32, dot: true, software: false };
 const OLD = { f16: false, subgroup: 0, dot: false, software: false };
@@ -53,10 +52,10 @@ test('a device without f16, packed bytes or subgroups is offered no kernel that 
 });
 
 test('what shares a scale as bytes divides a group of any width', () => {
-  const groups = [16, 112, 128, 256, 272, 480, 3072, 15360];
-  assert.deepEqual(groups.map(byteGroup), [16, 112, 128, 256, 16, 160, 256, 256]);
-  const [wide] = candidatesFor('linear_packed', { ...LINEAR, GROUP: 3072 }, GPU, 'int8');
-  assert.deepEqual([wide.name, wide.constants], ['linear_packed_int8', { BYTES: 256 }]);
+  const spans = [16, 112, 128, 256, 272, 480, 3072, 15360].map(
+    (GROUP) => byteGroups({ BITS: 1, GROUP }));
+  assert.deepEqual(spans.map(({ GROUP }) => GROUP), [16, 112, 128, 256, 16, 32, 128, 128]);
+  assert.deepEqual(spans.map(({ STRIDE }) => STRIDE), [4, 4, 8, 8, 4, 8, 8, 8]);
 });
 
 test('eight bits a weight are left to the kernels that take them', () => {

@@ -60,21 +60,8 @@ const HALF = TILES.map((tile) => ({ name: 'linear_packed_tiled', constants: { ..
 const HALF_CONVOLUTION = { name: 'conv2d_tiled', constants: { F16: 1 }, precision: 'f16',
   fits: (_, { f16 }) => f16 };
 /** @type {Row} */
-const INT8 = { name: 'linear_packed_int8', precision: 'int8',
-  constants: ({ GROUP }) => ({ BYTES: byteGroup(GROUP) }),
+const INT8 = { name: 'linear_packed_int8', constants: {}, precision: 'int8',
   fits: ({ BITS }, { dot }) => dot && BITS <= 4 };
-
-/**
- * Inputs that share a scale as bytes, where the weights' groups are of `group` inputs: the most that
- * quantize_rows takes and that a group is a multiple of, in whole words of 1-bit codes if it is.
- * @param {number} group
- */
-export function byteGroup(group) {
-  const step = group % 32 ? 16 : 32;
-  let most = Math.min(group, 256) - Math.min(group, 256) % step;
-  while (group % most) most -= step;
-  return most;
-}
 
 /** Queries of a workgroup: of 64 invocations or a little more; of what workgroup memory holds. */
 const TILED_QUERIES = ({ DH }) => (

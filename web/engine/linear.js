@@ -69,7 +69,7 @@ export function recordLinear(g, { name, constants: own },
     ...(epilogue && { EPILOGUE: epilogue }) };
   const [unread] = buffers; // what is bound has to be something
   g.scope(() => {
-    const input = name === 'linear_packed_int8' ? quantized(g, x, constants.BITS, own.BYTES) : x;
+    const input = name === 'linear_packed_int8' ? quantized(g, x, constants) : x;
     g.dispatch(name, {
       constants: { ...constants, ...own, ...after }, dims,
       tensors: [input, ...buffers, bias ?? unread, gate ?? unread, y],
@@ -79,28 +79,26 @@ export function recordLinear(g, { name, constants: own },
 }
 
 /**
- * Inputs between those that share a word of bytes: linear_packed_int8 finds the codes of every
- * STRIDE-th in one word, or in half of one.
- * @param {number} bits of a code
- * @param {number} group inputs that share a scale as bytes
+ * quantize_rows' constants for the linear_packed_int8 of these: GROUP inputs, a span of a group of
+ * the weights, share a scale as bytes. STRIDE: inputs between those that share a word, for the codes
+ * of every STRIDE-th are found in one word, or in half of one.
+ * @param {{ BITS?: number, GROUP?: number }} constants
  */
-export function byteStride(bits, group) {
-  return Math.min(8 / bits, group % WORD ? 4 : 8);
+export function byteGroups({ BITS: bits, GROUP: group }) {
+  const span = group <= 256 ? group : Math.min(128, group & -group);
+  return { GROUP: span, STRIDE: Math.min(8 / bits, span % WORD ? 4 : 8) };
 }
 
 /**
  * x [M, K] as bytes, in the order in which linear_packed_int8 unpacks codes of this width.
  * @param {import('./recorder.js').Recorder} g
  * @param {import('./memory.js').Tensor} x
- * @param {number} bits of a code
- * @param {number} group inputs that share a scale
+ * @param {{ BITS?: number, GROUP?: number }} of
  */
-function quantized(g, x, bits, group) {
+function quantized(g, x, of) {
   const [M, K] = x.shape;
-  const q = g.empty([M, K / 4 + 2 * K / group], `${x.label} as bytes`);
-  g.dispatch('quantize_rows', {
-    constants: { GROUP: group, STRIDE: byteStride(bits, group) }, dims: { M, K }, tensors: [x, q],
-    cost: 4 * x.count,
-  });
+  const constants = byteGroups(of);
+  const q = g.empty([M, K / 4 + 2 * K / constants.GROUP], `${x.label} as bytes`);
+  g.dispatch('quantize_rows', { constants, dims: { M, K }, tensors: [x, q], cost: 4 * x.count });
   return q;
 }

@@ -6,7 +6,9 @@
 //   biases like scales if BIASED, otherwise not read
 //   needs  GROUP % 16 == 0; K, K_all and k0 multiples of GROUP and of WORD
 //
-// A run is what a word and a group have in common: a whole word, or half a word of 1-bit codes.
+// A run is what a word and a group have in common: a whole word, or half a word of 1-bit codes. A
+// span is a group, or a part of a wide one: codes and inputs are summed over it before the codes'
+// zero is made good, for the two cancel, and the more sums there are, the less is left of them.
 
 override BITS: u32 = 2u;
 override ZERO: f32 = 1.0;
@@ -15,6 +17,7 @@ override GROUP: u32 = 128u;
 override FORMAT: u32 = 1u;
 override WORD: u32 = 32u / BITS;                            // codes
 override RUN: u32 = min(WORD, GROUP & ~(GROUP - 1u));       // codes
+override SPAN: u32 = max(GROUP * u32(GROUP <= 256u), min(128u, GROUP & ~(GROUP - 1u)));
 
 @group(0) @binding(2) var<storage, read> codes: array<u32>;
 @group(0) @binding(3) var<storage, read> scales: array<u32>;

@@ -1,4 +1,4 @@
-import { byteStride, inputUnit } from '../linear.js';
+import { byteGroups, inputUnit } from '../linear.js';
 import { sigmoid, stored, sum, table, wave } from './values.js';
 
 /** By ACT, as the kernels number it. */
@@ -83,8 +83,7 @@ export const LINEARS = {
   linear_packed_subgroup: (o) => packedCase(o),
   linear_packed_tiled: (o) => packedCase(o),
   linear_packed_int8(o) {
-    const bytes = { GROUP: o.BYTES, STRIDE: byteStride(o.BITS, o.BYTES) };
-    const { x, q } = byteRows(5, inputUnit(o), bytes);
+    const { x, q } = byteRows(5, inputUnit(o), byteGroups(o));
     return packedCase(o, { x, input: q });
   },
   quantize_rows(o) {
