@@ -127,6 +127,11 @@ class Hub(http.server.ThreadingHTTPServer):
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         return [str(path.relative_to(folder)) for path in files]
 
+    def complete(self, repository="org/tiny"):
+        """Names of the files that the client has in its cache."""
+        own = self.home / "hub" / f"models--{repository.replace('/', '--')}" / "snapshots" / COMMIT
+        return {str(path.relative_to(own)) for path in own.rglob("*") if path.is_file()}
+
     def build(self, *arguments, before=None, **environment):
         """build.py in its own process, whose hub this is; `before` is called in it first."""
         return self.run(build_command(*arguments), before, environment)
