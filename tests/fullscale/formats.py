@@ -20,13 +20,17 @@ GGML = {"F32": 0, "F16": 1, "Q8_0": 8, "I32": 26, "F64": 28, "BF16": 30, "TQ1_0"
 
 @dataclass
 class Part:
-    """One tensor to be written: `chunks()` yields arrays, which together are its bytes."""
+    """One tensor to be written: `chunks()` yields arrays, which together are its bytes.
+
+    start: an array, what a hollow file has of it.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     chunks: Any
     bytes: int = 0  # where shape and dtype do not give it
+    start: Any = None
 
 
 def write_json(path, values):
@@ -48,7 +52,8 @@ def words(rows, columns, bits):
 
 
 def write_safetensors(path, parts, hollow=False):
-    """hollow: zeros in the place of tensors, which take no room on the disk."""
+    """hollow: zeros in the place of tensors, which take no room on the disk, but for their `start`.
+    """
     entries, at = {}, 0
     for part in parts:
         size = math.prod(part.shape) * BYTES[part.dtype]
@@ -62,6 +67,10 @@ def write_safetensors(path, parts, hollow=False):
         file.write(struct.pack("<Q", len(text)) + text)
         if hollow:
             file.truncate(8 + len(text) + at)
+            for part in parts:
+                if part.start is not None:
+                    file.seek(8 + len(text) + entries[part.name]["data_offsets"][0])
+                    part.start.tofile(file)
             return
         for part in parts:
             for chunk in part.chunks():

@@ -51,8 +51,9 @@ def write_mlx(model, folder):
         base, groups = name.removesuffix("weight"), (shape[0], shape[1] // model.group)
         parts += [
             Part(name, "U32", words(*shape[:2], model.bits), lambda n=name: mlx_codes(model, n)),
-            Part(f"{base}scales", "BF16", groups, lambda n=name: mlx_scales(model, n, "scales")),
-            Part(f"{base}biases", "BF16", groups, lambda n=name: mlx_scales(model, n, "biases")),
+            *(Part(base + part, "BF16", groups, lambda n=name, p=part: mlx_scales(model, n, p),
+                   start=mlx_grid(model, alternating(groups[1]), part))
+              for part in ("scales", "biases")),
         ]
     write_json(place / "config.json", model.configs["transformer"])
     write_json(place / "quantization_config.json", {"bits": model.bits, "group_size": model.group})
@@ -65,10 +66,18 @@ def mlx_codes(model, name):
 
 def mlx_scales(model, name, part):
     """Ternary: s, -s; binary: 2s, -s."""
-    scales = model.lowbit(name)[1]
+    yield mlx_grid(model, model.lowbit(name)[1], part)
+
+
+def mlx_grid(model, scales, part):
     factor = model.levels == 2 and 2 or 1
     values = scales * factor if part == "scales" else -scales
-    yield (np.ascontiguousarray(values, "<f4").view("<u4") >> 16).astype("<u2")
+    return (np.ascontiguousarray(values, "<f4").view("<u4") >> 16).astype("<u2")
+
+
+def alternating(groups):
+    """Scales of a row, no two neighbours alike: the group is no wider than it is."""
+    return 1 + np.arange(groups, dtype=np.float32) % 2
 
 
 def write_gemlite(model, folder):
