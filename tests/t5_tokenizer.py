@@ -27,8 +27,11 @@ NOTHING = "\u0001\u0007\u00ad"  # become nothing
 LEAF, HAS_LEAF = 1 << 31, 1 << 8
 
 
-def write_tokenizer(folder, charsmap=None):
-    """tokenizer.json and tokenizer_config.json; charsmap: text -> replacement."""
+def write_tokenizer(folder, charsmap=None, **config):
+    """tokenizer.json and tokenizer_config.json, whose keys `config` are; charsmap: text ->
+
+    replacement.
+    """
     extra = [f"<extra_id_{i}>" for i in range(EXTRA_IDS)]
     vocab = [*[(piece, 0.0) for piece in SPECIAL], *pieces(),
              *[(piece, 0.0) for piece in reversed(extra)]]
@@ -58,7 +61,7 @@ def write_tokenizer(folder, charsmap=None):
         "additional_special_tokens": extra, "clean_up_tokenization_spaces": True,
         "eos_token": "</s>", "extra_ids": EXTRA_IDS, "legacy": False, "model_max_length": 512,
         "pad_token": "<pad>", "sp_model_kwargs": {}, "tokenizer_class": "T5Tokenizer",
-        "unk_token": "<unk>",
+        "unk_token": "<unk>", **config,
     })
 
 

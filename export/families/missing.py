@@ -1,5 +1,6 @@
 """What a checkpoint holds and lacks of its parts, and what lies there instead."""
 
+import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -40,8 +41,12 @@ def lacks(listing, family):
 
 def has_tokenizer(listing, prompt, encoder):
     """Whether a prompt's tokenizer is in a Listing: in its folder, or in that of the encoder."""
+    own = re.compile(rf"{re.escape(encoder)}(-.+)?/")
+    homes = [folder[:-1] for folder in listing.folders() if own.fullmatch(folder)]
+    places = [*homes, *(f"{home}/tokenizer" for home in homes)]
+    needed = [{TOKENIZER[0]}, *([{*prompt.made_from}] if prompt.made_from else [])]
     return f"{prompt.folder}/" in listing.folders() or any(
-        name.startswith(encoder) and name.endswith(f"/{TOKENIZER[0]}") for name in listing.names)
+        files <= {*listing.inside(folder)} for folder in places for files in needed)
 
 
 def require(listing, name):

@@ -109,7 +109,8 @@ def check_sides(tokenizer, config, pads_right):
         usual = "left" if key == "padding" and is_gemma(config) else "right"
         config.only(f"{key}_side", ("right",), usual)
     config.only("split_special_tokens", (False,), False)
-    config.only("add_prefix_space", (False,), False)
+    prefixed = unigram.is_unigram(tokenizer)  # T5 has a blank before each word, whatever is said
+    config.only("add_prefix_space", (prefixed,), prefixed)
     for key in ("padding", "truncation"):
         block = tokenizer.get(key, {})
         if not isinstance(block, dict):

@@ -39,7 +39,8 @@ def licence_lines(source, keys=KEYS):
 
     none where neither says.
     """
-    licence = source.licence or (source.base.licence if source.base else {})
+    from_base = source.base and source.made_from_base
+    licence = source.licence or (source.base.licence if from_base else {})
     return [f"{key}: {yaml(licence[key])}" for key in keys if key in licence]
 
 

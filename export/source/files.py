@@ -19,7 +19,8 @@ TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json",
     "added_tokens.json",
 )
-SLOW_TOKENIZER = ("merges.txt", "tokenizer.model")  # what a tokenizer.json can be made from
+# What a tokenizer.json can be made from.
+SLOW_TOKENIZER = ("merges.txt", "tokenizer.model", "spiece.model")
 CONFIGURATIONS = ("config.json", "quantization_config.json")
 LICENCE = re.compile(r"(license|licence|notice|copying).*", re.IGNORECASE | re.DOTALL)
 CARD = "readme.md"

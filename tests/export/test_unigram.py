@@ -112,3 +112,15 @@ def test_a_charsmap_beside_another_model(folder):
     edit(folder, CONFIG, pad_token="a", tokenizer_class=None, chat_template=TEMPLATE)
     with pytest.raises(ExportError, match="knows only beside a Unigram model"):
         read_tokenizer(folder)
+
+
+@pytest.mark.parametrize("prefixed", [True, False])
+def test_t5_has_a_blank_before_each_word_whatever_is_said(folder, prefixed):
+    """As its class has; published files say so, and one that denies it depends on the version."""
+    plain = read_tokenizer(folder, chat=False).file
+    edit(folder, CONFIG, add_prefix_space=prefixed, legacy=True)
+    if prefixed:
+        assert read_tokenizer(folder, chat=False).file == plain
+    else:
+        with pytest.raises(ExportError, match="add_prefix_space is False"):
+            read_tokenizer(folder, chat=False)

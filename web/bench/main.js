@@ -7,13 +7,13 @@ import { PRECISIONS, abilitiesOf } from '../engine/candidates.js';
 import { inspectDevice } from '../engine/device.js';
 import { fetchManifest } from '../loader/manifest.js';
 import { familyOf } from '../models/families.js';
-import { noteRate } from '../studio/rate.js';
+import { noteRates } from '../studio/rate.js';
 import { loadPipeline } from '../trefoil.js';
 import { openEngine } from './engine.js';
 import { watchMemory } from './memory.js';
 import { modelRows } from './model_rows.js';
 import { timePipeline } from './pipeline.js';
-import { linearRate, timeRow } from './rows.js';
+import { linearRates, timeRow } from './rows.js';
 import { LARGE, SECTIONS, fixedRows } from './shapes.js';
 import { say } from './strings.js';
 import { openTheirs } from './theirs.js';
@@ -86,8 +86,8 @@ async function run() {
         engine = await openEngine();
       }
       show();
+      noteBest();
     }
-    noteBest();
     phase('done', say.done(performance.now() - begun));
   } catch (error) {
     if (error.name === 'AbortError') phase('done', say.stopped);
@@ -101,8 +101,7 @@ async function run() {
 
 /** From which the studio tells what a step takes. */
 function noteBest() {
-  const rate = linearRate(results.rows);
-  if (rate) noteRate(results.adapter, rate);
+  noteRates(results.adapter, linearRates(results.rows));
 }
 
 /** What to time, in the order of the sections. */

@@ -1,4 +1,5 @@
 /** Times one row: the engine's ways of computing an op, and those of others beside them. */
+import { PRECISIONS } from '../engine/candidates.js';
 import { measure } from './measure.js';
 import { generator } from './numbers.js';
 import { SUBJECTS } from './subjects.js';
@@ -112,12 +113,15 @@ async function errorOf(subject, row, numbers, read) {
 }
 
 /**
- * The best rate of this engine's own linears of many rows, 10^9 operations a second; 0: none ran.
+ * The best rates of this engine's own linears of many rows, 10^9 operations a second, by the least
+ * exact precision that is allowed; 0: none ran.
  * @param {any[]} rows those that failed have no lines
+ * @returns {Record<string, number>}
  */
-export function linearRate(rows) {
+export function linearRates(rows) {
   const lines = rows.filter(({ op, M }) => op === 'linear' && M >= MANY_ROWS)
-    .flatMap((row) => row.lines ?? []);
-  return Math.max(0, ...lines.filter(({ kind, wrong }) => kind === 'ours' && !wrong)
-    .map(({ gflops = 0 }) => gflops));
+    .flatMap((row) => row.lines ?? []).filter(({ kind, wrong }) => kind === 'ours' && !wrong);
+  return Object.fromEntries(PRECISIONS.map((least, n) => [least, Math.max(0, ...lines
+    .filter(({ precision }) => PRECISIONS.indexOf(precision) <= n)
+    .map(({ gflops = 0 }) => gflops))]));
 }

@@ -70,8 +70,8 @@ export class Weights {
    * those whose name after the component's begins with one of `streamed`: `layers` brings them.
    * After a failure nothing stays allocated.
    * @param {{ except?: string[], streamed?: string[], resident?: number,
-   *   signal?: AbortSignal }} options resident: so many bytes of streamed tensors are uploaded too,
-   *   the first ones, and stay
+   *   signal?: AbortSignal }} options resident: as many of the streamed tensors as fit so many bytes,
+   *   in the manifest's order, are uploaded too, and stay
    */
   async load({ except = [], streamed = [], resident = 0, signal } = {}) {
     const names = this.#files.names(this.#component)

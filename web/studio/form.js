@@ -138,6 +138,9 @@ function offered(kept) {
   return Object.fromEntries(OPTIONS.filter(has).map((name) => [name, kept[name]]));
 }
 
+/** Whether this page offers more than one value: what it does not is another model's. */
+const isChoice = (name) => byId(name).options.length > 1;
+
 let saved = {};
 
 /** Follows the state: what the visitor set is there again at the next visit. */
@@ -145,5 +148,7 @@ export function keepForm({ form, options, theme, seedLocked, name }) {
   const now = { form, options, theme, seedLocked };
   if (Object.keys(now).every((key) => saved[key] === now[key])) return;
   saved = now;
-  saveSettings({ form: { ...form, ...options, model: name }, theme, seedLocked });
+  const kept = Object.fromEntries(OPTIONS.filter(isChoice).map((one) => [one, options[one]]));
+  const all = { ...readSettings().form, ...form, ...kept, model: name };
+  saveSettings({ form: all, theme, seedLocked });
 }

@@ -3,7 +3,7 @@
 import { send } from './client.js';
 import { UNASKED_BYTES, canDelete, drawsFromGraphs, fail, isStale, isUsable, set, state }
   from './state.js';
-import { rateOf } from './rate.js';
+import { ratesOf } from './rate.js';
 import { inspectStorage, persistStorage } from './storage.js';
 import { say } from './strings.js';
 import { announce } from './view.js';
@@ -66,9 +66,11 @@ export function deleteModel() {
   send('delete');
 }
 
-/** Another tab may have downloaded or deleted it while this one was hidden. */
+/** Another tab may have downloaded or deleted it while this one was hidden, or run the bench. */
 export function askStored() {
-  if (state.device && document.visibilityState === 'visible') send('stored');
+  if (!state.device || document.visibilityState !== 'visible') return;
+  set({ rates: ratesOf(state.device.adapter) });
+  send('stored');
 }
 
 /** What size, steps and images need of network and GPU, asked of the loaded model. */
@@ -92,7 +94,7 @@ export const loadSays = {
   device({ device, stored }) {
     lookIntoStorage();
     const { onnxBytes } = state;
-    set({ rate: rateOf(device.adapter) });
+    set({ rates: ratesOf(device.adapter) });
     const { reason: message, remedy, silent } = device;
     if (silent) fail({ message, remedy, wait: true, processor: onnxBytes > 0 });
     if (drawsFromGraphs({ ...state, device })) {

@@ -8,18 +8,22 @@ const nameOf = ({ vendor, architecture, description }) => (
   [vendor, architecture, description].join('\n'));
 
 /**
+ * Remembers the best rates of an adapter: a short run says less than a long one.
  * @param {AdapterInfo} adapter
- * @param {number} gflops 10^9 operations a second
+ * @param {Record<string, number>} rates 10^9 operations a second by precision
  */
-export function noteRate(adapter, gflops) {
-  saveSettings({ rate: { adapter: nameOf(adapter), gflops } });
+export function noteRates(adapter, rates) {
+  const known = ratesOf(adapter);
+  const best = Object.fromEntries(Object.entries(rates)
+    .map(([precision, rate]) => [precision, Math.max(rate, known[precision] ?? 0)]));
+  saveSettings({ rates: { ...best, adapter: nameOf(adapter) } });
 }
 
 /**
  * @param {AdapterInfo | null} adapter
- * @returns {number} 10^9 operations a second; 0 where the bench has timed another adapter, or none
+ * @returns {Record<string, number>} {} where the bench has timed another adapter, or none
  */
-export function rateOf(adapter) {
-  const { rate } = readSettings();
-  return adapter && rate?.adapter === nameOf(adapter) ? rate.gflops : 0;
+export function ratesOf(adapter) {
+  const { adapter: timed, ...rates } = readSettings().rates ?? {};
+  return adapter && timed === nameOf(adapter) ? rates : {};
 }

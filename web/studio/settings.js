@@ -20,7 +20,7 @@ const FITS = {
   seedLocked: flag,
   gallery: oneOf('recent', 'all'), // how many of the pictures are shown
   prompts: texts, // newest first
-  rate: (value) => text(value?.adapter) && value.gflops > 0, // of rate.js
+  rates: (value) => value?.constructor === Object && text(value.adapter), // of rate.js
 };
 
 let remembered = {}; // where localStorage is refused or full
@@ -34,7 +34,7 @@ function read() {
   }
 }
 
-/** @returns {{ form?, theme?, seedLocked?, gallery?, prompts?, rate? }} what is there and fits */
+/** @returns {{ form?, theme?, seedLocked?, gallery?, prompts?, rates? }} what is there and fits */
 export function readSettings() {
   const fitting = Object.entries(read()).filter(([name, value]) => FITS[name]?.(value));
   return Object.fromEntries(fitting);

@@ -19,7 +19,7 @@ export const state = {
   sizes: [], // [[width, height], ...]
   peaks: {}, // "512x512" -> expected bytes of GPU memory, reckoned when the site was built
   flops: {}, // "512x512" -> floating-point operations of a step, likewise
-  rate: 0, // 10^9 of them a second, as the bench measured this device; 0: it has not
+  rates: {}, // 10^9 of them a second by precision, as the bench measured this device
   patch: 1, // width and height are multiples of this
   defaultSteps: '', // the model's own
   firstIdea: 0,

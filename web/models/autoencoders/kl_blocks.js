@@ -1,5 +1,5 @@
 /**
- * What both halves of AutoencoderKLFlux2 are made of.
+ * What both halves of AutoencoderKL and AutoencoderKLFlux2 are made of.
  * Reference: diffusers' ResnetBlock2D and UNetMidBlock2D.
  */
 

@@ -128,10 +128,11 @@ function memoryText({ form: { width, height }, peaks, needs, options, info }) {
   return `about ${bytes(peak)} for ${times(width, height)}`;
 }
 
-function stepText({ form: { width, height }, flops, rate }) {
+function stepText({ form: { width, height }, options: { precision }, flops, rates }) {
   const flop = flops[`${width}x${height}`];
   if (!flop) return 'not known for this size';
   const work = `${operations(flop)} for ${times(width, height)}`;
+  const rate = rates[precision];
   return rate ? `about ${roughly(flop / rate / 1e9)}: ${work}, at the rate that the bench measured`
     : `${work}; how long that takes here, the bench tells`;
 }

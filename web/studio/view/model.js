@@ -27,7 +27,8 @@ export function renderModel(state) {
 function renderDevice(state) {
   show('device', Boolean(state.device));
   writeRows('device-rows', text.deviceRows(state));
-  offer('measure', Boolean(state.device?.ok) && !state.rate, 'device-title');
+  const { device, rates, options } = state;
+  offer('measure', Boolean(device?.ok) && !rates[options.precision], 'device-title');
   if (unfolded || state.phase !== 'idle' || state.modelBytes <= UNASKED_BYTES) return;
   unfolded = true;
   byId('device').open = true;
