@@ -16,7 +16,7 @@ import { importModule } from './loader/modules.js';
 import { STORAGES } from './loader/shards.js';
 import { noteModel, throwIfUpdated } from './loader/updated.js';
 import { familyOf } from './models/families.js';
-import { MEMORY, TEXT_TOKENS, checkChoice } from './api/request.js';
+import { MEMORY, TEXT_TOKENS, checkChoice, checkTextTokens } from './api/request.js';
 import { openWebGpu } from './api/webgpu.js';
 
 export { inspectDevice };
@@ -76,8 +76,8 @@ const MEMORY_BUDGET = 2 ** 30;
  * @param {string} [options.model] the mark of the model that the page was written for, as its
  *   data-model has it: where the site has another one by now, that is told
  * @returns {Promise<import('./api/pipeline.js').Pipeline>}
- * @throws {UnsupportedError | DownloadError | UpdatedError | ModelError | DOMException} the last one
- *   named AbortError
+ * @throws {InputError | UnsupportedError | DownloadError | UpdatedError | ModelError |
+ *   DOMException} the last one named AbortError
  */
 export async function loadPipeline(manifestUrl, options = {}) {
   const { signal, onProgress = () => {} } = options;
@@ -94,6 +94,7 @@ export async function loadPipeline(manifestUrl, options = {}) {
   const onWait = (wait) => onProgress({ phase: 'check', loadedBytes: 0, totalBytes: 0,
     cachedBytes: 0, ...wait });
   const manifest = await readManifest(url, options.model, { signal, onWait });
+  checkTextTokens(manifest, textTokens);
   const family = familyOf(manifest);
   const settings = { signal, onProgress, onWait, precision, storage, memoryBudget, memory,
     textTokens, kernels, patienceMs };

@@ -49,6 +49,8 @@ def test_pictures_match_diffusers(model, once, site, server, browser):
         change, told = WRONG[model.shape]
         with pytest.raises(LibraryError, match=f"InputError: {told}"):
             library.generate(**CASES[model][0].request() | change)
+        with pytest.raises(LibraryError, match="InputError: textTokens is trimmed, but this"):
+            library.load(textTokens="trimmed")
         assert not library.complaints
 
 

@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from playwright.sync_api import sync_playwright
 
+from export.packing.manifest import read_manifest
 from export.site.serve import make_server
 from tests.browser.library import Library
 from tests.browser.test_device import DEFAULT_LIMITS
@@ -99,7 +100,7 @@ def draw(dist, request, memory):
             library.page.evaluate(WATCH)
             residents.begin("loading")
             start = time.monotonic()
-            library.load(memory=memory, textTokens="trimmed", storage="opfs")
+            library.load(memory=memory, textTokens=text_tokens_of(dist), storage="opfs")
             print(f"loaded in {time.monotonic() - start:.0f} s", flush=True)
             residents.begin(STAGES[None])
             picture = library.generate(tensors=True, blocks=True, **request)
@@ -121,6 +122,12 @@ def draw(dist, request, memory):
         print(f"Chromium says: {complaint}")
     sys.stdout.flush()
     return picture
+
+
+def text_tokens_of(dist):
+    """Without padding, where a model can do without."""
+    manifest = read_manifest(dist / "model" / "manifest.json")
+    return "trimmed" if all(prompt["mask"] for prompt in manifest["prompts"]) else "padded"
 
 
 def follow(message, residents):

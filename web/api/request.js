@@ -80,8 +80,17 @@ export function checkPlan({ latents: { pixels }, prompts }, { width, height, ste
     throw new InputError(`steps is ${steps}, expected a whole number from 1 to ${MAX_STEPS}`);
   }
   checkChoice('memory', request.memory, MEMORY);
-  checkChoice('textTokens', request.textTokens, TEXT_TOKENS);
-  if (request.textTokens === 'trimmed' && !prompts.every(({ mask }) => mask)) {
+  checkTextTokens({ prompts }, request.textTokens);
+}
+
+/**
+ * @param {{ prompts: { mask: boolean }[] }} manifest
+ * @param {string} textTokens
+ * @throws {InputError} it is no choice, or none for this model
+ */
+export function checkTextTokens({ prompts }, textTokens) {
+  checkChoice('textTokens', textTokens, TEXT_TOKENS);
+  if (textTokens === 'trimmed' && !prompts.every(({ mask }) => mask)) {
     throw new InputError('textTokens is trimmed, but this model reads padding as it reads words: '
       + 'without it, the picture is another one that it was never taught. Leave textTokens out, or '
       + 'ask for padded.');

@@ -71,8 +71,8 @@ type OnWait = (wait: {
  *   unless told; Infinity: for ever
  * @param [options.model] the mark of the model that the page was written for, as its
  *   data-model has it: where the site has another one by now, that is told
- * @throws {UnsupportedError | DownloadError | UpdatedError | ModelError | DOMException} the last one
- *   named AbortError
+ * @throws {InputError | UnsupportedError | DownloadError | UpdatedError | ModelError |
+ *   DOMException} the last one named AbortError
  */
 declare function loadPipeline(manifestUrl: string | URL, options?: {
     signal?: AbortSignal;
