@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.studio import Visit, damaged, tell_page
+from tests.waiting import wait_until
 
 SMALL = "width=64&height=64&steps=1"
 SCREENS = [(1280, 720), (1280, 860), (1440, 900), (360, 740), (740, 360), (320, 568), (320, 215)]
@@ -144,3 +145,22 @@ def test_a_frame_that_forbids_forms_draws(visit, url, server, tmp_path):
         expect(frame.get_by_role("img")).to_be_visible()
         expect(frame.locator("body")).to_have_attribute("data-phase", "ready")
     assert outer.logged == []
+
+
+def test_what_a_page_does_not_offer_is_kept_for_those_that_do(plain, dist, server, tmp_path):
+    """FLUX.1's has no "Trimmed", and other models' pages of its origin have."""
+    def change(copy):
+        html = (copy / "index.html").read_text(encoding="utf-8")
+        option = '<option value="trimmed">Trimmed: faster, another picture</option>'
+        assert option in html
+        (copy / "index.html").write_text(html.replace(option, ""), encoding="utf-8")
+
+    url = server(damaged(dist, tmp_path, change))
+    kept = '{"version": 1, "form": {"textTokens": "trimmed", "memory": "small"}}'
+    visit = Visit(plain, url, script=f"localStorage['trefoil-settings'] ??= '{kept}';")
+    visit.page.get_by_role("textbox", name="Prompt").fill("a fern")
+    read = "() => JSON.parse(localStorage['trefoil-settings']).form"
+    wait_until(lambda: visit.page.evaluate(read).get("prompt") == "a fern", "the prompt is kept")
+    form = visit.page.evaluate(read)
+    assert (form["textTokens"], form["memory"]) == ("trimmed", "small")
+    visit.context.close()
