@@ -59,6 +59,10 @@ DEV = Base("black-forest-labs/FLUX.1-dev", r"flux(?![-_. ]?2).*dev(?![a-z])", ta
 def read_own(index, call):
     """Nothing of its own. Refuses what FluxPipeline would do otherwise, or not at all."""
     call.integer("max_sequence_length", None, most=LENGTH)
+    scale = call.number("true_cfg_scale", None, least=0)
+    if scale is not None and scale > 1:
+        call.fail(f"true_cfg_scale is {show(scale)}, and this version draws FLUX.1 without a "
+                  "negative prompt; write 1")
     for key in UNUSED:
         value = call.get(key, None)
         if value not in (None, "", []):

@@ -43,6 +43,7 @@ def test_what_a_model_says_of_its_call():
     assert call_of(True, guidance_scale=2.5)[0].guidance.scale == 2.5
     assert call_of(False, guidance_scale=0.0)[0].guidance.kind == "none"  # as schnell's card has it
     assert call_of(False, max_sequence_length=512)[0].max_sequence_length == 512
+    assert call_of(True, true_cfg_scale=1.0)[0] == call_of(True)[0]  # the pipeline's own
 
 
 @pytest.mark.parametrize("embeds, given, told", [
@@ -50,7 +51,7 @@ def test_what_a_model_says_of_its_call():
     (True, {"max_sequence_length": 513}, "max_sequence_length is 513"),
     (True, {"negative_prompt": "fog"}, "negative_prompt is 'fog', and this family takes none"),
     (False, {"text_encoder_out_layers": [1]}, "text_encoder_out_layers is"),
-    (True, {"true_cfg_scale": 2.0}, "true_cfg_scale is 2.0, a key that this version does not"),
+    (True, {"true_cfg_scale": 2.0}, "true_cfg_scale is 2.0, and this version draws FLUX.1 without"),
 ])
 def test_calls_that_are_refused(embeds, given, told):
     with pytest.raises(ExportError, match=told):
