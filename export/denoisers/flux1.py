@@ -6,7 +6,7 @@ F the MLP width, Dh the width of a head. Every linear has a bias.
 
 from dataclasses import asdict, dataclass
 
-from export.denoisers.step_flop import attention_flop, product_flop
+from export.denoisers.flux_blocks import blocks_flop, double_blocks
 from export.errors import ExportError
 from export.packing.spec import LOWBIT, Spec, by_prefix, vector
 from export.source.meaning import refuse_unread
@@ -18,7 +18,6 @@ ANCHORS = (  # names that tell a prefix: diffusers', and those of the original c
     "x_embedder.weight", "context_embedder.weight", "img_in.weight", "txt_in.weight",
     "time_text_embed.text_embedder.linear_1.weight",
 )
-TEXT_STREAM = (".add_", ".to_add_out", ".ff_context")  # of a double block's names, the text's
 ROPE_AXES = 3  # of a token's position: 0, row, column
 USUAL_AXES = (16, 56, 56)
 # Of the class, whatever its configuration.
@@ -224,18 +223,8 @@ def modulation_bytes(c):
 
 def step_flop(c, picture):
     """That of the modulations is left out, which several steps have in common."""
-    text, image = picture.text_tokens, picture.image_tokens
-    tokens = text + image
-
-    def rows_of(name):
-        if ".norm" in name:
-            return 0
-        if name.startswith("single_"):
-            return tokens
-        return text if any(part in name for part in TEXT_STREAM) else image
-
-    blocks = c.num_layers + c.num_single_layers
-    return product_flop(spec(c), rows_of) + blocks * attention_flop(tokens, tokens, c.width)
+    specs = {name: one for name, one in spec(c).items() if ".norm" not in name}
+    return blocks_flop(c, specs, picture)
 
 
 def image_activation_bytes(c, images):
@@ -243,5 +232,4 @@ def image_activation_bytes(c, images):
 
 
 def streamed_layers(c):
-    """In double blocks, which have about twice the weights of single ones."""
-    return max(1, c.num_layers + c.num_single_layers // 2)
+    return double_blocks(c)

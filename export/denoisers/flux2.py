@@ -6,7 +6,7 @@ F the MLP width, Dh the width of a head, T the tokens of text and image together
 
 from dataclasses import asdict, dataclass
 
-from export.denoisers.step_flop import attention_flop, product_flop
+from export.denoisers.flux_blocks import blocks_flop, double_blocks
 from export.errors import ExportError
 from export.packing.formats import USUAL_GROUP
 from export.packing.spec import LOWBIT, Spec, by_prefix, vector
@@ -28,7 +28,6 @@ ANCHORS = (  # names that tell a prefix: diffusers', and those of the original c
     "x_embedder.weight", "context_embedder.weight", "img_in.weight", "txt_in.weight",
     "time_guidance_embed.timestep_embedder.linear_1.weight",
 )
-TEXT_STREAM = (".add_", ".to_add_out", ".ff_context")  # of a double block's names, the text's
 ROPE_AXES = 4  # t, h, w and l of a token's position
 GROUP = USUAL_GROUP
 MOST_LAYERS = 1000
@@ -221,16 +220,7 @@ def activation_bytes(c, picture):
 
 
 def step_flop(c, picture):
-    text, image = picture.text_tokens, picture.image_tokens
-    tokens = text + image
-
-    def rows_of(name):
-        if name.startswith("single_"):
-            return tokens
-        return text if any(part in name for part in TEXT_STREAM) else image
-
-    blocks = c.num_layers + c.num_single_layers
-    return product_flop(spec(c), rows_of) + blocks * attention_flop(tokens, tokens, c.width)
+    return blocks_flop(c, spec(c), picture)
 
 
 def image_activation_bytes(c, images):
@@ -238,5 +228,4 @@ def image_activation_bytes(c, images):
 
 
 def streamed_layers(c):
-    """In double blocks, which have about twice the weights of single ones."""
-    return max(1, c.num_layers + c.num_single_layers // 2)
+    return double_blocks(c)
