@@ -31,7 +31,7 @@ from tests.fullscale.truth import stages_of
 LIMIT = 1e-4
 MIB = 1 << 20
 STAGES = {  # what follows the last result
-    None: "encoding", "encoder_rows": "denoising", "latents": "decoding", "decoded": "returning",
+    None: "encoding", "noise": "denoising", "latents": "decoding", "decoded": "returning",
 }
 WATCH = """
 () => {

@@ -3,16 +3,20 @@
 By the names that the page gives its stages; a family is told by its pipeline in model_index.json.
 """
 
-from tests import reference, sana_reference, sana_streamed, streamed
+from tests import (
+    flux1_reference,
+    flux1_streamed,
+    reference,
+    sana_reference,
+    sana_streamed,
+    streamed,
+)
 
 
 def flux2_stages(folder, request, picture):
     want = reference.reference(folder, **request, pipeline=streamed.load_streamed(folder),
                                max_sequence_length=picture["tokens"]["count"])
-    stages = {"encoder_rows": want["encoder_rows"]}
-    for step, velocity in enumerate(want["velocity"]):
-        stages |= {f"block.{name}.{step}": blocks[step] for name, blocks in want["blocks"].items()}
-        stages[f"velocity.{step}"] = velocity
+    stages = {"encoder_rows": want["encoder_rows"]} | steps_of(want)
     return stages | {name: want[name] for name in ("latents", "decoded")}
 
 
@@ -32,8 +36,26 @@ def sana_stages(folder, request, picture):
     return stages | {name: want[name] for name in ("latents", "decoded")}
 
 
+def flux1_stages(folder, request, picture):
+    asked = dict(request)
+    asked["guidance"] = asked.pop("guidanceScale", None)
+    want = flux1_reference.reference(folder, **asked,
+                                     pipeline=flux1_streamed.load_streamed(folder))
+    stages = {"encoder_rows": want["pooled"], "encoder_rows.1": want["rows"]}
+    return stages | steps_of(want) | {name: want[name] for name in ("latents", "decoded")}
+
+
+def steps_of(want):
+    """Of FLUX's references: each block's tokens and the velocity, step by step."""
+    stages = {}
+    for step, velocity in enumerate(want["velocity"]):
+        stages |= {f"block.{name}.{step}": blocks[step] for name, blocks in want["blocks"].items()}
+        stages[f"velocity.{step}"] = velocity
+    return stages
+
+
 STAGES = {"Flux2KleinPipeline": flux2_stages, "SanaPipeline": sana_stages,
-          "SanaSprintPipeline": sana_stages}
+          "SanaSprintPipeline": sana_stages, "FluxPipeline": flux1_stages}
 
 
 def stages_of(folder, request, picture):
