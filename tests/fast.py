@@ -11,6 +11,8 @@ FOLDERS = ("tests/export", "tests/web")
 FULL_ONLY = {  # files and tests of these folders that only the whole run has, and why
     "tests/export/test_consoles.py": "processes are ended at many places",
     "tests/export/test_damage.py": "torch writes its checkpoints",
+    "tests/export/test_damaged_json.py::test_a_wrong_value_at_any_key":
+        "a model is opened for a score of values at each key of nine files",
     "tests/export/test_environment.py": "environments are made and packages installed",
     "tests/export/test_files.py::test_the_same_lists_on_the_hub": "a hub is asked for each list",
     "tests/export/test_flux1_base.py": "diffusers writes its base",
