@@ -67,17 +67,22 @@ def empty(block):
 
 
 class PackedFile:
-    """Tensors of a safetensors file as f32, read and dequantised when asked for."""
+    """Tensors of a safetensors file, read and dequantised to `dtype` when asked for."""
 
-    def __init__(self, path, bits):
-        self.file, self.bits = safe_open(path, "pt"), bits
+    def __init__(self, path, bits, dtype=torch.float32):
+        self.file, self.bits, self.dtype = safe_open(path, "pt"), bits, dtype
         self.names = set(self.file.keys())
 
     def some(self, names):
-        """name -> f32, of those names that the file has."""
+        """name -> tensor, of those names that the file has."""
         stems = {name.rpartition(".")[0] for name in names}
-        return dequantise({name: self.file.get_tensor(name) for name in self.names
-                           if name.rpartition(".")[0] in stems}, self.bits)
+        return self.whole({name: self.file.get_tensor(name) for name in self.names
+                           if name.rpartition(".")[0] in stems})
+
+    def whole(self, tensors):
+        """What the file has of them, dequantised."""
+        return {name: value.to(self.dtype)
+                for name, value in dequantise(tensors, self.bits).items()}
 
     def under(self, prefix):
         """What begins with `prefix`, which is cut off."""
@@ -91,13 +96,14 @@ class Rows(torch.nn.Module):
     def __init__(self, tensors, stem, scale=1):
         super().__init__()
         self.tensors, self.stem, self.scale = tensors, stem, scale
-        self.anchor = torch.nn.Parameter(torch.zeros(1))  # says device and dtype of the encoder
+        self.anchor = torch.nn.Parameter(  # says device and dtype of the encoder
+            torch.zeros(1, dtype=tensors.dtype))
 
     def forward(self, ids):
-        """i64 [..., S] -> f32 [..., S, D]."""
+        """i64 [..., S] -> [..., S, D]."""
         parts = {f"{self.stem}.{part}": self.tensors.file.get_slice(f"{self.stem}.{part}")
                  for part in ("weight", "scales", "biases")}
         known, places = ids.unique(return_inverse=True)
-        rows = [dequantise({name: part[row:row + 1] for name, part in parts.items()},
-                           self.tensors.bits)[f"{self.stem}.weight"] for row in known.tolist()]
+        rows = [self.tensors.whole({name: part[row:row + 1] for name, part in parts.items()})[
+            f"{self.stem}.weight"] for row in known.tolist()]
         return torch.cat(rows)[places] * self.scale
