@@ -1,7 +1,7 @@
 """What of a random model is its family's: configurations, classes, and the files around weights."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -10,13 +10,14 @@ class Encoder:
     """A text encoder: `prefix` stands before its names in its file, `config` in its config.json
 
     beside the scale's own; whole: how the names of matrices end that nobody quantises; tied: those
-    that are other ones again.
+    that are other ones again; gains: what matrices are multiplied by after keeping a signal's size.
     """
 
     config: dict
     prefix: str = ""
     whole: tuple[str, ...] = ()
     tied: tuple[str, ...] = ()
+    gains: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ T5 = Encoder({
     "architectures": ["T5EncoderModel"], "model_type": "t5", "dense_act_fn": "gelu_pytorch_tanh",
     "is_gated_act": True, "feed_forward_proj": "gated-gelu", "layer_norm_epsilon": 1e-6,
     "relative_attention_num_buckets": 32,
-}, whole=("relative_attention_bias.weight",), tied=("encoder.embed_tokens.weight",))
+}, whole=("relative_attention_bias.weight",), tied=("encoder.embed_tokens.weight",),
+    # Its attention does not divide by the square root of a head's width: its queries are as small.
+    gains={"SelfAttention.q.weight": 0.125})
 FULL = {
     "text_encoder": {
         "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,

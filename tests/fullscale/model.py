@@ -103,7 +103,7 @@ class Model:
 
     def scaled(self, name, shape, values):
         if len(shape) > 1:
-            return values / row_length(shape) ** 0.5
+            return values * (self.gain(name) / row_length(shape) ** 0.5)
         if name.endswith("running_var"):
             return np.exp(0.3 * values)
         centre = 0.0 if name.endswith(("bias", "running_mean")) else 1.0
@@ -120,7 +120,13 @@ class Model:
         for chunk, rows in text_chunks(shape):
             random = self.random(f"{name} scales", chunk)
             spread = random.standard_normal((rows, columns // TEXT_GROUP), np.float32)
-            yield round_bf16(np.exp(0.2 * spread) / (4.6 * columns**0.5))
+            yield round_bf16(np.exp(0.2 * spread) * (self.gain(name) / (4.6 * columns**0.5)))
+
+    def gain(self, name):
+        """What keeps a text encoder's signals as they are when it is trained."""
+        gains = {end: gain for about in self.family.encoders.values()
+                 for end, gain in about.gains.items()}
+        return next((gain for end, gain in gains.items() if name.endswith(end)), 1.0)
 
 
 def text_chunks(shape):
