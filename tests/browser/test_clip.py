@@ -13,12 +13,10 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from export import layouts
 from export.families.family import ENCODER, Part
 from export.packing.memory import SIZES_BYTES, Picture
-from export.site.code import write_code
 from export.text_encoders import clip
-from tests.browser.library import array_of
+from tests.browser.encoding import Encoding, write_encoders
 from tests.closeness import relative_error
 from tests.export.packed import PackedSite
-from tests.one_part import write_part
 
 LIMIT = 5e-6  # relative L2 error, f32 on both sides
 PART = Part("text_encoder", ENCODER, clip, lambda file, asked: clip.read_config(file),
@@ -32,62 +30,6 @@ SHAPES = {  # name: configuration, and --text-encoder-bits
                          "eos_token_id": 50}, 4),
 }
 LENGTH, END, EOS = 21, 12, 50
-SETUP = """
-async (url) => {
-  const load = (path) => import(new URL(path, library.code));
-  const { Stages } = await load('engine/stages.js');
-  const { referenceOf } = await load('engine/candidates.js');
-  const { TensorFiles } = await load('loader/tensors.js');
-  const { encode, LAYERS, PRECISION } = await load('models/text_encoders/clip.js');
-
-  const run = async (g, { name, ids, budget = 2 ** 30 }) => {
-    const base = new URL(`${name}/`, url);
-    const manifest = await (await fetch(new URL('manifest.json', base))).json();
-    const shards = await Promise.all(manifest.shards.map(async ({ file }) => (
-      (await fetch(new URL(file, base))).arrayBuffer())));
-    const read = async (index, at, bytes) => new Uint8Array(shards[index], at, bytes);
-    const { components } = manifest;
-    const stages = new Stages(g, new TensorFiles(manifest, { read }),
-      { components, budget, memory: 'auto' });
-    const { config } = components.text_encoder;
-    const { rows: [rows], shape } = await stages.use('text_encoder',
-      { layers: LAYERS, precision: PRECISION }, (weights) => (
-        encode(g, weights, config, { ids: Int32Array.from(ids), valid: ids.length })));
-    return { stages, rows, shape };
-  };
-
-  /** The pooled row of these ids, what it cost and the most memory. */
-  globalThis.encodeIds = async (call) => {
-    const { ops: g } = opened;
-    const { dispatch } = g;
-    let cost = 0;
-    g.dispatch = (kernel, options) => {
-      cost += options.cost;
-      dispatch.call(g, kernel, options);
-    };
-    g.allocator.resetPeak();
-    const { stages, rows, shape } = await run(g, call);
-    delete g.dispatch;
-    const { peakBytes } = g.allocator;
-    const data = library.encode(new Float32Array(await g.read(rows)));
-    g.release(rows);
-    stages.free();
-    g.reset();
-    return { shape, type: 'Float32Array', data, cost, peakBytes, leaked: g.allocator.liveBytes };
-  };
-
-  /** What as many ids take, and the ops that are asked for. */
-  globalThis.rehearse = async (call) => {
-    const asked = new Set();
-    const g = opened.rehearsal({ pick: (op, constants) => {
-      asked.add(op);
-      return referenceOf(op, constants);
-    } });
-    await run(g, { ...call, ids: call.ids.map(() => 0) });
-    return { peakBytes: g.allocator.peakBytes, asked: [...asked] };
-  };
-}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -114,38 +56,27 @@ def filled(model):
 
 @pytest.fixture(scope="module")
 def dist(models, tmp_path_factory):
-    """A site's code, and the models' weights beside it."""
-    dist = tmp_path_factory.mktemp("clip")
-    write_code(dist)
-    for name, (_, bits) in SHAPES.items():
-        source = tmp_path_factory.mktemp(name)
-        models[name].save_pretrained(source / "text_encoder")
-        write_part(PART, source, dist / name, bits)
-    return dist
+    return write_encoders(tmp_path_factory, PART, models, SHAPES)
 
 
 @pytest.fixture(scope="module")
-def url(dist, server):
-    return server(dist)
-
-
-@pytest.fixture(scope="module")
-def page(engine, url):
-    engine.evaluate(SETUP, url)
-    return engine
+def encoding(engine, url):
+    return Encoding(engine, url, PART, "clip")
 
 
 @pytest.fixture
-def encode(page):
+def encode(encoding):
     """encode(name, ids, **options) -> the pooled row [D], cost, and peakBytes."""
     def run(name, ids, **options):
-        call = {"name": name, "ids": ids.tolist()} | options
-        done = page.evaluate("(call) => encodeIds(call)", call)
-        assert done["leaked"] == 0
-        (row,) = array_of(done)
+        [done] = encoding(name, text_of(ids), **options)
+        (row,) = done["rows"]
         return row, done["cost"], done["peakBytes"]
 
     return run
+
+
+def text_of(ids):
+    return {"ids": ids.tolist(), "valid": len(ids)}
 
 
 def ids_of(seed, end=END, eos=EOS):
@@ -211,12 +142,11 @@ def test_layer_by_layer_it_is_the_same_in_less_memory(encode):
 
 
 @pytest.mark.parametrize("budget", [0, 2**30])
-def test_a_rehearsal_tells_the_memory_and_the_kernels(page, dist, encode, budget):
+def test_a_rehearsal_tells_the_memory_and_the_kernels(encoding, dist, encode, budget):
     """Those of the longest text, as it is counted, and about as the exporter reckons; and the
     kernels of a short one."""
     ids = ids_of(9, end=LENGTH - 1)
-    rehearsed = page.evaluate("(call) => rehearse(call)",
-                              {"name": "packed", "ids": ids.tolist(), "budget": budget})
+    rehearsed = encoding.rehearse("packed", text_of(ids), budget)
     assert set(rehearsed["asked"]) == {"linear_packed", "linear_packed few", "attention"}
     _, _, peak = encode("packed", ids, budget=budget)
     assert peak == rehearsed["peakBytes"]

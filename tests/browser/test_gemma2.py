@@ -14,12 +14,10 @@ from transformers import Gemma2Config, Gemma2Model
 from export import layouts
 from export.families.family import ENCODER, Part
 from export.packing.memory import SIZES_BYTES, Picture
-from export.site.code import write_code
 from export.text_encoders import gemma2
-from tests.browser.library import array_of
+from tests.browser.encoding import Encoding, write_encoders
 from tests.closeness import relative_error
 from tests.export.packed import PackedSite
-from tests.one_part import write_part
 
 LIMIT = 5e-6   # relative L2 error, f32 on both sides
 SHARED = 1e-6  # with and without a prefix
@@ -38,92 +36,6 @@ SHAPES = {  # name: configuration, and --text-encoder-bits
 LENGTH, VALID, PREFIX = 40, 23, 9
 KEEP = [[0, 1], [7, 9], [21, 2]]  # in the prefix, across its end, up to the last
 KEPT = [0, *range(7, 16), 21, 22]
-SETUP = """
-async (url) => {
-  const load = (path) => import(new URL(path, library.code));
-  const { Stages } = await load('engine/stages.js');
-  const { referenceOf } = await load('engine/candidates.js');
-  const { TensorFiles } = await load('loader/tensors.js');
-  const { encode, LAYERS } = await load('models/text_encoders/gemma2.js');
-
-  const open = async (g, name, budget) => {
-    const base = new URL(`${name}/`, url);
-    const manifest = await (await fetch(new URL('manifest.json', base))).json();
-    const shards = await Promise.all(manifest.shards.map(async ({ file }) => (
-      (await fetch(new URL(file, base))).arrayBuffer())));
-    const read = async (index, at, bytes) => new Uint8Array(shards[index], at, bytes);
-    const { components } = manifest;
-    const stages = new Stages(g, new TensorFiles(manifest, { read }),
-      { components, budget, memory: 'auto' });
-    const { config } = components.text_encoder;
-    const rows = (text, signal) => stages.use('text_encoder', { layers: LAYERS }, (weights) => (
-      encode(g, weights, config, { ...text, ids: Int32Array.from(text.ids) }, { signal })));
-    return { stages, rows };
-  };
-
-  /** Texts one after another, their rows, what they cost and the most memory; null: forget. */
-  globalThis.encodeAll = async ({ name, texts, budget = 2 ** 30 }) => {
-    const { ops: g } = opened;
-    const { stages, rows: encoded } = await open(g, name, budget);
-    const dispatch = g.dispatch;
-    let cost = 0;
-    g.dispatch = (kernel, call) => {
-      cost += call.cost;
-      dispatch.call(g, kernel, call);
-    };
-    const made = [];
-    for (const text of texts) {
-      if (!text) {
-        stages.free();
-        continue;
-      }
-      cost = 0;
-      g.allocator.resetPeak();
-      const { rows: [rows], shape } = await encoded(text);
-      const data = library.encode(new Float32Array(await g.read(rows)));
-      g.release(rows);
-      made.push({ shape, type: 'Float32Array', data, cost, peakBytes: g.allocator.peakBytes });
-    }
-    stages.free();
-    g.reset();
-    delete g.dispatch;
-    return { made, leaked: g.allocator.liveBytes };
-  };
-
-  /** Encodes a text, cancelled when its prefix comes back from the GPU, then once more. */
-  globalThis.encodeAfterCancel = async ({ name, text }) => {
-    const { ops: g } = opened;
-    const { stages, rows: encoded } = await open(g, name, 2 ** 30);
-    const stop = new AbortController();
-    const { read } = g;
-    g.read = (...call) => {
-      stop.abort();
-      return read.apply(g, call);
-    };
-    const told = await encoded(text, stop.signal).catch(({ name: error }) => error);
-    g.read = read;
-    g.reset();
-    const { rows: [rows], shape } = await encoded(text);
-    const made = { shape, type: 'Float32Array',
-      data: library.encode(new Float32Array(await g.read(rows))) };
-    stages.free();
-    g.reset();
-    return { told, made, leaked: g.allocator.liveBytes };
-  };
-
-  /** What a text of this length takes, and the ops that it may ask for. */
-  globalThis.rehearse = async ({ name, text, budget = 2 ** 30 }) => {
-    const asked = new Set();
-    const g = opened.rehearsal({ pick: (op, constants) => {
-      asked.add(op);
-      return referenceOf(op, constants);
-    } });
-    const { rows } = await open(g, name, budget);
-    await rows({ ...text, ids: text.ids.map(() => 0), valid: 1 });
-    return { peakBytes: g.allocator.peakBytes, asked: [...asked] };
-  };
-}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -150,31 +62,12 @@ def filled(model):
 
 @pytest.fixture(scope="module")
 def dist(models, tmp_path_factory):
-    """A site's code, and the models' weights beside it."""
-    dist = tmp_path_factory.mktemp("gemma2")
-    write_code(dist)
-    for name, (_, bits) in SHAPES.items():
-        source = tmp_path_factory.mktemp(name)
-        models[name].save_pretrained(source / "text_encoder")
-        write_part(PART, source, dist / name, bits)
-    return dist
+    return write_encoders(tmp_path_factory, PART, models, SHAPES)
 
 
 @pytest.fixture(scope="module")
-def page(engine, url):
-    engine.evaluate(SETUP, url)
-    return engine
-
-
-@pytest.fixture
-def encode(page):
-    """encode(name, *texts, **options) -> what each came to: rows [V, D], cost, peakBytes."""
-    def run(name, *texts, **options):
-        done = page.evaluate("(call) => encodeAll(call)", {"name": name, "texts": texts} | options)
-        assert done["leaked"] == 0
-        return [one | {"rows": array_of(one)} for one in done["made"]]
-
-    return run
+def encode(engine, url):
+    return Encoding(engine, url, PART, "gemma2")
 
 
 def text(seed, prefix=0, keep=None):
@@ -222,12 +115,12 @@ def test_a_prefix_is_computed_once_and_changes_nothing(models, encode):
         np.testing.assert_array_equal(one["rows"], other["rows"])
 
 
-def test_of_a_prefix_that_was_cancelled_nothing_is_kept(encode, page):
+def test_of_a_prefix_that_was_cancelled_nothing_is_kept(encode):
     tokens = text(1, PREFIX, KEEP)
-    done = page.evaluate("(call) => encodeAfterCancel(call)", {"name": "odd", "text": tokens})
-    assert done["told"] == "AbortError" and done["leaked"] == 0
+    told, rows = encode.after_cancel("odd", tokens)
+    assert told == "AbortError"
     [want] = encode("odd", tokens)
-    np.testing.assert_array_equal(array_of(done["made"]), want["rows"])
+    np.testing.assert_array_equal(rows, want["rows"])
 
 
 def test_another_prefix_is_computed_anew(models, encode):
@@ -261,12 +154,12 @@ def test_four_bits(models, dist, encode):
 
 @pytest.mark.parametrize("budget", [0, 2**30])
 @pytest.mark.parametrize("prefix", [0, PREFIX])
-def test_a_rehearsal_tells_the_memory_and_the_kernels(page, dist, encode, prefix, budget):
+def test_a_rehearsal_tells_the_memory_and_the_kernels(dist, encode, prefix, budget):
     """Those of the longest text, the first one after a prefix, about as the exporter reckons; and
     the kernels of a short one."""
     tokens = text(1, prefix, KEEP)
-    call = {"name": "packed", "text": tokens | {"ids": tokens["ids"][:VALID]}, "budget": budget}
-    rehearsed = page.evaluate("(call) => rehearse(call)", call)
+    short = tokens | {"ids": tokens["ids"][:VALID], "valid": 1}
+    rehearsed = encode.rehearse("packed", short, budget)
     assert set(rehearsed["asked"]) == {"linear_packed", "linear_packed few", "attention"}
     first, second = encode("packed", tokens, text(2, prefix, KEEP), budget=budget)
     assert second["peakBytes"] <= first["peakBytes"] == rehearsed["peakBytes"]
