@@ -6,19 +6,9 @@ Five shapes, ternary and binary, every sampler, 1 to 20 steps, with and without 
 or two of one core.
 """
 
-import sys
-from contextlib import redirect_stdout
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
-from playwright.sync_api import sync_playwright
-
-from build import main as build
-from tests.browser.library import Library
-from tests.conftest import WEBGPU, launch
-from tests.hosting import Host
-from tests.sana_checkpoints import SHAPES, make_sana
-from tests.sana_parity import NEGATIVE, Case, Model, compare
+from tests.parity import Case, print_table
+from tests.sana_checkpoints import SHAPES
+from tests.sana_parity import NEGATIVE, Model, compare, make
 from tests.sana_reference import reference
 
 STAGES = ("rows", "velocity", "latents", "decoded")
@@ -43,35 +33,17 @@ def cases(model):
             Case("empty", 64, 32, steps=3, negative=NEGATIVE)]
 
 
-def rows(browser, folder, model):
-    """A row for each picture of a model."""
-    checkpoint, dist = folder / "model", folder / "dist"
-    make_sana(checkpoint, model.shape, model.variant, model.scheduler)
-    options = ["--model", str(checkpoint), "--out", str(dist), "--text-encoder-bits", "16"]
-    with redirect_stdout(sys.stderr):  # the table alone is printed
-        if build(options):
-            sys.exit(f"{model.id}: no site")
-    with Host(dist) as host, Library(browser, host.url) as library:
-        own = library.load()["pipeline"]
-        for case in cases(model):
-            result = compare(library.generate(tensors=True, **case.request()),
-                             reference(checkpoint, **case.reference()))
-            guidance = own["guidance"]["scale"] if case.guidance is None else case.guidance
-            negative = own.get("negative_prompt", "") if case.negative is None else case.negative
-            yield (model.id, case.prompt, f"{case.width} x {case.height}",
-                   case.steps or own["num_inference_steps"], guidance, negative or "-",
-                   *(f"{result.errors[stage]:.1e}" for stage in STAGES), f"{result.psnr:.1f}")
-
-
-def main():
-    print(f"| {' | '.join(HEAD)} |\n|{' --- |' * len(HEAD)}")
-    with sync_playwright() as playwright, TemporaryDirectory() as folder:
-        browser = launch(playwright, WEBGPU)
-        for model in models():
-            for row in rows(browser, Path(folder) / model.id, model):
-                print(f"| {' | '.join(map(str, row))} |", flush=True)
-        browser.close()
+def rows(model, folder, library):
+    own = library.load()["pipeline"]
+    for case in cases(model):
+        result = compare(library.generate(tensors=True, **case.request()),
+                         reference(folder, **case.reference()))
+        guidance = own["guidance"]["scale"] if case.guidance is None else case.guidance
+        negative = own.get("negative_prompt", "") if case.negative is None else case.negative
+        yield (model.id, case.prompt, f"{case.width} x {case.height}",
+               case.steps or own["num_inference_steps"], guidance, negative or "-",
+               *(f"{result.errors[stage]:.1e}" for stage in STAGES), f"{result.psnr:.1f}")
 
 
 if __name__ == "__main__":
-    main()
+    print_table(HEAD, models(), make, rows)

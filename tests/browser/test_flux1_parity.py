@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.browser.library import Library, LibraryError
-from tests.flux1_parity import Case, Model, compare
+from tests.flux1_parity import Model, compare, make
+from tests.parity import Case
 
 CASES = {
     Model("dev"): [
@@ -87,9 +88,3 @@ def check_preview(dist, drawn):
 
 def manifest_of(dist):
     return json.loads((dist / "model" / "manifest.json").read_text(encoding="utf-8"))
-
-
-def make(folder, model):
-    from tests.flux1_checkpoints import make_flux1
-
-    make_flux1(folder, model.shape, model.variant)

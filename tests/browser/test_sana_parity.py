@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.browser.library import LibraryError
-from tests.sana_parity import NEGATIVE, Case, Model, compare
+from tests.parity import Case
+from tests.sana_parity import NEGATIVE, Model, compare, make
 
 CASES = {
     Model("heads"): [
@@ -67,9 +68,3 @@ def check_preview(dist, drawn):
     values = drawn["seen"]["latents"] * manifest["latents"]["scale"] @ np.transpose(fit["matrix"])
     colours = np.clip(127.5 * (values + fit["bias"] + 1), 0, 255)
     assert np.abs(last["rgba"][..., :3].reshape(-1, 3) - colours).max() <= 0.51
-
-
-def make(folder, model):
-    from tests.sana_checkpoints import make_sana
-
-    make_sana(folder, model.shape, model.variant, model.scheduler)
