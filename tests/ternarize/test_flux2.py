@@ -20,8 +20,8 @@ def test_it_draws_as_diffusers_does(teacher, drawn):
     assert family.sigmas.numpy() == pytest.approx(drawn["sigmas"], abs=1e-6)
     assert family.state_shape == drawn["noise"].shape
     context = family.load_encoder(torch.float32, "cpu")(["an old pine in the snow"])
-    assert context.shape[1:] == family.context_shape
-    np.testing.assert_allclose(context[0], drawn["encoder_rows"], atol=1e-5)
+    assert context["rows"].shape[1:] == family.context_shapes["rows"]
+    np.testing.assert_allclose(context["rows"][0], drawn["encoder_rows"], atol=1e-5)
     transformer, _ = family.load_transformer()
     family.prepare(transformer, torch.float32)
     noise = torch.from_numpy(drawn["noise"])[None]
@@ -36,7 +36,7 @@ def test_in_bf16_the_time_stays_exact(teacher, drawn):
     seen = []
     transformer.time_guidance_embed.timestep_embedder.register_forward_hook(
         lambda module, inputs, output: seen.append(output))
-    context = torch.from_numpy(drawn["encoder_rows"])[None].bfloat16()
+    context = {"rows": torch.from_numpy(drawn["encoder_rows"])[None].bfloat16()}
     for sigma in (0.7, 0.7004):
         with torch.no_grad():
             noise = torch.from_numpy(drawn["noise"])[None]

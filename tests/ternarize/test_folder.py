@@ -105,8 +105,8 @@ def test_the_student_is_taught_on_what_its_own_text_encoder_says(whole):
     pipeline = reference.load_pipeline(out)
     for row, prompt in zip(rows, prompts, strict=True):
         want = reference.encode_prompt(out, prompt, pipeline.text_encoder)
-        own = run.trajectories.context([row])[0].float().numpy()
-        teachers = run.trajectories.context([row], teacher=True)[0].float().numpy()
+        own = run.trajectories.context([row])["rows"][0].float().numpy()
+        teachers = run.trajectories.context([row], teacher=True)["rows"][0].float().numpy()
         error = np.abs(own - want).max() / np.abs(want).max()
         assert error < 2**-8 < 0.02 < np.abs(teachers - want).max() / np.abs(want).max()
 
@@ -117,7 +117,7 @@ def test_a_text_encoder_of_16_bits_stays_as_it_is(teacher, prompts, tmp_path):
     run = finish(*start(teacher, prompts, out, *words))
     assert files(out / "text_encoder") == files(teacher / "text_encoder")
     assert not (out / "text_encoder-mlx-4bit").exists()
-    both = [run.trajectories.context([0, 5], teacher) for teacher in (False, True)]
+    both = [run.trajectories.context([0, 5], teacher)["rows"] for teacher in (False, True)]
     assert torch.equal(*both)
 
 

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from train.ternarize import descent, states
+from export.families.call import Guidance
+from train.ternarize import descent, samplers, states
 from train.ternarize.settings import Settings
 from train.ternarize.trajectories import roll
 
-FAMILY = SimpleNamespace(sigmas=torch.tensor([1.0, 0.9, 0.7, 0.4, 0.0]), state_shape=(6, 4))
+FAMILY = SimpleNamespace(sigmas=torch.tensor([1.0, 0.9, 0.7, 0.4, 0.0]), state_shape=(6, 4),
+                         guidance=Guidance(), negative_prompt=None, step=samplers.euler)
 SETTINGS = Settings("ternary", batch=10, seed=3)
 
 
@@ -67,18 +69,20 @@ def test_states_are_made_as_their_kind_says():
     path = torch.from_numpy(random.standard_normal((3, 5, 6, 4), np.float32))
     trajectories = SimpleNamespace(
         state=lambda rows, step: path[rows, step].clone(),
-        context=lambda rows, teacher=False: torch.full((len(rows), 2, 8), float(teacher)))
+        context=lambda rows, teacher, negative: {
+            "rows": torch.full((len(rows), 2, 8), float(teacher))},
+        roll=lambda student, rows, steps: roll(family, student, path[rows, 0], None, steps))
 
     def velocity(transformer, states, sigmas, contexts):
         return states * sigmas[:, None, None]
 
-    family = SimpleNamespace(sigmas=FAMILY.sigmas, velocity=velocity)
+    family = SimpleNamespace(**vars(FAMILY), velocity=velocity)
     noise = random.standard_normal((6, 4), np.float32)
     samples = [states.Sample(states.RENOISED, 0, 2, 0.25, noise),
                states.Sample(states.TRAJECTORY, 1, 3, 0.4),
                states.Sample(states.ROLLOUT, 2, 2, 0.7)]
     batch = states.assemble(samples, 2, family, trajectories, None)
-    assert batch.wanted.all() and not batch.contexts.any()
+    assert batch.wanted["rows"].all() and not batch.contexts["rows"].any()
     torch.testing.assert_close(batch.states[0], 0.75 * path[0, -1] + 0.25 * torch.tensor(noise))
     assert torch.equal(batch.states[1], path[1, 3])
     want = roll(family, None, path[2:, 0], None, 2)[-1][0]

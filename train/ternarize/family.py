@@ -3,11 +3,12 @@
 States and sigmas are f32: x_sigma = (1 - sigma) x_0 + sigma noise, dx/dsigma = velocity.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from export.errors import ExportError, shorten
+from export.families.call import Guidance
 from export.finding import find_model
 from export.source.configuration import Configuration
 from train.ternarize.flux2 import Flux2
@@ -23,16 +24,19 @@ class Teacher(Protocol):
     lowbit: list[str]  # names of the weights that become low-bit, in the order of use
     sigmas: Tensor  # f32 [steps + 1], 1 to 0: the schedule that the model draws with
     state_shape: tuple[int, int]  # of one sample: tokens, channels
-    context_shape: tuple[int, int]  # text tokens, width
+    context_shapes: dict[str, tuple[int, ...]]  # of one prompt, by the contexts' names
+    guidance: Guidance  # how the pipeline draws; embedded, it is told as contexts["guidance"]
+    negative_prompt: str | None  # that classifier-free guidance leads away from, where it does
+    step: Callable[..., Tensor]  # of the sampler, as in samplers.py
 
     def fingerprint(self) -> str:
         """A digest of the teacher and of how it is asked to draw."""
 
     def load_encoder(self, dtype: Any, device: Any,
-                     bits: int = 16) -> Callable[[Iterable[str]], Tensor]:
-        """A function: prompts -> contexts [B, *context_shape], by the teacher's encoder, or with
+                     bits: int = 16) -> Callable[..., dict[str, Tensor]]:
+        """A function: prompts -> name -> [B, *context_shapes[name]], by the teacher's encoders, or
 
-        fewer than 16 bits the student's.
+        with fewer than 16 bits the student's; negative=True: as a negative prompt is encoded.
         """
 
     def load_transformer(self) -> tuple[Module, dict[str, Tensor]]:
@@ -48,8 +52,8 @@ class Teacher(Protocol):
         """The modules whose parameters are gathered together."""
 
     def velocity(self, transformer: Module, states: Tensor, sigmas: Tensor,
-                 contexts: Tensor) -> Tensor:
-        """[B, tokens, channels]"""
+                 contexts: dict[str, Tensor]) -> Tensor:
+        """[B, tokens, channels]: the transformer's own output, without classifier-free guidance."""
 
     def stream(self, output: Any) -> Tensor:
         """A block's output as one tensor [B, tokens, width]."""
@@ -73,7 +77,7 @@ def open_teacher(model: str, steps: int | None = None, width: int | None = None,
     family = FAMILIES.get(name) if isinstance(name, str) else None
     if family is None:
         index.fail(f"the teacher is {name!r}, this version ternarises {shorten(FAMILIES)}")
-    for folder in ("transformer", "text_encoder"):
+    for folder in ("transformer", *family.encoder_classes):
         if not (Path(source.folder) / folder).is_dir():
             raise ExportError(
                 f"{source.folder}: no {folder}/, expected the teacher's full-precision diffusers "

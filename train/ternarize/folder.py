@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from export import layouts
+from export.families.family import ENCODER
 from export.families.flux2 import FLUX2
 from export.layouts import Floats, MlxAffine, MlxPacked
 from export.layouts.mlx_grid import sibling
@@ -24,24 +25,25 @@ from export.text_encoders import qwen3
 from train.ternarize.files import save_tensors, write_json
 from train.ternarize.grid import BINARY, CODE_BITS
 
-ENCODER = "text_encoder"  # its folder
 
-def write_folder(out, teacher, bits, group, tensors, text_encoder_bits):
-    """tensors: (name, values, scales or None) as the student yields them; teacher: its folder."""
-    out, teacher = Path(out), Path(teacher)
-    packed = out / layouts.home(MlxPacked, FLUX2.denoiser.folder)
-    write_transformer(packed, teacher / FLUX2.denoiser.folder, bits, group, tensors)
-    encoder = teacher / ENCODER
-    if text_encoder_bits == 16:
-        shutil.copytree(encoder, out / ENCODER)
-    else:
-        write_text_encoder(out / layouts.home(MlxAffine, ENCODER), encoder, text_encoder_bits)
-    for path in files.copied(teacher, FLUX2):
+def write_folder(out, model, bits, group, tensors, text_encoder_bits):
+    """tensors: (name, values, scales or None) as the student yields them; model: the teacher's."""
+    out, teacher, family = Path(out), Path(model.source.folder), model.family
+    packed = out / layouts.home(MlxPacked, family.denoiser.folder)
+    own = {"guidance_embeds": False} if family is FLUX2 else {}
+    write_transformer(packed, teacher / family.denoiser.folder, bits, group, tensors, own)
+    for part in family.parts:
+        if part.kind == ENCODER and text_encoder_bits == 16:
+            shutil.copytree(teacher / part.folder, out / part.folder)
+        elif part.kind == ENCODER:
+            home = out / layouts.home(MlxAffine, part.folder)
+            write_encoder(home, *encoder_layout(model, part, text_encoder_bits))
+    for path in files.copied(teacher, family):
         copy = shutil.copytree if path.is_dir() else shutil.copy
         copy(path, out / path.name)
 
 
-def write_transformer(folder, teacher, bits, group, tensors):
+def write_transformer(folder, teacher, bits, group, tensors, own):
     stored = {}
     for name, values, scales in tensors:
         if scales is None:
@@ -49,7 +51,7 @@ def write_transformer(folder, teacher, bits, group, tensors):
         else:
             stored |= packed_parts(name, values, scales, bits)
     save_tensors(folder / "diffusion_pytorch_model.safetensors", stored)
-    config = read_json(teacher / "config.json") | {"guidance_embeds": False}
+    config = read_json(teacher / "config.json") | own
     write_json(folder / "config.json", config)
     quantization = {"bits": CODE_BITS[bits], "group_size": group}
     write_json(folder / "quantization_config.json", quantization)
@@ -66,19 +68,25 @@ def packed_parts(name, values, scales, bits):
     }
 
 
-def text_encoder_layout(teacher, bits):
-    """(configuration, Floats) of all layers of an encoder's folder, quantised to `bits`."""
-    config = Configuration.read(teacher / "config.json")
-    layers = config.integer("num_hidden_layers")
-    specs = qwen3.spec(qwen3.read_config(config, (layers,)))
-    checkpoint = Checkpoint(teacher)
-    checkpoint.strip_prefix("model.")
-    return config, Floats(checkpoint, specs, bits)
+def encoder_layout(model, part, bits):
+    """(configuration, Floats, prefix of its names) of an encoder of the teacher, in `bits`.
+
+    Of Qwen3 all layers are kept, also those behind the last tap.
+    """
+    folder = Path(model.source.folder) / part.folder
+    config = Configuration.read(folder / "config.json")
+    if part.module is not qwen3:
+        component = model.components[part.name]
+        return config, Floats(component.layout.checkpoint, component.specs, bits), ""
+    specs = qwen3.spec(qwen3.read_config(config, (config.integer("num_hidden_layers"),)))
+    checkpoint = Checkpoint(folder)
+    checkpoint.strip_prefix(qwen3.PREFIX)
+    return config, Floats(checkpoint, specs, bits), qwen3.PREFIX
 
 
-def rounded_text_encoder(teacher, bits):
-    """(name, f32 weight) of each linear and the embedding, as write_text_encoder stores it."""
-    _, layout = text_encoder_layout(teacher, bits)
+def rounded_encoder(model, part, bits):
+    """(name, f32 weight) of each linear and embedding of an encoder, as write_encoder stores it."""
+    _, layout, prefix = encoder_layout(model, part, bits)
     for name, spec in layout.specs.items():
         if spec.is_linear:
             packed = layout.pack(name)
@@ -86,16 +94,15 @@ def rounded_text_encoder(teacher, bits):
             codes = unpack_words(packed.parts["codes"], bits).astype(np.float32)
             groups = codes.reshape(*scales.shape, packed.storage.group)
             weight = groups * scales[..., None] + biases[..., None]
-            yield f"model.{name}", torch.from_numpy(weight.reshape(spec.shape))
+            yield f"{prefix}{name}", torch.from_numpy(weight.reshape(spec.shape))
 
 
-def write_text_encoder(folder, teacher, bits):
-    """All layers of the encoder, linears and embedding as MLX's affine grid, the rest in bf16."""
-    config, layout = text_encoder_layout(teacher, bits)
+def write_encoder(folder, config, layout, prefix):
+    """The encoder's linears and embeddings as MLX's affine grid, the rest in bf16."""
     checkpoint, specs = layout.checkpoint, layout.specs
     stored, group = {}, None
     for name, spec in specs.items():
-        key = f"model.{name}"
+        key = f"{prefix}{name}"
         if not spec.is_linear:
             values = checkpoint.read_finite(name).float32()
             stored[key] = torch.from_numpy(values.copy()).bfloat16()
@@ -103,10 +110,10 @@ def write_text_encoder(folder, teacher, bits):
         packed = layout.pack(name)
         group = packed.storage.group
         stored[key] = torch.from_numpy(packed.parts["codes"])
-        for part in ("scales", "biases"):
-            bf16 = torch.from_numpy(packed.parts[part].astype(np.uint16)).view(torch.bfloat16)
-            stored[sibling(key, part)] = bf16
+        for kind in ("scales", "biases"):
+            bf16 = torch.from_numpy(packed.parts[kind].astype(np.uint16)).view(torch.bfloat16)
+            stored[sibling(key, kind)] = bf16
     save_tensors(folder / "model.safetensors", stored)
-    grid = {"bits": bits, "group_size": group}
+    grid = {"bits": layout.bits, "group_size": group}
     both = {"quantization": grid, "quantization_config": grid}  # as MLX writes them
     write_json(folder / "config.json", config.values | both)

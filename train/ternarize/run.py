@@ -70,7 +70,7 @@ class Run:
         self.teacher = self.place(deepcopy(transformer).requires_grad_(False))
         draw(folder, family, self.teacher, self.prompts, settings, self.dtype, self.device,
              self.progress)
-        self.trajectories = Trajectories(folder, settings.seeds_per_prompt, self.dtype, self.device)
+        self.trajectories = Trajectories(folder, family, settings, self.dtype, self.device)
         if settings.checkpointing:
             transformer.enable_gradient_checkpointing()
         self.student = Student(
@@ -82,6 +82,8 @@ class Run:
     def place(self, transformer):
         for child in transformer.children():
             child.to(self.device)
+        for parameter in transformer.parameters(recurse=False):
+            parameter.data = parameter.data.to(self.device)
         return processes.shard(transformer, self.family.units(transformer))
 
     def refuse_other(self, identity):

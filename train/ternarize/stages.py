@@ -15,6 +15,8 @@ from train.ternarize.grid import FITS
 from train.ternarize.reconstruct import reconstruct
 from train.ternarize.report import write_report
 
+COMPONENTS = ("transformer", "text_encoder", "text_encoder_2", "vae")
+
 
 def init(run):
     run.student.initialise(FITS[run.settings.scales])
@@ -68,6 +70,6 @@ def sizes(out, teacher):
     for side, folder in (("teacher", teacher), ("student", out)):
         for path in sorted(folder.iterdir()):
             component = path.name.split("-")[0]
-            if path.is_dir() and component in ("transformer", "text_encoder", "vae"):
+            if path.is_dir() and component in COMPONENTS:
                 table.setdefault(component, {})[side] = folder_bytes(path)
     return table

@@ -14,13 +14,14 @@ import numpy as np
 import torch
 
 from train.ternarize import processes
-from train.ternarize.trajectories import roll
 
 RENOISED, TRAJECTORY, ROLLOUT = "re-noised", "trajectory", "rollout"
 TRAJECTORY_SHARE = ROLLOUT_SHARE = 0.2
 ROLLOUTS_FROM = 0.5  # of the run
 ON_SCHEDULE = 0.5    # share of the re-noised states at a sigma that the model draws with
 JITTER = 0.02        # standard deviation of the logarithm of such a sigma
+NEGATIVE_SHARE = 0.2  # of samples that read the negative prompt, with classifier-free guidance
+USUAL_GUIDANCE = 0.5  # share of samples that are told the pipeline's own embedded guidance
 STAGE_NUMBER = {"train": 1, "finish": 2, "reconstruct": 3}
 
 
@@ -31,14 +32,16 @@ class Sample:
     step: int         # of the schedule, for trajectory and rollout
     sigma: float
     noise: np.ndarray | None = None
+    negative: bool = False          # reads the negative prompt
+    guidance: float | None = None   # that is embedded, where there is one
 
 
 @dataclass
 class Batch:
     states: torch.Tensor    # f32 [B, tokens, channels]
     sigmas: torch.Tensor    # f32 [B]
-    contexts: torch.Tensor  # [B, text tokens, width], of the student's text encoder
-    wanted: torch.Tensor    # the same, of the teacher's
+    contexts: dict          # name -> [B, ...], of the student's text encoders
+    wanted: dict            # the same, of the teacher's
 
     def inputs(self, teacher=False):
         """What the family's velocity takes after the transformer."""
@@ -71,12 +74,24 @@ def plan(settings, stage, step, fraction, family, rows, mine):
 def plan_sample(settings, stage, step, i, kind, depth, family, rows):
     own = np.random.default_rng((settings.seed, STAGE_NUMBER[stage], step, i))
     row, at = int(own.integers(rows)), int(own.integers(len(family.sigmas) - 1))
+    sample = Sample(kind, row, at, float(family.sigmas[at]))
     if kind == ROLLOUT:
-        return Sample(kind, row, depth, float(family.sigmas[depth]))
-    if kind == TRAJECTORY:
-        return Sample(kind, row, at, float(family.sigmas[at]))
-    sigma = sample_sigma(family.sigmas, at, own)
-    return Sample(kind, row, at, sigma, own.standard_normal(family.state_shape, np.float32))
+        sample.step, sample.sigma = depth, float(family.sigmas[depth])
+    if kind == RENOISED:
+        sample.sigma = sample_sigma(family.sigmas, at, own)
+        sample.noise = own.standard_normal(family.state_shape, np.float32)
+    if family.negative_prompt is not None:
+        sample.negative = bool(own.random() < NEGATIVE_SHARE)
+    if family.guidance.kind == "embedded":
+        sample.guidance = sample_guidance(family.guidance.scale, own)
+    return sample
+
+
+def sample_guidance(usual, random):
+    """Half of them the pipeline's own, half spread evenly over 1 to twice as much."""
+    if random.random() < USUAL_GUIDANCE:
+        return usual
+    return 1 + (max(2 * usual, 1) - 1) * random.random()
 
 
 def sample_sigma(sigmas, at, random):
@@ -94,7 +109,6 @@ def sample_sigma(sigmas, at, random):
 def assemble(samples, depth, family, trajectories, student):
     """The Batch of planned samples; the student takes `depth` steps for its rollouts."""
     rows = [sample.row for sample in samples]
-    context = trajectories.context(rows)
     states = trajectories.state(rows, [sample.step for sample in samples])
     for i, sample in enumerate(samples):
         if sample.kind == RENOISED:
@@ -105,9 +119,14 @@ def assemble(samples, depth, family, trajectories, student):
     if own or (depth and processes.count() > 1):
         # A process without a rollout computes one for nothing: all must take part in each call.
         chosen = own or [0]
-        noise = trajectories.state([rows[i] for i in chosen], 0)
-        reached = roll(family, student, noise, context[chosen], depth)[-1]
+        reached = trajectories.roll(student, [rows[i] for i in chosen], depth)[-1]
         for place, i in enumerate(own):
             states[i] = reached[place]
     sigmas = torch.tensor([sample.sigma for sample in samples], device=states.device)
-    return Batch(states, sigmas, context, trajectories.context(rows, teacher=True))
+    negative = [sample.negative for sample in samples]
+    contexts = [trajectories.context(rows, teacher, negative) for teacher in (False, True)]
+    if family.guidance.kind == "embedded":
+        told = torch.tensor([s.guidance or family.guidance.scale for s in samples],
+                            dtype=torch.float32, device=states.device)
+        contexts = [context | {"guidance": told} for context in contexts]
+    return Batch(states, sigmas, *contexts)

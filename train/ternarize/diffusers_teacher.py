@@ -1,0 +1,161 @@
+"""What the families have in common: a diffusers folder as a teacher and as a student.
+
+A family's own class says which classes it is made of, how it is called and how prompts are encoded;
+the interface is described in family.py.
+"""
+
+import hashlib
+import math
+
+import torch
+from transformers.utils import logging
+
+from export.errors import ExportError
+from export.families.family import ENCODER
+from export.layouts import home
+from export.opening import open_model
+from export.packing.formats import GROUP_STEP
+from export.packing.spec import LOWBIT
+from train.ternarize.folder import rounded_encoder, write_folder
+
+SAMPLED_BYTES = 1 << 20  # of the beginning and the end of each weight file, for the fingerprint
+
+
+class DiffusersTeacher:
+    transformer_class = None
+    encoder_classes = {}  # folder -> class
+    published_groups = (128,)
+    time_embedding = None  # the submodule that time and what else modulates go through
+    negative_prompt = None  # of classifier-free guidance
+
+    def __init__(self, source, steps=None, width=None, height=None):
+        self.folder = source.folder
+        self.model = open_model(source, text_encoder_bits=16)
+        layout, call = self.model.denoiser.layout, self.model.call
+        if layout.name != "unpacked":
+            folder = home(type(layout), self.model.denoiser.part.folder)
+            raise ExportError(f"{self.folder}: holds {folder}/, a packed model cannot teach")
+        self.size = width or call.width, height or call.height
+        patch = self.model.latents.pixels
+        for side in self.size:
+            if side % patch:
+                raise ExportError(f"the picture is {self.size[0]} x {self.size[1]}, expected "
+                                  f"multiples of {patch}")
+        specs = {name: s for name, s in layout.specs.items() if s.role == LOWBIT}
+        self.lowbit = list(specs)
+        self.group = widest_group(specs.values(), self.published_groups)
+        self.columns, self.rows = (side // patch for side in self.size)
+        self.config, self.guidance = self.model.denoiser.config, call.guidance
+        self.state_shape = (self.rows * self.columns, self.config.in_channels)
+        self.context_shapes = self.shapes(call.max_sequence_length)
+        self.sigmas = self.schedule(steps or call.num_inference_steps)
+
+    def fingerprint(self):
+        """A digest of the weight files' sizes and ends, and of what is drawn with them."""
+        digest = hashlib.sha256(repr((
+            self.size, self.sigmas.tolist(), self.context_shapes, self.guidance,
+            sorted(self.model.call.own.items()), self.model.sampler.config)).encode())
+        for component in ("transformer", *self.encoder_classes):
+            for path in sorted((self.folder / component).glob("*.safetensors")):
+                with path.open("rb") as file:
+                    digest.update(file.read(SAMPLED_BYTES))
+                    file.seek(max(0, path.stat().st_size - SAMPLED_BYTES))
+                    digest.update(file.read())
+                digest.update(str(path.stat().st_size).encode())
+        return digest.hexdigest()
+
+    def encoders(self, dtype, device, bits):
+        """folder -> module of each text encoder, rounded as a student of `bits` has it."""
+        logging.disable_progress_bar()
+        modules = {}
+        for part in self.model.family.parts:
+            if part.kind != ENCODER:
+                continue
+            kind = self.encoder_classes[part.folder]
+            module = kind.from_pretrained(self.folder / part.folder, dtype=dtype)
+            module = module.eval().requires_grad_(False)
+            weights = dict(module.named_parameters(remove_duplicate=False))
+            refuse_not_finite(self.folder / part.folder, weights)
+            if bits < 16:
+                for name, weight in rounded_encoder(self.model, part, bits):
+                    own = next(n for n in weights if f".{n}".endswith(f".{name}"))
+                    weights[own].copy_(weight)
+            modules[part.folder] = module.to(device)
+        return modules
+
+    def load_transformer(self):
+        model = self.transformer_class.from_pretrained(
+            self.folder / "transformer", torch_dtype=torch.float32, low_cpu_mem_usage=False
+        )
+        self.adapt(model)
+        weights = {n: p.detach().clone() for n, p in model.named_parameters()}
+        refuse_not_finite(self.folder / "transformer", weights)
+        refuse_lowbit(self.folder / "transformer", weights, self.lowbit)
+        return model.eval(), weights
+
+    def adapt(self, model):
+        """Changes that the stages need of diffusers' module."""
+
+    def prepare(self, transformer, dtype):
+        """The time embedding stays f32: near 1000 bf16 has steps of 4, the schedule finer ones."""
+        embed = getattr(transformer, self.time_embedding)
+        for child in transformer.children():
+            child.to(torch.float32 if child is embed else dtype)
+        for parameter in transformer.parameters(recurse=False):
+            parameter.data = parameter.data.to(dtype)
+        # Functions, which a copy of the transformer shares: methods it would copy with their class.
+        embed.register_forward_pre_hook(lambda *given: self.told(*given), with_kwargs=True)
+        embed.register_forward_hook(lambda module, inputs, output: to(output, dtype))
+        return transformer
+
+    def blocks(self, transformer):
+        return {name: module for name, module in transformer.named_modules()
+                if name.count(".") == 1 and "transformer_blocks." in name}
+
+    def units(self, transformer):
+        return [*self.blocks(transformer).values(), getattr(transformer, self.time_embedding)]
+
+    def stream(self, output):
+        """A block may return its streams (text, image) in two."""
+        return torch.cat(output, 1) if isinstance(output, tuple) else output
+
+    def told_guidance(self, states, contexts):
+        """f32 [B]: the embedded guidance, the pipeline's own where nothing else is asked for."""
+        usual = torch.full((len(states),), float(self.guidance.scale), device=states.device)
+        return contexts.get("guidance", usual)
+
+    def write(self, folder, bits, tensors, text_encoder_bits):
+        write_folder(folder, self.model, bits, self.group, tensors, text_encoder_bits)
+
+
+def widest_group(specs, published):
+    """The widest of the published groups that divides all inputs, or else the widest that does."""
+    columns = math.gcd(*(size for spec in specs for size in (spec.shape[1], spec.cut) if size))
+    choices = [group for group in range(GROUP_STEP, max(published) + 1, GROUP_STEP)
+               if columns % group == 0]
+    if not choices:
+        raise ExportError(f"the inputs of the low-bit weights have the common divisor {columns}, "
+                          f"expected a multiple of {GROUP_STEP}, as groups are")
+    return next((group for group in published if group in choices), choices[-1])
+
+
+def refuse_not_finite(folder, weights):
+    for name, weight in weights.items():
+        if not torch.isfinite(weight).all():
+            raise ExportError(f"{folder}: {name} holds NaN or infinity, expected finite weights; "
+                              "download the teacher again")
+
+
+def refuse_lowbit(folder, weights, names):
+    """Refuses weights of which every 16 inputs have one magnitude, zeros apart."""
+    for name in names:
+        sizes = weights[name].abs().unflatten(-1, (-1, GROUP_STEP))
+        on_grid = (sizes == 0) | (sizes == sizes.amax(-1, keepdim=True))
+        if sizes.any() and on_grid.all():
+            raise ExportError(f"{folder}: {name} is low-bit already, expected full-precision "
+                              "weights; take the model that this one was made from")
+
+
+def to(output, dtype):
+    return tuple(each.to(dtype) for each in output) if isinstance(output, tuple) else (
+        output.to(dtype))
