@@ -95,7 +95,8 @@ CALL = {"max_sequence_length": 24, "prompts": ["an old pine in the snow"]}
 def make_flux1(path, shape, variant="ternary", seed=0, **call):
     """Writes a checkpoint folder of diffusers'.
 
-    shape is a key of SHAPES, variant "ternary" or "binary"; call: more of trefoil.json.
+    shape is a key of SHAPES, variant "ternary", "binary" or None, in full
+    precision; call: more of trefoil.json.
     """
     spec = SHAPES[shape]
     positions = spec["clip"].get("max_position_embeddings", 77)
@@ -119,7 +120,8 @@ def make_flux1(path, shape, variant="ternary", seed=0, **call):
         joint_attention_dim=spec["t5"]["d_model"], **spec["transformer"])
     for module in (denoiser, encoder, encoder_2, vae):
         fill(module)
-    quantise_blocks(denoiser, variant, spec["group"])
+    if variant:
+        quantise_blocks(denoiser, variant, spec["group"])
     pipeline = FluxPipeline(FlowMatchEulerDiscreteScheduler(**spec["scheduler"]), vae, encoder,
                             tokenizer, encoder_2, tokenizer_2, denoiser)
     pipeline.to(torch.bfloat16).save_pretrained(path)

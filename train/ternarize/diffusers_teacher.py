@@ -6,6 +6,8 @@ the interface is described in family.py.
 
 import hashlib
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from transformers.utils import logging
@@ -22,11 +24,15 @@ SAMPLED_BYTES = 1 << 20  # of the beginning and the end of each weight file, for
 
 
 class DiffusersTeacher:
-    transformer_class = None
-    encoder_classes = {}  # folder -> class
-    published_groups = (128,)
-    time_embedding = None  # the submodule that time and what else modulates go through
-    negative_prompt = None  # of classifier-free guidance
+    transformer_class: Any
+    encoder_classes: dict[str, Any]  # folder -> class
+    published_groups: tuple[int, ...] = (128,)
+    time_embedding: str  # the submodule that time and what else modulates go through
+    negative_prompt: str | None = None  # of classifier-free guidance
+    step: Callable
+    shapes: Callable     # text tokens -> context_shapes
+    schedule: Callable   # steps -> sigmas
+    told: Callable       # a hook: what the time embedding is called with
 
     def __init__(self, source, steps=None, width=None, height=None):
         self.folder = source.folder

@@ -11,6 +11,7 @@ from export.errors import ExportError, shorten
 from export.families.call import Guidance
 from export.finding import find_model
 from export.source.configuration import Configuration
+from train.ternarize.flux1 import Flux1
 from train.ternarize.flux2 import Flux2
 
 Tensor = Any  # torch's, which this module does without
@@ -63,9 +64,11 @@ class Teacher(Protocol):
         """The student's whole folder."""
 
 
-# Called with the source and (steps, width, height), None for the model's own; refuses in one
-# sentence what it cannot read.
-FAMILIES: dict[str, Callable[..., Teacher]] = {"Flux2KleinPipeline": Flux2}
+# Classes of Teachers, called with the source and (steps, width, height), None for the model's own;
+# they refuse in one sentence what they cannot read.
+FAMILIES: dict[str, Any] = {
+    "Flux2KleinPipeline": Flux2, "FluxPipeline": Flux1,
+}
 
 
 def open_teacher(model: str, steps: int | None = None, width: int | None = None,
