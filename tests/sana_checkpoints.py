@@ -105,8 +105,8 @@ SCHEDULERS = {
 def make_sana(path, shape, variant="ternary", scheduler=None, seed=0, **call):
     """Writes a checkpoint folder of diffusers'.
 
-    shape is a key of SHAPES, variant "ternary" or "binary", scheduler a key of SCHEDULERS, by
-    default that of the pipeline; call: more of trefoil.json.
+    shape is a key of SHAPES, variant "ternary", "binary" or None, in full precision, scheduler a
+    key of SCHEDULERS, by default that of the pipeline; call: more of trefoil.json.
     """
     spec = SHAPES[shape]
     sprint = spec["transformer"].get("guidance_embeds", False)
@@ -120,7 +120,8 @@ def make_sana(path, shape, variant="ternary", scheduler=None, seed=0, **call):
     vae = AutoencoderDC(**spec["vae"])
     for module in (denoiser, encoder, vae):
         fill(module)
-    quantise_blocks(denoiser, variant, spec["group"])
+    if variant:
+        quantise_blocks(denoiser, variant, spec["group"])
     kind = SanaSprintPipeline if sprint else SanaPipeline
     usual = "scm" if sprint else "dpm"
     pipeline = kind(tokenizer, encoder, vae, denoiser, SCHEDULERS[scheduler or usual]())

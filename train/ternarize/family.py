@@ -13,6 +13,7 @@ from export.finding import find_model
 from export.source.configuration import Configuration
 from train.ternarize.flux1 import Flux1
 from train.ternarize.flux2 import Flux2
+from train.ternarize.sana import Sana
 
 Tensor = Any  # torch's, which this module does without
 Module = Any
@@ -67,7 +68,8 @@ class Teacher(Protocol):
 # Classes of Teachers, called with the source and (steps, width, height), None for the model's own;
 # they refuse in one sentence what they cannot read.
 FAMILIES: dict[str, Any] = {
-    "Flux2KleinPipeline": Flux2, "FluxPipeline": Flux1,
+    "Flux2KleinPipeline": Flux2, "FluxPipeline": Flux1, "SanaPipeline": Sana,
+    "SanaSprintPipeline": Sana,
 }
 
 
