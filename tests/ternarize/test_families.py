@@ -8,7 +8,7 @@ from export.errors import ExportError
 from export.opening import open_model
 from export.source.find import find
 from tests.ternarize.families import PROMPT, TEACHERS
-from tests.ternarize.teacher import finish, start
+from tests.ternarize.teacher import files, finish, start
 from train.ternarize import grid
 from train.ternarize.family import open_teacher
 from train.ternarize.trajectories import led_away, roll
@@ -90,6 +90,18 @@ def unpacked(packed, count):
     data = packed.parts["codes"].astype(np.int64)
     digits = np.stack([data // 3**i % 3 for i in range(5)], -1).reshape(-1)[:count]
     return torch.from_numpy((digits - 1).astype(np.int8))
+
+
+def test_a_sprint_broken_off_ends_the_same(prompts, tmp_path):
+    """Its sampler draws noise again at each step, which follows from the row and the step."""
+    teacher = TEACHERS["sprint"].write(tmp_path / "teacher")
+    words = ("--train-steps", 8, "--finish-steps", 2, "--reconstruct-steps", 2, "--save-minutes", 0)
+    finish(*start(teacher, prompts, tmp_path / "whole", *words))
+    for stop in (("draw with the teacher", 8), ("train", 6)):
+        with pytest.raises(KeyboardInterrupt):
+            finish(*start(teacher, prompts, tmp_path / "broken", *words, stop=stop))
+    finish(*start(teacher, prompts, tmp_path / "broken", *words))
+    assert files(tmp_path / "broken") == files(tmp_path / "whole")
 
 
 def test_a_teacher_with_nan_or_low_bit_weights_is_refused(small):
