@@ -24,6 +24,8 @@ def parse(arguments=None):
     add("--model", required=True, metavar="DIR|ORG/NAME[@REV]",
         help="the teacher: a full-precision diffusers folder or repository")
     add("--out", required=True, type=Path, metavar="DIR", help="where the student goes")
+    add("--component", choices=settings.COMPONENTS, default=settings.TRANSFORMER,
+        help="what of the model becomes low-bit (transformer)")
     add("--bits", required=True, choices=("ternary", "binary"))
     add("--prompts", required=True, type=Path, metavar="FILE", help="one prompt a line")
     add("--work", type=Path, metavar="DIR", help="checkpoints (default: OUT.work)")
@@ -40,10 +42,18 @@ def parse(arguments=None):
     run.add_argument("--scales", choices=("least-squares", "absmean"), default="least-squares",
                      help="of the first stage; absmean is for comparison")
     run.add_argument("--text-encoder-bits", type=int, choices=(4, 8, 16), default=4,
-                     help="of the student's text encoder; 16: as it is (default: 4)")
+                     help="of the student's text encoder, of its table of embeddings where the "
+                     "rest of it is low-bit; 16: as it is (default: 4)")
     run.add_argument("--compute", choices=("bf16", "f32"), default="bf16")
     run.add_argument("--no-checkpointing", action="store_false", dest="checkpointing",
                      help="keep all activations: faster, and takes more memory")
+    encoder = parser.add_argument_group("with --component text_encoder")
+    encoder.add_argument("--student-encoder", type=Path, metavar="DIR",
+                         help="a smaller encoder of the same kind that becomes the student")
+    encoder.add_argument("--denoiser", metavar="DIR",
+                         help="a model whose other parts the student's folder has (the teacher)")
+    encoder.add_argument("--prune", action="store_true",
+                         help="leave out the layers above the last one that is read")
     for name, kind, default, text in settings.numeric_fields():
         note = "" if default is None else f" ({default})"
         run.add_argument(settings.flag(name), type=kind, metavar="N", help=text + note)

@@ -10,12 +10,16 @@ from train.ternarize.files import refuse_foreign
 from train.ternarize.progress import Progress
 from train.ternarize.prompts import read_prompts
 from train.ternarize.run import Run
-from train.ternarize.settings import Settings, with_defaults
+from train.ternarize.settings import TEXT_ENCODER, Settings, with_defaults
 from train.ternarize.stages import run_stages, write_student
 
 
 def run(options):
     """Does what the command line asks. Raises ExportError."""
+    if options.component == TEXT_ENCODER:
+        from train.ternarize.text_encoder import command
+
+        return command.run(options)
     refuse_foreign(options.out)
     device = processes.start(options.device)
     progress = Progress(silent=processes.rank() != 0)
@@ -39,6 +43,12 @@ def make_run(options, device, progress):
     settings.check(processes.count())
     prompts = read_prompts(options.prompts, settings.held_out)
     family = open_teacher(options.model, options.steps, options.width, options.height)
+    work = prepare_work(options)
+    return Run(settings, family, prompts, work, device, progress, 60 * options.save_minutes)
+
+
+def prepare_work(options):
+    """The folder of checkpoints, without the one that --restart forgets. Raises ExportError."""
     work = options.work or options.out.with_name(options.out.name + ".work")
     if options.restart and processes.rank() == 0:
         for name in ("checkpoint", "checkpoint.previous", "checkpoint.partial"):
@@ -46,7 +56,7 @@ def make_run(options, device, progress):
     processes.wait()
     if work.exists() and not work.is_dir():
         raise ExportError(f"--work {work}: is a file, expected a folder")
-    return Run(settings, family, prompts, work, device, progress, 60 * options.save_minutes)
+    return work
 
 
 def read_settings(options):

@@ -68,6 +68,8 @@ class Average:
 class Descent:
     """One stage of training; its state goes into the run's checkpoint."""
 
+    OUTPUT = "velocity"  # what is compared with the teacher's, by its name in the curve
+
     def __init__(self, run):
         self.run, self.student, self.settings = run, run.student, run.settings
         self.steps = run.settings.steps(run.stage)
@@ -92,7 +94,7 @@ class Descent:
         while run.step < self.steps:
             curve.append(self.step(run.step))
             run.step += 1
-            run.progress.advance(run.step, curve[-1]["velocity"])
+            run.progress.advance(run.step, curve[-1][self.OUTPUT])
             run.save_when_due(self.state)
         self.average.apply()
 
@@ -138,14 +140,14 @@ class Descent:
         """Means over the step's samples and weights. Raises ExportError when not finite."""
         values = sum(values.numel() for values in self.student.values.values())
         counted = torch.tensor([*sums.tolist(), flips.item(), values], dtype=torch.float64)
-        velocity, feature, flips, values = processes.total(counted.to(self.run.device)).tolist()
-        velocity, feature = velocity / self.settings.batch, feature / self.settings.batch
-        if not math.isfinite(velocity + feature):
+        output, feature, flips, values = processes.total(counted.to(self.run.device)).tolist()
+        output, feature = output / self.settings.batch, feature / self.settings.batch
+        if not math.isfinite(output + feature):
             raise ExportError(
-                f"{self.run.stage}: the loss is {velocity} at step {step}, expected a finite one; "
+                f"{self.run.stage}: the loss is {output} at step {step}, expected a finite one; "
                 "go on from the last checkpoint with lower rates in another --work"
             )
-        return {"step": step, "loss": velocity + weight * feature, "velocity": velocity,
+        return {"step": step, "loss": output + weight * feature, self.OUTPUT: output,
                 "features": feature, "flips": flips / values, "rate": rate,
                 "blend": blend}
 

@@ -17,15 +17,19 @@ from train.ternarize.states import STAGE_NUMBER, TRAJECTORY, Sample, assemble
 
 def reconstruct(run):
     """Fits the blocks from number run.step on; a checkpoint is written between two blocks."""
+    reconstruct_on(run, calibration(run), run.teacher)
+
+
+def reconstruct_on(run, batches, teacher):
+    """Likewise, on these batches; teacher: the student's weights in full precision."""
     blocks = run.family.blocks(run.student.transformer)
-    teacher_blocks = list(run.family.blocks(run.teacher).values())
+    teacher_blocks = list(run.family.blocks(teacher).values())
     curve = run.record["curves"].setdefault("reconstruct", [])
-    batches = calibration(run)
     run.student.load()
     run.progress.begin("reconstruct", len(blocks), run.step)
     for number, (name, block) in list(enumerate(blocks.items()))[run.step :]:
         inputs = [recorded(run, run.student.transformer, block, batch)[0] for batch in batches]
-        targets = [recorded(run, run.teacher, teacher_blocks[number], batch)[1]
+        targets = [recorded(run, teacher, teacher_blocks[number], batch)[1]
                    for batch in batches]
         before, after = fit(run, name, block, inputs, targets)
         curve.append({"step": number, "block": name, "before": before, "after": after})
@@ -58,7 +62,7 @@ def recorded(run, transformer, block, batch):
         seen.append(((inputs, keywords), run.family.stream(output)))
 
     hook = block.register_forward_hook(keep, with_kwargs=True)
-    run.family.velocity(transformer, *batch.inputs(teacher=transformer is run.teacher))
+    run.compute(transformer, batch)
     hook.remove()
     return seen[0]
 

@@ -86,6 +86,10 @@ class Run:
             parameter.data = parameter.data.to(self.device)
         return processes.shard(transformer, self.family.units(transformer))
 
+    def compute(self, transformer, batch):
+        """What the teacher or the student says to a batch."""
+        return self.family.velocity(transformer, *batch.inputs(transformer is self.teacher))
+
     def refuse_other(self, identity):
         for key, value in self.identity.items():
             if identity.get(key) != value:

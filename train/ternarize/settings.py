@@ -9,6 +9,7 @@ from export.errors import ExportError
 
 STAGES = ("init", "reconstruct", "train", "finish")
 SKIPPABLE = STAGES[1:]
+COMPONENTS = TRANSFORMER, TEXT_ENCODER = "transformer", "text_encoder"
 # Binary is further from the teacher: it learns twice as long, half as fast, and from the features.
 DEFAULTS = {
     "ternary": {"train_steps": 20000, "rate": 2e-5, "feature_weight": 0.05},
@@ -23,6 +24,7 @@ def option(default, text, least=0):
 @dataclass(frozen=True)
 class Settings:
     bits: str
+    component: str = TRANSFORMER
     train_steps: int = option(None, "straight-through steps (20000; binary 40000)")
     rate: float = option(None, "peak learning rate of the latent weights (2e-5; binary 1e-5)")
     feature_weight: float = option(None, "weight of the block-feature loss (0.05; binary 0.15)")
@@ -42,6 +44,7 @@ class Settings:
     compute: str = "bf16"
     text_encoder_bits: int = 4
     checkpointing: bool = True
+    prune: bool = False
     skip: tuple = ()
 
     def check(self, processes):

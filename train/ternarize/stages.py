@@ -35,14 +35,14 @@ def finish(run):
 STAGES = {"init": init, "reconstruct": reconstruct, "train": learn, "finish": finish}
 
 
-def run_stages(run):
+def run_stages(run, stages=STAGES):
     """Every stage that is still to do; skipped ones leave no trace but their name."""
     while run.stage is not None:
         if run.stage in run.settings.skip:
             run.skip()
             continue
         run.begin()
-        STAGES[run.stage](run)
+        stages[run.stage](run)
         run.end()
 
 

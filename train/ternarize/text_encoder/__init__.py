@@ -1,0 +1,1 @@
+"""Text encoders made ternary or binary, from prompts alone: what --component text_encoder runs."""
