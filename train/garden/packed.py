@@ -34,16 +34,20 @@ def dequantise(words, scales, biases, bits, group):
     return (codes * scales.float()[..., None] + biases.float()[..., None]).view(rows, -1)
 
 
-def dense_tensors(path, bits, group):
-    """All tensors of a packed file in f32; each weight/scales/biases triple becomes one weight."""
+def dense_tensors(path, quantization):
+    """All tensors of a packed file in f32; each weight/scales/biases triple becomes one weight.
+
+    quantization: bits and group_size, and under a module's name its own.
+    """
     stored, tensors = load_file(path), {}
     for key, value in stored.items():
         module, _, kind = key.rpartition(".")
         if kind in ("scales", "biases"):
             continue
         if f"{module}.scales" in stored:
+            own = quantization.get(module, quantization)
             value = dequantise(value, stored[f"{module}.scales"], stored[f"{module}.biases"],
-                               bits, group)
+                               own["bits"], own["group_size"])
         tensors[key] = value.float()
     return tensors
 
@@ -53,10 +57,9 @@ def load_transformer(folder):
         return Flux2Transformer2DModel.from_pretrained(
             folder / "transformer", torch_dtype=torch.float32, low_cpu_mem_usage=False).eval()
     folder = folder / "transformer-packed-mflux"
-    quantization = read_json(folder / "quantization_config.json")
     model = Flux2Transformer2DModel.from_config(read_json(folder / "config.json"))
     model.load_state_dict(dense_tensors(folder / "diffusion_pytorch_model.safetensors",
-                                        quantization["bits"], quantization["group_size"]))
+                                        read_json(folder / "quantization_config.json")))
     return model.eval()
 
 
@@ -64,13 +67,12 @@ def load_text_encoder(folder):
     if (folder / "text_encoder").is_dir():
         return Qwen3ForCausalLM.from_pretrained(
             folder / "text_encoder", dtype=torch.float32).eval()
-    folder = folder / "text_encoder-mlx-4bit"
+    folder, = folder.glob("text_encoder-mlx-*bit")
     config = read_json(folder / "config.json")
     quantization = config.pop("quantization")
     config.pop("quantization_config", None)
     model = Qwen3ForCausalLM(Qwen3Config(**config))
-    tensors = dense_tensors(folder / "model.safetensors", quantization["bits"],
-                            quantization["group_size"])
+    tensors = dense_tensors(folder / "model.safetensors", quantization)
     tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
     model.load_state_dict(tensors)
     return model.float().eval()

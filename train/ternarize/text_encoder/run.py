@@ -70,7 +70,7 @@ class EncoderRun(Run):
             weights |= attach(module, self.family, wanted)
         stored = stored_table(self.family, own_table, settings.text_encoder_bits)
         if settings.checkpointing:
-            module.gradient_checkpointing_enable({"use_reentrant": False})
+            module.activation_checkpointing_enable({"use_reentrant": False})
         module = self.place(as_type(module, self.dtype))
         self.student = Student(
             module, weights, self.family.lowbit, self.family.group, settings.bits)
