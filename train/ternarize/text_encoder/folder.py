@@ -14,6 +14,7 @@ from export.source.configuration import Configuration
 from train.ternarize import grid
 from train.ternarize.files import save_tensors, write_json
 from train.ternarize.folder import packed_parts
+from train.ternarize.text_encoder.adapter import NAME, fold
 from train.ternarize.text_encoder.encoders import Encoder
 from train.ternarize.text_encoder.table import open_weights, table_parts
 
@@ -30,14 +31,20 @@ def write_folder(out, run, rest, tensors):
         copy(path, out / path.name)
     bits = grid.CODE_BITS[settings.bits]
     place = patterns(MlxAffine, part.folder)[1].rpartition("/")[0].replace("*", str(bits))
-    write_encoder(out / place, run.family, settings, tensors)
+    adapter = write_encoder(out / place, run.family, settings, tensors)
+    if adapter is not None:
+        denoiser = out / rest.denoiser.layout.checkpoint.folder.name
+        fold(out, denoiser, family.name, run.family, adapter)
 
 
 def write_encoder(folder, encoder, settings, tensors):
-    """The encoder's folder alone."""
+    """The encoder's folder alone. Returns the weight of an adapter that is among the tensors."""
     prefix, bits = encoder.kind.module.PREFIX, settings.bits
-    stored = {}
+    stored, adapter = {}, None
     for name, values, scales in tensors:
+        if name == NAME:
+            adapter = values
+            continue
         stored |= parts(prefix + name, values, scales, bits)
     rest, layers = unread(encoder, settings.prune)
     weights = open_weights(encoder)
@@ -60,6 +67,7 @@ def write_encoder(folder, encoder, settings, tensors):
             config["layer_types"] = config["layer_types"][:layers]
     write_json(folder / "config.json",
                config | {"quantization": own, "quantization_config": own})
+    return adapter
 
 
 def parts(key, values, scales, bits):
