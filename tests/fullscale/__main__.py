@@ -1,7 +1,7 @@
 """Writes a random checkpoint in a published layout, of a published model's size or tiny.
 
     python -m tests.fullscale LAYOUT VARIANT OUT [--family FAMILY] [--scale tiny]
-                              [--text-encoder mlx|bf16|hqq] [--hollow]
+                              [--text-encoder mlx|bf16|hqq|ternary|binary] [--hollow]
 
 flux2 (the default) is Bonsai Image 4B, sana Clark Air, sana-sprint Sprint 1.6B in its shapes,
 flux1-schnell and flux1-dev FLUX.1. With --hollow the files have every tensor's name, type and

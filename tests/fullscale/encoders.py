@@ -9,6 +9,8 @@ import torch
 from tests.fullscale.formats import Part, Scratch, bitstream, words, write_json, write_safetensors
 from tests.fullscale.model import TEXT_GROUP, round_bf16, widen_bf16
 
+LOWBIT_GROUP = 128  # inputs that share a scale in a ternary or binary encoder
+
 
 def write_mlx_encoder(model, folder, component="text_encoder"):
     about, parts = model.family.encoders[component], []
@@ -28,6 +30,52 @@ def write_mlx_encoder(model, folder, component="text_encoder"):
     write_json(folder / place / "config.json", model.configs[component] | quantization)
     write_safetensors(folder / place / "model.safetensors", parts, model.hollow)
     return place
+
+
+def write_lowbit_encoder(model, folder, component="text_encoder", bits=2):
+    """As train.ternarize writes one: ternary or binary linears, the embeddings in 4 bits; CLIP,
+
+    of which there is none, in 4 bits as a whole.
+    """
+    config, about = model.configs[component], model.family.encoders[component]
+    if config["architectures"] == ["CLIPTextModel"]:
+        return write_mlx_encoder(model, folder, component)
+    parts, quantization = [], {"bits": bits, "group_size": LOWBIT_GROUP}
+    for name, shape in model.encoders[component].items():
+        if len(shape) == 1 or name.endswith(about.whole):
+            parts.append(model.whole(name, shape, about.prefix))
+            continue
+        own, group = bits, LOWBIT_GROUP
+        base = about.prefix + name.removesuffix("weight")
+        if "embed" in name or "shared" in name:
+            own, group = 4, TEXT_GROUP
+            quantization[base[:-1]] = {"bits": own, "group_size": group}
+        groups, of = (shape[0], shape[1] // group), (model, name, shape, own)
+        parts += [
+            Part(f"{base}weight", "U32", words(*shape, own), partial(lowbit_words, *of)),
+            Part(f"{base}scales", "BF16", groups, partial(lowbit_scales, *of)),
+            Part(f"{base}biases", "BF16", groups, partial(lowbit_biases, *of)),
+        ]
+    place = f"{component}-mlx-{bits}bit"
+    write_json(folder / place / "config.json", config | {"quantization": quantization})
+    write_safetensors(folder / place / "model.safetensors", parts, model.hollow)
+    return place
+
+
+def lowbit_words(model, name, shape, bits):
+    codes = {1: 2, 2: 3, 4: 16}[bits]
+    return (bitstream(chunk % codes, bits) for chunk in model.text_codes(name, shape))
+
+
+def lowbit_scales(model, name, shape, bits):
+    step = 1 if bits == 4 else LOWBIT_GROUP // TEXT_GROUP
+    return (scales[:, ::step] for scales in model.text_scales(name, shape))
+
+
+def lowbit_biases(model, name, shape, bits):
+    share = {1: -0.5, 2: -1.0, 4: -7.5}[bits]
+    return (round_bf16(share * widen_bf16(scales))
+            for scales in lowbit_scales(model, name, shape, bits))
 
 
 def text_words(model, name, shape):
@@ -80,4 +128,5 @@ def hqq_state(model, name, shape, files):
     return {"W_q": packed, "meta": meta, "bias": None}
 
 
-ENCODERS = {"mlx": write_mlx_encoder, "bf16": write_bf16_encoder, "hqq": write_hqq_encoder}
+ENCODERS = {"mlx": write_mlx_encoder, "bf16": write_bf16_encoder, "hqq": write_hqq_encoder,
+            "ternary": write_lowbit_encoder, "binary": partial(write_lowbit_encoder, bits=1)}

@@ -19,6 +19,7 @@ from export.errors import ExportError
 from export.packing.spec import LINEAR, ROWS
 from export.source.configuration import Configuration
 from export.text_encoders import gemma2, qwen3, t5
+from train.ternarize.losses import features
 
 USUAL_GROUP, SMALLEST_GROUP = 128, 32  # a binary row fills whole words of 32 inputs
 LOOKED_AT = 64  # rows of a weight, for whether it is low-bit already
@@ -130,10 +131,12 @@ class Encoder:
     def rows(self, module, embedded, mask):
         """f32 [B, L, taps, D] of embedded tokens [B, L, D] and what attends, bool [B, L]."""
         keywords = {} if self.kind.module is t5 else {"use_cache": False}
-        output = module(inputs_embeds=embedded, attention_mask=mask.long(),
-                        output_hidden_states=True, **keywords)
-        *states, _ = output.hidden_states
-        states = [*states, output.last_hidden_state]  # after the final norm
+        below = sorted({tap for tap in self.taps if 0 < tap < self.depth})
+        blocks = list(self.blocks(module).values())
+        with features(self, [blocks[tap - 1] for tap in below]) as seen:
+            output = module(inputs_embeds=embedded, attention_mask=mask.long(), **keywords)
+        states = {0: embedded, self.depth: output.last_hidden_state}
+        states |= dict(zip(below, seen, strict=True))
         return torch.stack([states[tap].float() for tap in self.taps], 2)
 
 
