@@ -54,6 +54,9 @@ def parse(arguments=None):
                          help="a model whose other parts the student's folder has (the teacher)")
     encoder.add_argument("--prune", action="store_true",
                          help="leave out the layers above the last one that is read")
+    encoder.add_argument("--row-weights", choices=settings.ROW_WEIGHTS, default=settings.EVEN,
+                         help="what errors in the rows' channels count: all the same, or as the "
+                         "teacher's denoiser minds them (even)")
     for name, kind, default, text in settings.numeric_fields():
         note = "" if default is None else f" ({default})"
         run.add_argument(settings.flag(name), type=kind, metavar="N", help=text + note)

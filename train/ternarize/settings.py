@@ -9,6 +9,7 @@ from export.errors import ExportError
 
 STAGES = ("init", "reconstruct", "train", "finish")
 SKIPPABLE = STAGES[1:]
+ROW_WEIGHTS = EVEN, SENSITIVITY = "even", "sensitivity"  # of a text encoder
 COMPONENTS = TRANSFORMER, TEXT_ENCODER = "transformer", "text_encoder"
 # Binary is further from the teacher: it learns twice as long, half as fast, and from the features.
 DEFAULTS = {
@@ -45,6 +46,7 @@ class Settings:
     text_encoder_bits: int = 4
     checkpointing: bool = True
     prune: bool = False
+    row_weights: str = EVEN
     skip: tuple = ()
 
     def check(self, processes):

@@ -14,12 +14,14 @@ from train.ternarize.files import load_checkpoint
 from train.ternarize.grid import FITS
 from train.ternarize.reconstruct import reconstruct_on
 from train.ternarize.run import Run
+from train.ternarize.settings import SENSITIVITY
 from train.ternarize.states import STAGE_NUMBER
 from train.ternarize.student import Student
 from train.ternarize.text_encoder import figures
 from train.ternarize.text_encoder.adapter import attach, fit_adapter
 from train.ternarize.text_encoder.losses import EVEN, Weights, distances
 from train.ternarize.text_encoder.opening import Opened, fingerprint
+from train.ternarize.text_encoder.sensitivity import measure_weights
 from train.ternarize.text_encoder.table import stored_table
 from train.ternarize.text_encoder.texts import NEGATIVE_SHARE, Texts, read_texts
 
@@ -76,6 +78,8 @@ class EncoderRun(Run):
             module, weights, self.family.lowbit, self.family.group, settings.bits)
         tables = {self.teacher: table, self.original: own_table, module: stored}
         self.tables = {each: as_type(t, self.dtype).to(self.device) for each, t in tables.items()}
+        if settings.row_weights == SENSITIVITY:
+            self.weights = measure_weights(self)
         if saved is not None:
             self.restore(saved)
 
