@@ -82,6 +82,48 @@ def test_bits_and_groups_of_each_module(build, mlx, tmp_path, case):
         assert (site.weight(f"text_encoder.{name}") == formula(mlx / ENCODER, name)).all()
 
 
+LOWBIT = {"ternary": (2, -1.0), "binary": (1, -0.5)}  # bits, and a bias for each scale
+
+
+@pytest.mark.parametrize("kind", LOWBIT)
+@pytest.mark.parametrize("general", ["", "a bias", "a code"])
+def test_a_ternary_or_binary_linear_is_stored_as_such(build, mlx, tmp_path, kind, general):
+    """But not where one group's bias is another, or a code is 3; rows of a table never are."""
+    bits, share = LOWBIT[kind]
+    names = [name.removeprefix("model.").removesuffix("scales") + "weight"
+             for name in load(mlx / ENCODER / "model.safetensors") if name.endswith("scales")]
+    requantise(mlx / ENCODER, bits, dict.fromkeys(names, 32))
+
+    def change(tensors):
+        for base in [name.removesuffix(".scales") for name in tensors if name.endswith(".scales")]:
+            dtype, scales = tensors[f"{base}.scales"]
+            biases = (share * as_float(scales, dtype)).astype("<f4").view("<u4") >> 16
+            tensors[f"{base}.biases"] = ("BF16", biases.astype("<u2"))
+            if kind == "ternary":  # every code 3 becomes 1
+                words = tensors[f"{base}.weight"][1]
+                ones = words & words >> np.uint32(1) & np.uint32(0x55555555)
+                tensors[f"{base}.weight"] = ("U32", words & ~(ones << np.uint32(1)))
+        part, bit = {"a bias": ("biases", 1), "a code": ("weight", 3)}.get(general, ("biases", 0))
+        key = f"model.{DOWN.removesuffix('weight')}{part}"
+        dtype, values = tensors[key]
+        values = values.copy()
+        values[-1, -1] |= bit
+        tensors[key] = (dtype, values)
+
+    edit(mlx / ENCODER / "model.safetensors", change)
+    quantization(mlx / ENCODER, bits=bits, group_size=32)
+    site = built(build, mlx, tmp_path / "site")
+    tensors = site.manifest["tensors"]  # of the layers that are read
+    stored = {name: tensors[f"text_encoder.{name}"]["storage"] for name in names
+              if f"text_encoder.{name}" in tensors}
+    is_general = general == "a bias" or (general == "a code" and kind == "ternary")
+    assert stored.pop(EMBED) == f"affine{bits}"
+    assert stored.pop(DOWN) == (f"affine{bits}" if is_general else kind)
+    assert set(stored.values()) == {kind}
+    for name in (EMBED, DOWN):
+        assert (site.weight(f"text_encoder.{name}") == formula(mlx / ENCODER, name)).all()
+
+
 def whole_embedding(folder):
     values = Tiny(seed=9).floats(40, 64)
 

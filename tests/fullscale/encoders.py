@@ -49,7 +49,8 @@ def write_lowbit_encoder(model, folder, component="text_encoder", bits=2):
         base = about.prefix + name.removesuffix("weight")
         if "embed" in name or "shared" in name:
             own, group = 4, TEXT_GROUP
-            quantization[base[:-1]] = {"bits": own, "group_size": group}
+            name_read = base[:-1].replace("shared", "encoder.embed_tokens")
+            quantization[name_read] = {"bits": own, "group_size": group}
         groups, of = (shape[0], shape[1] // group), (model, name, shape, own)
         parts += [
             Part(f"{base}weight", "U32", words(*shape, own), partial(lowbit_words, *of)),
