@@ -17,8 +17,9 @@ from train.ternarize.text_encoder.run import STAGES
 # The last tap of "shallow" is below the last layer; "heads" has an instruction and a negative text.
 MODELS = {
     "qwen3": lambda path: make_checkpoint(path, "shallow", layout="unpacked"),
-    "gemma2": lambda path: make_sana(path, "heads", negative_prompt="grey, flat"),
-    "t5": lambda path: make_flux1(path, "dev"),
+    "gemma2": lambda path: make_sana(path, "heads", negative_prompt="grey, flat",
+                                     num_inference_steps=2, width=64, height=64),
+    "t5": lambda path: make_flux1(path, "dev", num_inference_steps=2, width=64, height=64),
 }
 SMALL = [
     "--component", "text_encoder", "--compute", "f32", "--device", "cpu", "--batch", "8",
