@@ -85,6 +85,7 @@ class Encoder:
         Raises ExportError for weights that cannot teach: not finite, or low-bit already.
         """
         logging.disable_progress_bar()
+        logging.set_verbosity_error()  # that the table stands apart is no fault
         model = self.kind.load.from_pretrained(
             self.folder, dtype=torch.float32, **dict.fromkeys(self.kind.keywords, 0.0)
         )
