@@ -47,6 +47,16 @@ def test_a_picture_of_another_size_is_refused(reader):
         reader.read(np.zeros((1, 64, 64, 3), np.uint8))
 
 
+def test_a_judge_of_larger_pictures_is_read_back(tmp_path):
+    torch.manual_seed(0)
+    classifier = judge.Classifier(256)
+    judge.save(classifier, tmp_path)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 3), np.uint8)
+    read = judge.load(tmp_path)
+    assert read.side == 256
+    assert np.array_equal(read.features(pictures), judge.Judge(classifier).features(pictures))
+
+
 def test_evaluation_prompts_are_fixed_and_half_of_them_unseen():
     prompts = evaluation_prompts(500)
     assert prompts[:100] == evaluation_prompts(100)

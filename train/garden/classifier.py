@@ -1,22 +1,24 @@
 """Trains the judge's classifier on renders, measures it on others and writes both down:
 
     python -m train.garden.classifier --out models/garden-judge
+    python -m train.garden.classifier --side 256 --out models/garden-judge-256 --vae FOLDER/vae
 
 Attributes are uniform and independent (`any_scene`), so every combination occurs, held-out pairs
 too. The pictures are degraded a little, as an autoencoder and a few sampling steps would.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLFlux2
+from diffusers import AutoencoderDC, AutoencoderKLFlux2
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from .autoencoder import decode, posterior, to_pictures
-from .draw import draw
+from .dataset import PAINTERS
 from .judge import Classifier, load, save, to_pixels
 from .precision import autocast
 from .scene import ATTRIBUTES, any_scene
@@ -28,10 +30,10 @@ RATE = 4e-3
 WEIGHT_DECAY = .02
 
 
-def renders(first, count, label):
-    """Pictures uint8 [count, 128, 128, 3] and classes i64 [count, attributes] of any_scene."""
+def renders(first, count, side, label):
+    """Pictures uint8 [count, side, side, 3] and classes i64 [count, attributes] of any_scene."""
     scenes = [any_scene(seed) for seed in range(first, first + count)]
-    pictures = np.stack([draw(scene) for scene in tqdm(scenes, label)])
+    pictures = np.stack([PAINTERS[side](scene) for scene in tqdm(scenes, label)])
     classes = [[values.index(getattr(scene, name)) for name, values in ATTRIBUTES.items()]
                for scene in scenes]
     return pictures, torch.tensor(classes)
@@ -40,7 +42,7 @@ def renders(first, count, label):
 def degrade(pixels, rng):
     """A third of the pictures blurred, a third halved in scale and back; noise, light and tint.
 
-    f32 [B, 3, 128, 128] in -1..1, each picture by another amount.
+    f32 [B, 3, side, side] in -1..1, each picture by another amount.
     """
     def uniform(low, high, channels=1):
         return torch.from_numpy(rng.uniform(low, high, (len(pixels), channels, 1, 1))).float()
@@ -53,12 +55,12 @@ def degrade(pixels, rng):
             + noise * uniform(0, .08))
 
 
-def train(scenes, epochs, seed=0):
+def train(scenes, epochs, side=128, seed=0):
     """A classifier trained on `scenes` renders."""
     torch.manual_seed(seed)
     rng = np.random.default_rng((seed, 6))
-    pictures, classes = renders(TRAIN_SEED, scenes, "renders")
-    classifier = Classifier().to(memory_format=torch.channels_last)
+    pictures, classes = renders(TRAIN_SEED, scenes, side, "renders")
+    classifier = Classifier(side).to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(classifier.parameters(), RATE, weight_decay=WEIGHT_DECAY)
     steps = scenes // BATCH * epochs
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps, pct_start=.15)
@@ -91,10 +93,21 @@ def round_trip(autoencoder, pictures, batch=20):
     """The pictures encoded and decoded: uint8 as they came."""
     rebuilt = []
     for start in tqdm(range(0, len(pictures), batch), "round trip"):
+        pixels = to_pixels(pictures[start:start + batch])
         with autocast():
-            mean, _ = posterior(autoencoder, to_pixels(pictures[start:start + batch]))
-            rebuilt.append(to_pictures(decode(autoencoder, mean).float()))
+            if isinstance(autoencoder, AutoencoderDC):
+                pixels = autoencoder.decoder(autoencoder.encoder(pixels))
+            else:
+                pixels = decode(autoencoder, posterior(autoencoder, pixels)[0])
+        rebuilt.append(to_pictures(pixels.float()))
     return np.concatenate(rebuilt)
+
+
+def load_autoencoder(folder):
+    """The autoencoder of a folder, of the class that its configuration names."""
+    name = json.loads((folder / "config.json").read_text())["_class_name"]
+    kind = AutoencoderDC if name == "AutoencoderDC" else AutoencoderKLFlux2
+    return kind.from_pretrained(folder).float().eval()
 
 
 def accuracies(judge, pictures, classes):
@@ -113,13 +126,14 @@ license: apache-2.0
 # Garden's judge
 
 A small convolutional classifier ({parameters:,} parameters, float32) that reads the eight
-attributes of a bonsai scene off a 128 x 128 picture. `train/garden/evaluate.py` judges generated
-pictures with it and measures the Frechet distance in its 160 pooled features. Trained from nothing
-by
+attributes of a bonsai scene off a {side} x {side} picture. `train/garden/evaluate.py` judges
+generated pictures with it and measures the Frechet distance in its 160 pooled features. Trained
+from nothing by
 
-    python -m train.garden.classifier --out models/garden-judge --scenes {scenes} --epochs {epochs}
+    python -m train.garden.classifier --side {side} --out {out} \\
+        --scenes {scenes} --epochs {epochs}
 
-on renders of `train/garden/draw.py` alone, attributes uniform and independent, with mild blur,
+on renders of `train/garden/{painter}` alone, attributes uniform and independent, with mild blur,
 noise, light and tint. It has never seen a generated picture and knows nothing but these scenes.
 
 Right readings over {count:,} renders with other seeds, and over the same ones after Garden's
@@ -145,6 +159,7 @@ def main():
                                      description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("models/garden-judge"))
+    parser.add_argument("--side", type=int, choices=PAINTERS, default=128, help="of the pictures")
     parser.add_argument("--scenes", type=int, default=10_000, help="renders to train on")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--test", type=int, default=2000, help="renders to measure on")
@@ -154,17 +169,18 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(1)
     if not args.measure:
-        save(train(args.scenes, args.epochs), args.out)
+        save(train(args.scenes, args.epochs, args.side), args.out)
     judge = load(args.out)
-    pictures, classes = renders(TEST_SEED, args.test, "unseen renders")
+    pictures, classes = renders(TEST_SEED, args.test, judge.side, "unseen renders")
     columns = {"renders": accuracies(judge, pictures, classes)}
-    autoencoder = AutoencoderKLFlux2.from_pretrained(args.vae).float().eval()
-    columns["after the autoencoder"] = accuracies(judge, round_trip(autoencoder, pictures), classes)
+    rebuilt = round_trip(load_autoencoder(args.vae), pictures)
+    columns["after the autoencoder"] = accuracies(judge, rebuilt, classes)
     shares = table(columns)
     print(shares)
     (args.out / "README.md").write_text(CARD.format(
         parameters=sum(p.numel() for p in judge.classifier.parameters()), scenes=args.scenes,
-        epochs=args.epochs, count=args.test, table=shares))
+        epochs=args.epochs, count=args.test, table=shares, side=judge.side, out=args.out,
+        painter="draw.py" if judge.side == 128 else "large"))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ classifier.py trains it on renders; it never sees a generated picture. Its poole
 the space in which evaluate.py measures the Frechet distance.
 """
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from .canvas import SIDE
 from .scene import ATTRIBUTES
 
 FILE = "classifier.safetensors"
@@ -24,12 +24,17 @@ def stage(inputs, outputs, stride):
 
 
 class Classifier(nn.Module):
-    """Pictures f32 [N, 3, 128, 128] in -1..1 to logits by attribute, {name: [N, values]}."""
+    """Pictures f32 [N, 3, side, side] in -1..1 to logits by attribute, {name: [N, values]}.
 
-    def __init__(self):
+    `side` is a multiple of 64; a larger picture's pixels become channels, so it costs no more.
+    """
+
+    def __init__(self, side=128):
         super().__init__()
-        self.trunk = nn.Sequential(nn.PixelUnshuffle(2), stage(12, 32, 2), stage(32, 48, 2),
-                                   stage(48, 64, 1), stage(64, 96, 2), stage(96, 96, 1))
+        self.side, patch = side, side // 64
+        self.trunk = nn.Sequential(nn.PixelUnshuffle(patch), stage(3 * patch * patch, 32, 2),
+                                   stage(32, 48, 2), stage(48, 64, 1), stage(64, 96, 2),
+                                   stage(96, 96, 1))
         # Lean and size are where things are, which the mean over the picture forgets.
         self.place = nn.Sequential(nn.Conv2d(96, 8, 1), nn.Flatten(), nn.Linear(8 * 64, 64),
                                    nn.ReLU())
@@ -47,10 +52,11 @@ class Classifier(nn.Module):
 
 
 class Judge:
-    """Reads pictures uint8 [N, 128, 128, 3] with a trained classifier."""
+    """Reads pictures uint8 [N, side, side, 3] with a trained classifier."""
 
     def __init__(self, classifier):
         self.classifier = classifier.float().eval()
+        self.side = classifier.side
 
     def read(self, pictures):
         """What each picture shows: a list of {attribute: value}."""
@@ -66,10 +72,10 @@ class Judge:
 
     @torch.inference_mode()
     def _run(self, function, pictures):
-        pictures = np.asarray(pictures)
-        if pictures.dtype != np.uint8 or pictures.shape[1:] != (SIDE, SIDE, 3):
+        pictures, side = np.asarray(pictures), self.side
+        if pictures.dtype != np.uint8 or pictures.shape[1:] != (side, side, 3):
             raise ValueError(f"Judge: pictures are {pictures.dtype} {list(pictures.shape)}, "
-                             f"expected uint8 [N, {SIDE}, {SIDE}, 3]")
+                             f"expected uint8 [N, {side}, {side}, 3]")
         return np.concatenate([
             function(self.classifier.features(to_pixels(pictures[start:start + BATCH]))).numpy()
             for start in range(0, len(pictures), BATCH)])
@@ -82,8 +88,10 @@ def to_pixels(pictures):
 
 def load(folder):
     """The judge of a folder that classifier.py wrote."""
-    classifier = Classifier()
-    classifier.load_state_dict(load_file(Path(folder) / FILE))
+    tensors = load_file(Path(folder) / FILE)
+    channels = tensors["trunk.1.0.weight"].shape[1]
+    classifier = Classifier(64 * math.isqrt(channels // 3))
+    classifier.load_state_dict(tensors)
     return Judge(classifier)
 
 
