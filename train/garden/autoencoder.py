@@ -52,16 +52,21 @@ def loss_of(model, pixels, generator):
     mean, log_variance = posterior(model, pixels)
     noise = torch.randn(mean.shape, generator=generator)
     error = decode(model, mean + (log_variance / 2).exp() * noise).float() - pixels
-    edges = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
     kl = (mean ** 2 + log_variance.exp() - 1 - log_variance).float().mean() / 2
-    return error.abs().mean() + 2 * (error ** 2).mean() + .5 * edges + KL_WEIGHT * kl
+    return picture_loss(error) + KL_WEIGHT * kl
 
 
-def crops(pictures, side, count, rng):
-    """Random crops f32 [count, 3, side, side]."""
+def picture_loss(error):
+    """L1 + L2 + L1 of the edges of what a rebuilt picture [B, 3, H, W] is off by."""
+    edges = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
+    return error.abs().mean() + 2 * (error ** 2).mean() + .5 * edges
+
+
+def crops(pictures, side, count, rng, grid=1):
+    """Random crops f32 [count, 3, side, side], at multiples of `grid` pixels."""
     chosen = []
     for index in rng.integers(len(pictures), size=count):
-        y, x = rng.integers(pictures.shape[1] - side + 1, size=2)
+        y, x = grid * rng.integers((pictures.shape[1] - side) // grid + 1, size=2)
         chosen.append(pictures[index, y:y + side, x:x + side])
     return to_pixels(np.stack(chosen))
 
@@ -70,8 +75,12 @@ def crops(pictures, side, count, rng):
 def psnr(model, count=32):
     """Mean PSNR in dB over held-out scenes, latents at the posterior's mean."""
     pixels = to_pixels(draw_range(HELD_OUT_SEED, count))
-    rebuilt = decode(model, posterior(model, pixels)[0]).clamp(-1, 1)
-    error = ((rebuilt - pixels) / 2).square().mean((1, 2, 3))
+    return decibels(decode(model, posterior(model, pixels)[0]), pixels)
+
+
+def decibels(rebuilt, pixels):
+    """Mean PSNR of pictures [B, 3, H, W] in -1..1."""
+    error = ((rebuilt.clamp(-1, 1) - pixels) / 2).square().mean((1, 2, 3))
     return float((-10 * error.log10()).mean())
 
 

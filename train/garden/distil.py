@@ -20,7 +20,6 @@ from .checkpoint import load_latest
 from .flow import Samples, mix, shifted
 from .networks import Networks
 from .precision import training_dtype
-from .tokenizer import tokenize
 
 RATES = 8e-4, 4e-4      # Muon, Adam
 # Place of a step in the schedule of four (u, from 1 to 0), its span, and how often it is taught:
@@ -72,7 +71,7 @@ def train(rank, workers, work, seconds, size):
     torch.manual_seed(0)
     samples = Samples(Path(work))
     trained = load_latest(work, "flow")["average"]
-    empty = tokenize(samples.tokenizer, [""])
+    empty = samples.tokenize([""])
     flow, student = Networks(training_dtype()), Networks(training_dtype())
     for networks in (flow, student):
         for name, parameter in networks.parameters().items():

@@ -33,14 +33,14 @@ def shifted(u, steps=STEPS):
     return shift * u / (1 + (shift - 1) * u)
 
 
-def sample_sigmas(count, rng):
+def sample_sigmas(count, rng, spread=shifted):
     """Stratified sigmas f32 [count] with the density of the sampler's own schedule."""
     u = (rng.permutation(count) + rng.random(count)) / count
-    return torch.from_numpy(shifted(u)).float()
+    return torch.from_numpy(spread(u)).float()
 
 
 def flow_loss(networks, latents, ids, mask, sigmas, noise):
-    """Mean squared velocity error; latents and noise f32 [B, 64 tokens, 64 channels]."""
+    """Mean squared velocity error; latents and noise f32 [B, 64 tokens, channels]."""
     velocity = networks.velocity(mix(latents, noise, sigmas), sigmas, networks.encode(ids, mask))
     return (velocity.float() - (noise - latents)).square().mean()
 
@@ -51,21 +51,25 @@ def mix(latents, noise, sigmas):
 
 
 class Samples:
-    """The training samples of a working folder."""
+    """The training samples of a working folder; tokenize(tokenizer, prompts) gives ids and mask."""
 
-    def __init__(self, work):
+    def __init__(self, work, tokenize=tokenize, spread=shifted):
         self.latents = Latents(work / "latents.npy", load_latest(work, "statistics"))
         self.tokenizer = AutoTokenizer.from_pretrained(work / "tokenizer")
+        self.spread, self._tokenize = spread, tokenize
+
+    def tokenize(self, prompts):
+        return self._tokenize(self.tokenizer, prompts)
 
     def batch(self, size, seed, first=0, last=None):
-        """Latents [B, 64, 64], ids and mask [B, 40], sigmas [B], noise [B, 64, 64] of a seed."""
+        """Latents [B, 64, C], ids and mask [B, 40], sigmas [B], noise [B, 64, C] of a seed."""
         rng = np.random.default_rng((seed, 4))
         indices = np.sort(rng.integers(first, last or len(self.latents) - HELD_OUT, size=size))
         prompts = [caption(random_scene(int(index)), rng) for index in indices]
         prompts = ["" if rng.random() < EMPTY else prompt for prompt in prompts]
         chosen = self.latents.tokens(indices)
         noise = torch.from_numpy(rng.standard_normal(chosen.shape, np.float32))
-        return chosen, *tokenize(self.tokenizer, prompts), sample_sigmas(size, rng), noise
+        return chosen, *self.tokenize(prompts), sample_sigmas(size, rng, self.spread), noise
 
     def held_out(self):
         """A fixed batch of scenes, captions, sigmas and noise that training never sees."""

@@ -1,8 +1,8 @@
 """The training loop that the flow and its distillation share.
 
-The networks compute in bf16; f32 masters hold the weights. Everything random in step n comes from
-n alone, so a resumed run continues as if never stopped. The schedule runs over wall clock, because
-that is what the machine gives.
+The networks may compute in bf16; f32 masters hold the weights. Everything random in step n comes
+from n alone, so a resumed run continues as if never stopped. The schedule runs over a clock, the
+wall's or the process's own, because that is what the machine gives.
 """
 
 import math
@@ -27,29 +27,29 @@ def rate_at(fraction):
     return min(fraction / .02, 1) * (.02 + .98 * (1 + math.cos(math.pi * way)) / 2)
 
 
-def split_parameters(masters):
-    """Names for Muon (hidden matrices) and for Adam (embeddings, modulations, norms, ends)."""
-    hidden = [name for name, p in masters.items() if p.ndim == 2 and "embed" not in name
-              and (name.startswith("text_encoder.") or "transformer_blocks." in name)]
-    return hidden, [name for name in masters if name not in hidden]
+def is_hidden(name, parameter):
+    """Whether Muon steps it: hidden matrices, not embeddings, modulations, norms and ends."""
+    return (parameter.ndim == 2 and "embed" not in name
+            and (name.startswith("text_encoder.") or "transformer_blocks." in name))
 
 
 class Run:
     """Masters, their moving average and the optimisers: all that a checkpoint holds.
 
-    `parameters` maps names to the parameters that compute; `rates` are the peaks of Muon and Adam.
+    `parameters` maps names to the parameters that compute; `rates` are the peaks of Muon and Adam;
+    hidden(name, parameter) says which are Muon's.
     """
 
-    def __init__(self, parameters, rates):
+    def __init__(self, parameters, rates, hidden=is_hidden):
         self.parameters, self.peaks = parameters, rates
         self.masters = {name: torch.nn.Parameter(p.detach().float().clone())
                         for name, p in parameters.items()}
         self.average = {name: p.detach().clone() for name, p in self.masters.items()}
-        hidden, rest = split_parameters(self.masters)
+        matrices = [p for name, p in self.masters.items() if hidden(name, p)]
+        rest = [p for name, p in self.masters.items() if not hidden(name, p)]
         self.optimisers = [
-            Muon([self.masters[name] for name in hidden], rates[0]),
-            torch.optim.AdamW([self.masters[name] for name in rest], rates[1],
-                              betas=(.9, .98), weight_decay=0, foreach=True)]
+            Muon(matrices, rates[0]),
+            torch.optim.AdamW(rest, rates[1], betas=(.9, .98), weight_decay=0, foreach=True)]
         self.step, self.seconds = 0, 0.0
 
     def state(self):
@@ -89,16 +89,16 @@ class Run:
                              [p.detach() for p in self.masters.values()], 1 - decay)
 
 
-def fit(run, name, work, seconds, rank, loss_at, validate):
-    """Train for `seconds` of wall clock in all, over every resumption.
+def fit(run, name, work, seconds, rank, loss_at, validate, clock=time.time, figure="loss"):
+    """Train for `seconds` by the clock in all, over every resumption.
 
-    loss_at(step) is this process's loss; validate() the held-out loss of what now computes.
+    loss_at(step) is this process's loss; validate() the held-out `figure` of what now computes.
     """
     if (state := load_latest(work, name)) is not None:
         run.restore(state)
         del state
-    before, start, saved_at, losses = run.seconds, time.time(), time.time(), []
-    while (elapsed := agree(before + time.time() - start)) < seconds:
+    before, start, saved_at, losses = run.seconds, clock(), time.time(), []
+    while (elapsed := agree(before + clock() - start)) < seconds:
         run.fill(run.masters)
         loss = loss_at(run.step)
         loss.backward()
@@ -112,14 +112,14 @@ def fit(run, name, work, seconds, rank, loss_at, validate):
                   f"{np.mean(losses[-PRINT_STEPS:]):.4f}", flush=True)
         if rank == 0 and time.time() - saved_at > SAVE_SECONDS:
             run.seconds, saved_at = elapsed, time.time()
-            checkpoint(run, name, work, validate)
+            checkpoint(run, name, work, validate, figure)
     if rank == 0:
         run.seconds = seconds
-        checkpoint(run, name, work, validate)
+        checkpoint(run, name, work, validate, figure)
 
 
-def checkpoint(run, name, work, validate):
-    """Save, and print the held-out loss of the averaged weights."""
+def checkpoint(run, name, work, validate, figure):
+    """Save, and print the held-out figure of the averaged weights."""
     save(work, name, run.state())
     run.fill(run.average)
-    print(f"{name} step {run.step}: held-out loss {validate():.4f}", flush=True)
+    print(f"{name} step {run.step}: held-out {figure} {validate():.4f}", flush=True)
