@@ -1,5 +1,5 @@
-"""Reads a model folder back into diffusers' Flux2KleinPipeline, in float32: the full-precision
-teacher, or a packed student, dequantised.
+"""Reads a model folder back into its diffusers pipeline, in float32: a full-precision teacher, or a
+packed student of Flux2KleinPipeline, dequantised.
 
 Independent of the ternariser's writer: bits, groups and shapes come from the files.
 """
@@ -14,6 +14,7 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     Flux2KleinPipeline,
     Flux2Transformer2DModel,
+    SanaSprintPipeline,
 )
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
@@ -81,16 +82,21 @@ def load_text_encoder(folder):
 def load_pipeline(folder):
     """The folder's pipeline in float32, and the call arguments of its trefoil.json."""
     folder = Path(folder)
+    arguments = {key: value for key, value in read_json(folder / "trefoil.json").items()
+                 if key not in ("sizes", "prompts")}
+    index = read_json(folder / "model_index.json")
+    if index["_class_name"] == "SanaSprintPipeline":
+        pipeline = SanaSprintPipeline.from_pretrained(folder, dtype=torch.float32)
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline, arguments | {"use_resolution_binning": False}
     pipeline = Flux2KleinPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler"),
         vae=AutoencoderKLFlux2.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval(),
         text_encoder=load_text_encoder(folder),
         tokenizer=AutoTokenizer.from_pretrained(folder / "tokenizer"),
         transformer=load_transformer(folder),
-        is_distilled=read_json(folder / "model_index.json")["is_distilled"])
+        is_distilled=index["is_distilled"])
     pipeline.set_progress_bar_config(disable=True)
-    arguments = {key: value for key, value in read_json(folder / "trefoil.json").items()
-                 if key not in ("sizes", "prompts")}
     return pipeline, arguments
 
 
