@@ -1,6 +1,7 @@
 """Judge models by 500 held-out prompts, half of them with combinations that training never saw:
 
     python -m train.garden.evaluate models/garden-{teacher,ternary,binary}
+    python -m train.garden.evaluate --judge models/garden-judge-256 FOLDER
 
 draws them with diffusers in float32, reads the pictures with the classifier of models/garden-judge,
 prints a Markdown table and writes quality.json, quality.md and a grid of 64 pictures a model.
@@ -13,17 +14,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import AutoencoderDC
 from PIL import Image
 from tqdm import tqdm
 
 from . import judge
 from .autoencoder import psnr
 from .caption import KEEP_CLEAR
-from .draw import draw
+from .dataset import HELD_OUT_SEED, PAINTERS, draw_range
 from .figures import frechet, mean_of_columns, share
 from .packed import draw_prompts, load_pipeline
 from .prompts import evaluation_prompts, grid_prompts
 from .report import table, weights
+from .sana import autoencoder as sana_autoencoder
 from .scene import ATTRIBUTES, Scene, held_out_pairs
 
 JUDGE = Path("models/garden-judge")
@@ -39,21 +42,22 @@ def grid(pictures):
     return Image.fromarray(np.concatenate(rows, 0))
 
 
-def render(prompt, seed):
+def render(prompt, seed, side):
     """A rendered picture that the prompt describes; what it leaves out is as in training."""
     rng = np.random.default_rng((seed, 9))
     chosen = {name: values[rng.integers(len(values))] for name, values in ATTRIBUTES.items()}
     # Nobody mentions clear weather: P(value | not named) is proportional to 1 - P(named | value).
     chosen["weather"] = rng.choice(ATTRIBUTES["weather"], p=np.array(
         [1 - KEEP_CLEAR, .05, .05]) / (1.1 - KEEP_CLEAR))
-    return draw(Scene(**(chosen | prompt.wanted), seed=seed))
+    return PAINTERS[side](Scene(**(chosen | prompt.wanted), seed=seed))
 
 
 def reference_features(prompts, reader, renders, first_seed):
     """The judge's features of `renders` renderings of each prompt."""
-    pictures = [render(prompt, first_seed + renders * i + k)
-                for i, prompt in enumerate(prompts) for k in range(renders)]
-    return reader.features(np.stack(pictures))
+    return np.concatenate([
+        reader.features(np.stack([render(prompt, first_seed + renders * i + k, reader.side)
+                                  for k in range(renders)]))
+        for i, prompt in enumerate(prompts)])
 
 
 def verdicts(pictures, prompts, reader):
@@ -91,14 +95,25 @@ def evaluate(folder, prompts, reader, reference, steps=None):
     pipeline, arguments = load_pipeline(folder)
     if steps:
         arguments["num_inference_steps"] = steps
+        if steps != 2 and "intermediate_timesteps" in arguments:
+            arguments["intermediate_timesteps"] = None      # which goes with two steps alone
     shown = grid_prompts()
     both = [*prompts, *shown]
     with tqdm(total=len(both), desc=folder.name, unit="picture") as progress:
         pictures = draw_prompts(pipeline, arguments, [prompt.text for prompt in both],
                                 [prompt.seed for prompt in both], progress)
     figures = score(pictures[:len(prompts)], prompts, reader, reference)
-    return figures | {"steps": arguments["num_inference_steps"], **weights(folder),
-                      "autoencoder_psnr": psnr(pipeline.vae)}, pictures[len(prompts):]
+    return figures | {
+        "steps": arguments["num_inference_steps"], **weights(folder),
+        "autoencoder_psnr": psnr_of(pipeline.vae, reader.side),
+    }, pictures[len(prompts):]
+
+
+def psnr_of(vae, side):
+    """Mean PSNR in dB over held-out renders that the autoencoder encoded and decoded."""
+    if isinstance(vae, AutoencoderDC):
+        return sana_autoencoder.psnr(vae, draw_range(HELD_OUT_SEED, 32, PAINTERS[side]))
+    return psnr(vae)
 
 
 def parse():

@@ -26,14 +26,15 @@ def weights(folder):
 
 
 def bits_per_weight(folder):
-    """Stored bits a weight of the linears inside the transformer's blocks."""
+    """Stored bits a weight of the linears and 1x1 convolutions inside the transformer's blocks."""
     bits = count = 0
     for path in sorted(Path(folder).glob("transformer*/*.safetensors")):
         with safe_open(path, "np") as file:
             keys = set(file.keys())
             for key in keys:
                 shape = file.get_slice(key).get_shape()
-                if "transformer_blocks." not in key or len(shape) != 2:
+                is_matrix = len(shape) == 2 or shape[2:] == [1, 1]
+                if "transformer_blocks." not in key or "table" in key or not is_matrix:
                     continue
                 bits += BITS[file.get_slice(key).get_dtype()] * shape[0] * shape[1]
                 if key.endswith(".weight"):
