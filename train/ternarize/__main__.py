@@ -36,6 +36,16 @@ def parse(arguments=None):
     add("--device", choices=("cpu", "cuda"), help="default: cuda where there is one")
     for name in ("steps", "width", "height"):
         add(f"--{name}", type=int, metavar="N", help="of the teacher's drawings (the model's own)")
+    dry = parser.add_argument_group("a plan of the run, before it")
+    dry.add_argument("--dry-run", action="store_true",
+                     help="print steps, FLOP, hours, memory and disk; no weight is loaded")
+    dry.add_argument("--gpus", type=int, default=1, metavar="N", help="that it is for (1)")
+    dry.add_argument("--teraflops", type=float, default=989, metavar="N",
+                     help="of a GPU at --compute (989, an H100's in bf16)")
+    dry.add_argument("--share", type=float, default=0.4, metavar="N",
+                     help="of them that a run reaches (0.4)")
+    dry.add_argument("--gigabytes", type=float, default=80, metavar="N",
+                     help="of a GPU's memory (80)")
     run = parser.add_argument_group("what the result depends on")
     run.add_argument("--skip", nargs="+", choices=settings.SKIPPABLE, default=[], metavar="STAGE",
                      help=f"stages to leave out: {', '.join(settings.SKIPPABLE)}")

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import fields
 
 from export.errors import ExportError
-from train.ternarize import processes
+from train.ternarize import plan, processes
 from train.ternarize.family import open_teacher
 from train.ternarize.files import refuse_foreign
 from train.ternarize.progress import Progress
@@ -20,6 +20,8 @@ def run(options):
         from train.ternarize.text_encoder import command
 
         return command.run(options)
+    if options.dry_run:
+        return print(plan_of(options))
     refuse_foreign(options.out)
     device = processes.start(options.device)
     progress = Progress(silent=processes.rank() != 0)
@@ -35,6 +37,18 @@ def run(options):
         last = own.record["stages"][-1]["summary"]
         print(f"{options.out}: {options.bits}, held-out velocity cosine {last['cosine']:.4f}, "
               f"relative error {last['error']:.4f}; figures in {options.out / 'report'}")
+
+
+def plan_of(options):
+    """What the run would take, as a text; no weight is loaded and nothing is written."""
+    settings = read_settings(options)
+    hardware = plan.Hardware(options.gpus, options.teraflops, options.share, options.gigabytes)
+    hardware.check()
+    settings.check(hardware.gpus)
+    prompts = read_prompts(options.prompts, settings.held_out)
+    family = open_teacher(options.model, options.steps, options.width, options.height)
+    counted = plan.make_plan(family, settings, prompts, hardware.gpus)
+    return plan.as_text(counted, family, settings, prompts, hardware)
 
 
 def make_run(options, device, progress):

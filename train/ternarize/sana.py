@@ -98,7 +98,7 @@ class Pointwise(nn.Linear):
     def of(cls, convolution):
         rows, columns = convolution.weight.shape[:2]
         own = cls(columns, rows, bias=convolution.bias is not None)
-        own.weight.data = convolution.weight.data.flatten(1)
+        own.weight = nn.Parameter(convolution.weight.data.flatten(1))
         own.bias = convolution.bias
         return own
 

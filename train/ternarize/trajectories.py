@@ -70,7 +70,7 @@ def draw(folder, family, teacher, prompts, settings, dtype, device, progress):
     count = len(prompts.texts)
     if done == count:
         return
-    bits = sorted({16, settings.text_encoder_bits}, reverse=True)
+    bits = encoder_bits(settings)
     encoders = [family.load_encoder(dtype, device, each) for each in bits]
     states, contexts = open_files(folder, family, request, len(encoders), done)
     size, away = settings.micro_batch, None
@@ -101,6 +101,12 @@ def draw(folder, family, teacher, prompts, settings, dtype, device, progress):
     processes.wait()
 
 
+def encoder_bits(settings):
+    """Of the encoders that prompts are read by: the teacher's, and the student's where it differs.
+    """
+    return sorted({16, settings.text_encoder_bits}, reverse=True)
+
+
 def rows_drawn(folder, request):
     """Prompts that an earlier run of the same request has drawn. Raises ExportError."""
     path = folder / "drawn.json"
@@ -123,12 +129,7 @@ def rows_drawn(folder, request):
 def open_files(folder, family, request, encoders, done):
     """The files of states, and of contexts by name; the first process makes those missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    count = request["count"]
-    prompts = count + (family.negative_prompt is not None)
-    states = (count * request["seeds"], len(family.sigmas), *family.state_shape)
-    shapes = {"states.npy": (np.float16, states)}
-    for name, shape in family.context_shapes.items():
-        shapes[context_file(name)] = (np.uint16, (prompts, encoders, *shape))
+    shapes = stored_arrays(family, request["count"], request["seeds"], encoders)
     if processes.rank() == 0 and not done:
         check_disk(folder, shapes.values())
         for name, (dtype, shape) in shapes.items():
@@ -137,6 +138,15 @@ def open_files(folder, family, request, encoders, done):
     opened = {name: np.load(folder / name, mmap_mode="r+") for name in shapes}
     return opened["states.npy"], {name: opened[context_file(name)]
                                   for name in family.context_shapes}
+
+
+def stored_arrays(family, prompts, seeds, encoders):
+    """File name -> (dtype, shape) of the drawings of so many prompts."""
+    said = prompts + (family.negative_prompt is not None)
+    states = (prompts * seeds, len(family.sigmas), *family.state_shape)
+    return {"states.npy": (np.float16, states)} | {
+        context_file(name): (np.uint16, (said, encoders, *shape))
+        for name, shape in family.context_shapes.items()}
 
 
 def context_file(name):

@@ -2,6 +2,7 @@
 
 import shutil
 
+from export.errors import ExportError
 from export.finding import find_model
 from export.opening import open_model
 from train.ternarize import processes
@@ -18,6 +19,9 @@ from train.ternarize.text_encoder.run import STAGES, EncoderRun
 
 def run(options):
     """Does what the command line asks. Raises ExportError."""
+    if options.dry_run:
+        raise ExportError("--dry-run plans the transformer's run, got --component text_encoder; "
+                          "leave one of the two out")
     refuse_foreign(options.out)
     device = processes.start(options.device)
     progress = Progress(silent=processes.rank() != 0)
