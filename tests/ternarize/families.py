@@ -11,7 +11,7 @@ PROMPT = "an old pine in the snow"
 
 @dataclass(frozen=True)
 class Small:
-    """A teacher of a shape; linears: its low-bit weights; group: what they share a scale in."""
+    """A teacher of a shape; linears: its low-bit weights; group: inputs that share a scale."""
 
     family: str
     shape: str
@@ -21,6 +21,7 @@ class Small:
     side: int
     scheduler: str | None = None
     call: tuple = ()
+    words: tuple = ()  # of the command line
 
     def write(self, path):
         """A diffusers folder whose block linears lie on no grid."""
@@ -37,7 +38,7 @@ class Small:
 
 TEACHERS = {
     "dev": Small("flux1", "dev", 14 + 2 * 6, 128, 3, 32),
-    "schnell": Small("flux1", "own", 14 + 6, 128, 3, 64),
+    "schnell": Small("flux1", "own", 14 + 6, 128, 3, 64, words=("--text-encoder-bits", 16)),
     "sana-dpm": Small("sana", "wide", 10, 160, 4, 64, call=(
         ("guidance_scale", 3.0), ("negative_prompt", "grey, flat"))),
     "sana-euler": Small("sana", "heads", 2 * 10, 112, 3, 64, "euler"),

@@ -25,7 +25,9 @@ def small(request, tmp_path_factory):
 def student(small, prompts, tmp_path_factory):
     """(finished Run, its folder) of a few steps."""
     out = tmp_path_factory.mktemp("student") / "student"
-    return finish(*start(small[1], prompts, out, "--train-steps", 8, "--finish-steps", 2)), out
+    name, folder = small
+    words = ("--train-steps", 8, "--finish-steps", 2, *TEACHERS[name].words)
+    return finish(*start(folder, prompts, out, *words)), out
 
 
 def test_it_draws_as_diffusers_does(small):

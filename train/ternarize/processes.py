@@ -13,13 +13,14 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 
 def start(device):
-    """Joins the processes that torchrun started. Returns this process's torch.device."""
+    """Joins the processes that torchrun started, once. Returns this process's torch.device."""
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if "RANK" not in os.environ:
         return torch.device(device)
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if device == "cuda" else "gloo")
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device == "cuda" else "gloo")
     return torch.device(device, int(os.environ["LOCAL_RANK"]) if device == "cuda" else None)
 
 
