@@ -26,7 +26,8 @@ def student(small, prompts, tmp_path_factory):
     """(finished Run, its folder) of a few steps."""
     out = tmp_path_factory.mktemp("student") / "student"
     name, folder = small
-    words = ("--train-steps", 8, "--finish-steps", 2, *TEACHERS[name].words)
+    words = ("--train-steps", 8, "--finish-steps", 2, "--rate", "2e-4", "--dense-rate", "2e-4",
+             *TEACHERS[name].words)
     return finish(*start(folder, prompts, out, *words)), out
 
 
