@@ -73,7 +73,8 @@ def test_every_stage_helps_and_the_folder_holds_what_was_trained(small, student)
     assert figures["reconstruct"]["error"] < figures["init"]["error"]
     assert figures["finish"]["error"] < figures["init"]["error"]
     run.student.load()
-    layout = open_model(find(str(out)).take(())).denoiser.layout
+    bits = run.settings.text_encoder_bits
+    layout = open_model(find(str(out)).take(()), text_encoder_bits=bits).denoiser.layout
     assert layout.name == "mlx-packed" and set(layout.grids) == set(run.family.lowbit)
     for name, values, scales in run.student.tensors():
         if scales is None:
