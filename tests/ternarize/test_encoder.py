@@ -183,7 +183,7 @@ def test_a_teacher_with_values_that_are_not_finite(model, prompts, tmp_path, cap
 
     folder = copy_with(model, tmp_path / "model", spoil)
     status, said = command(folder, prompts, tmp_path / "out", capsys)
-    assert status == 1 and f"{name} holds values that are not finite" in said
+    assert status == 1 and f"{name} holds NaN or infinity" in said
 
 
 def test_a_teacher_that_is_low_bit_already(model, prompts, tmp_path, capsys, whole):
@@ -196,7 +196,7 @@ def test_a_teacher_that_is_low_bit_already(model, prompts, tmp_path, capsys, who
 
     folder = copy_with(model, tmp_path / "model", quantise)
     status, said = command(folder, prompts, tmp_path / "out", capsys)
-    assert status == 1 and "the linears are low-bit already" in said
+    assert status == 1 and "is low-bit already, expected full-precision" in said
     status, said = command(whole[1], prompts, tmp_path / "out", capsys)
     part = whole[0].opened.part.folder
     assert status == 1 and f"no {part}/ with safetensors" in said
@@ -208,3 +208,10 @@ def test_pruning_leaves_one_layer_above_the_last_tap(kind, model, binary, whole)
     key = "num_layers" if kind == "t5" else "num_hidden_layers"
     total, depth = whole[0].family.total, whole[0].family.depth
     assert [config[key] for config in kept] == [total, min(total, depth + 1)]
+
+
+@pytest.mark.parametrize("asked", [["--trajectories", "drawn"], ["--steps", 4], ["--width", 64]],
+                         ids=lambda asked: asked[0])
+def test_what_concerns_drawings_alone_is_refused(asked, prompts, tmp_path, capsys):
+    status, said = command(tmp_path, prompts, tmp_path / "out", capsys, *asked)
+    assert status == 1 and f"{asked[0]} is of the transformer's run" in said

@@ -121,7 +121,7 @@ def test_no_weight_is_read_and_nothing_is_written(name, prompts, tmp_path, capsy
     (["--gpus", "0"], "--gpus is 0, expected more than 0"),
     (["--share", "-1"], "--share is -1.0, expected more than 0"),
     (["--gpus", "3"], "--batch is 8, expected a multiple of the 3 processes"),
-    (["--component", "text_encoder"], "--dry-run plans the transformer's run, got --component"),
+    (["--component", "text_encoder"], "--dry-run is of the transformer's run, got --component"),
 ])
 def test_what_cannot_be_planned(words, told, teacher, prompts, tmp_path, capsys):
     given = ["--model", teacher, "--out", tmp_path / "out", "--bits", "ternary",

@@ -4,7 +4,6 @@ A family's own class says which classes it is made of, how it is called and how 
 the interface is described in family.py.
 """
 
-import hashlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -19,8 +18,7 @@ from export.opening import open_model
 from export.packing.formats import GROUP_STEP
 from export.packing.spec import LOWBIT
 from train.ternarize.folder import rounded_encoder, write_folder
-
-SAMPLED_BYTES = 1 << 20  # of the beginning and the end of each weight file, for the fingerprint
+from train.ternarize.weights import fingerprint, refuse_lowbit, refuse_not_finite
 
 
 class DiffusersTeacher:
@@ -57,18 +55,11 @@ class DiffusersTeacher:
         self.sigmas = self.schedule(steps or call.num_inference_steps)
 
     def fingerprint(self):
-        """A digest of the weight files' sizes and ends, and of what is drawn with them."""
-        digest = hashlib.sha256(repr((
-            self.size, self.sigmas.tolist(), self.context_shapes, self.guidance,
-            sorted(self.model.call.own.items()), self.model.sampler.config)).encode())
-        for component in ("transformer", *self.encoder_classes):
-            for path in sorted((self.folder / component).glob("*.safetensors")):
-                with path.open("rb") as file:
-                    digest.update(file.read(SAMPLED_BYTES))
-                    file.seek(max(0, path.stat().st_size - SAMPLED_BYTES))
-                    digest.update(file.read())
-                digest.update(str(path.stat().st_size).encode())
-        return digest.hexdigest()
+        """A digest of the teacher and of how it is asked to draw."""
+        asked = (self.size, self.sigmas.tolist(), self.context_shapes, self.guidance,
+                 sorted(self.model.call.own.items()), self.model.sampler.config)
+        folders = (self.folder / name for name in ("transformer", *self.encoder_classes))
+        return fingerprint(folders, repr(asked))
 
     def encoders(self, dtype, device, bits):
         """folder -> module of each text encoder, rounded as a student of `bits` has it."""
@@ -143,23 +134,6 @@ def widest_group(specs, published):
         raise ExportError(f"the inputs of the low-bit weights have the common divisor {columns}, "
                           f"expected a multiple of {GROUP_STEP}, as groups are")
     return next((group for group in published if group in choices), choices[-1])
-
-
-def refuse_not_finite(folder, weights):
-    for name, weight in weights.items():
-        if not torch.isfinite(weight).all():
-            raise ExportError(f"{folder}: {name} holds NaN or infinity, expected finite weights; "
-                              "download the teacher again")
-
-
-def refuse_lowbit(folder, weights, names):
-    """Refuses weights of which every 16 inputs have one magnitude, zeros apart."""
-    for name in names:
-        sizes = weights[name].abs().unflatten(-1, (-1, GROUP_STEP))
-        on_grid = (sizes == 0) | (sizes == sizes.amax(-1, keepdim=True))
-        if sizes.any() and on_grid.all():
-            raise ExportError(f"{folder}: {name} is low-bit already, expected full-precision "
-                              "weights; take the model that this one was made from")
 
 
 def to(output, dtype):

@@ -10,6 +10,7 @@ from train.ternarize.command import prepare_work, read_settings
 from train.ternarize.files import REPORT, folder_bytes, refuse_foreign, replace_folder
 from train.ternarize.progress import Progress
 from train.ternarize.prompts import read_prompts
+from train.ternarize.settings import TEXT_ENCODER, flag
 from train.ternarize.stages import run_stages
 from train.ternarize.text_encoder.figures import write_report
 from train.ternarize.text_encoder.folder import write_folder
@@ -19,9 +20,7 @@ from train.ternarize.text_encoder.run import STAGES, EncoderRun
 
 def run(options):
     """Does what the command line asks. Raises ExportError."""
-    if options.dry_run:
-        raise ExportError("--dry-run plans the transformer's run, got --component text_encoder; "
-                          "leave one of the two out")
+    refuse_drawing(options)
     refuse_foreign(options.out)
     device = processes.start(options.device)
     progress = Progress(silent=processes.rank() != 0)
@@ -39,6 +38,14 @@ def run(options):
         print(f"{options.out}: {options.bits} text encoder, held-out row cosine "
               f"{last['cosine']:.4f}, relative error {last['error']:.4f}; figures in "
               f"{options.out / 'report'}")
+
+
+def refuse_drawing(options):
+    """An encoder learns without a drawing: what only concerns drawings is refused."""
+    for name in ("dry_run", "trajectories", "steps", "width", "height"):
+        if getattr(options, name):
+            raise ExportError(f"{flag(name)} is of the transformer's run, got --component "
+                              f"{TEXT_ENCODER}; leave one of the two out")
 
 
 def make_run(options, device, progress):

@@ -20,10 +20,9 @@ from export.packing.spec import LINEAR, ROWS
 from export.source.configuration import Configuration
 from export.text_encoders import gemma2, qwen3, t5
 from train.ternarize.losses import features
+from train.ternarize.weights import refuse_lowbit, refuse_not_finite
 
 USUAL_GROUP, SMALLEST_GROUP = 128, 32  # a binary row fills whole words of 32 inputs
-LOOKED_AT = 64  # rows of a weight, for whether it is low-bit already
-NARROWEST = 16  # inputs that share a scale at least, in every layout
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,8 @@ class Encoder:
         self.cut(model)
         model.train().requires_grad_(True)  # without dropout, only checkpointing tells them apart
         weights = {name: p.detach().clone() for name, p in model.named_parameters()}
-        self.check(weights | {self.table: table.weight})
+        refuse_not_finite(self.folder, weights | {self.table: table.weight})
+        refuse_lowbit(self.folder, weights, self.lowbit)
         return model, table.eval().requires_grad_(False), weights
 
     def cut(self, model):
@@ -106,15 +106,6 @@ class Encoder:
             stem.layers, stem.norm = stem.layers[: self.depth], nn.Identity()
             stem.config.num_hidden_layers = self.depth
             stem.config.layer_types = stem.config.layer_types[: self.depth]
-
-    def check(self, weights):
-        for name, weight in weights.items():
-            if not weight.isfinite().all():
-                raise ExportError(f"{self.folder}: {name} holds values that are not finite, "
-                                  "expected a teacher without any; download it again")
-        if all(is_low_bit(weights[name]) for name in self.lowbit):
-            raise ExportError(f"{self.folder}: the linears are low-bit already, {self.lowbit[0]} "
-                              "among them, expected a full-precision encoder as the teacher")
 
     def blocks(self, module):
         """By name, in the order of use."""
@@ -149,9 +140,3 @@ def widest_group(folder, widths):
         raise ExportError(f"{folder}: {name} has {widths[name]} inputs, expected a multiple of "
                           f"{SMALLEST_GROUP}, the fewest that share a scale")
     return group
-
-
-def is_low_bit(weight):
-    """Whether every few inputs of a row have one magnitude, or zero."""
-    runs = weight[:LOOKED_AT].unflatten(1, (-1, NARROWEST)).abs()
-    return bool(((runs == 0) | (runs == runs.amax(-1, keepdim=True))).all())

@@ -1,6 +1,5 @@
 """The teacher: a model's folder, which of its encoders is made low-bit, and what surrounds it."""
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +10,7 @@ from export.families.family import ENCODER, Part
 from export.finding import find_model
 from export.opening import open_model
 from train.ternarize.text_encoder.encoders import KINDS, Encoder
-
-SAMPLED_BYTES = 1 << 20  # of the beginning and the end of each weight file, for the fingerprint
+from train.ternarize.weights import fingerprint
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Opened:
         return call.max_sequence_length, self.encoder.taps, sorted(call.own.items())
 
     def fingerprint(self):
-        return fingerprint(self.encoder.folder, repr(self.call))
+        return fingerprint([self.encoder.folder], repr(self.call))
 
 
 def open_teacher(name):
@@ -82,15 +80,3 @@ def checked(encoder, wanted):
         raise ExportError(f"--student-encoder {encoder.folder}: vocab_size is {got}, expected "
                           f"the teacher's {least} or more, since both read one tokenizer's ids")
     return encoder
-
-
-def fingerprint(folder, also=""):
-    """A digest of the weight files' sizes and ends, and of a text."""
-    digest = hashlib.sha256(also.encode())
-    for path in sorted(Path(folder).glob("*.safetensors")):
-        with path.open("rb") as file:
-            digest.update(file.read(SAMPLED_BYTES))
-            file.seek(max(0, path.stat().st_size - SAMPLED_BYTES))
-            digest.update(file.read())
-        digest.update(str(path.stat().st_size).encode())
-    return digest.hexdigest()

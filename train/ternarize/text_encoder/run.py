@@ -20,10 +20,11 @@ from train.ternarize.student import Student
 from train.ternarize.text_encoder import figures
 from train.ternarize.text_encoder.adapter import attach, fit_adapter
 from train.ternarize.text_encoder.losses import EVEN, Weights, distances
-from train.ternarize.text_encoder.opening import Opened, fingerprint
+from train.ternarize.text_encoder.opening import Opened
 from train.ternarize.text_encoder.sensitivity import measure_weights
 from train.ternarize.text_encoder.table import stored_table
 from train.ternarize.text_encoder.texts import NEGATIVE_SHARE, Texts, read_texts
+from train.ternarize.weights import fingerprint
 
 
 @dataclass
@@ -40,7 +41,7 @@ class EncoderRun(Run):
     def identity(self):
         return self.settings.as_json() | {
             "teacher": self.opened.fingerprint(), "prompts": self.prompts.digest,
-            "student_encoder": fingerprint(self.family.folder),
+            "student_encoder": fingerprint([self.family.folder]),
             "processes": processes.count(), "device": self.device.type,
         }
 
