@@ -1,5 +1,6 @@
 """Text encoders made low-bit: rows as diffusers has them, runs, and folders that build.py reads."""
 
+import shutil
 import signal
 
 import numpy as np
@@ -160,8 +161,6 @@ def command(model, prompts, out, capsys, *more):
 
 def copy_with(model, folder, change):
     """A copy of a model whose encoder's tensors, by name, went through `change`."""
-    import shutil
-
     shutil.copytree(model, folder)
     for name in ("text_encoder_2", "text_encoder"):
         paths = sorted((folder / name).glob("*.safetensors"))

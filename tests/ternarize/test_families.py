@@ -65,6 +65,21 @@ def test_low_bit_weights_and_groups(small):
     assert held == set(family.lowbit) <= weights.keys()
 
 
+@pytest.mark.parametrize(("name", "asked", "told"), [
+    ("sana-euler", 112, None), ("sana-euler", 16, None),
+    ("sana-euler", 160, "--group is 160, .* expected one of 16, 32, 112, 224$"),
+    ("sprint", 128, "--group is 128, .* expected one of 16, 32, 64$"),
+])
+def test_a_group_that_is_asked_for(name, asked, told, tmp_path):
+    """Ragged ones are refused, with those that are not."""
+    folder = str(TEACHERS[name].write(tmp_path / name))
+    if told is None:
+        assert open_teacher(folder, group=asked).group == asked
+        return
+    with pytest.raises(ExportError, match=told):
+        open_teacher(folder, group=asked)
+
+
 def test_every_stage_helps_and_the_folder_holds_what_was_trained(small, student):
     """The folder is opened as a build opens it; its weights are the student's, bit for bit."""
     run, out = student

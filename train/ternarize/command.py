@@ -46,7 +46,8 @@ def plan_of(options):
     hardware.check()
     settings.check(hardware.gpus)
     prompts = read_prompts(options.prompts, settings.held_out)
-    family = open_teacher(options.model, options.steps, options.width, options.height)
+    family = open_teacher(options.model, options.steps, options.width, options.height,
+                          options.group)
     counted = plan.make_plan(family, settings, prompts, hardware.gpus)
     return plan.as_text(counted, family, settings, prompts, hardware)
 
@@ -56,7 +57,8 @@ def make_run(options, device, progress):
     settings = read_settings(options)
     settings.check(processes.count())
     prompts = read_prompts(options.prompts, settings.held_out)
-    family = open_teacher(options.model, options.steps, options.width, options.height)
+    family = open_teacher(options.model, options.steps, options.width, options.height,
+                          options.group)
     work = prepare_work(options)
     return Run(settings, family, prompts, work, device, progress, 60 * options.save_minutes)
 

@@ -32,7 +32,7 @@ class DiffusersTeacher:
     schedule: Callable   # steps -> sigmas
     told: Callable       # a hook: what the time embedding is called with
 
-    def __init__(self, source, steps=None, width=None, height=None):
+    def __init__(self, source, steps=None, width=None, height=None, group=0):
         self.folder = source.folder
         self.model = open_model(source, text_encoder_bits=16)
         layout, call = self.model.denoiser.layout, self.model.call
@@ -47,7 +47,7 @@ class DiffusersTeacher:
                                   f"multiples of {patch}")
         specs = {name: s for name, s in layout.specs.items() if s.role == LOWBIT}
         self.lowbit = list(specs)
-        self.group = widest_group(specs.values(), self.published_groups)
+        self.group = choose_group(specs.values(), self.published_groups, group)
         self.columns, self.rows = (side // patch for side in self.size)
         self.config, self.guidance = self.model.denoiser.config, call.guidance
         self.state_shape = (self.rows * self.columns, self.config.in_channels)
@@ -125,15 +125,22 @@ class DiffusersTeacher:
         write_folder(folder, self.model, bits, self.group, tensors, text_encoder_bits)
 
 
-def widest_group(specs, published):
-    """The widest of the published groups that divides all inputs, or else the widest that does."""
+def choose_group(specs, published, asked=0):
+    """The group that is asked for; else the widest published one that divides all inputs, else the
+
+    widest that does. Raises ExportError.
+    """
     columns = math.gcd(*(size for spec in specs for size in (spec.shape[1], spec.cut) if size))
-    choices = [group for group in range(GROUP_STEP, max(published) + 1, GROUP_STEP)
+    choices = [group for group in range(GROUP_STEP, columns + 1, GROUP_STEP)
                if columns % group == 0]
     if not choices:
         raise ExportError(f"the inputs of the low-bit weights have the common divisor {columns}, "
                           f"expected a multiple of {GROUP_STEP}, as groups are")
-    return next((group for group in published if group in choices), choices[-1])
+    if asked and asked not in choices:
+        raise ExportError(f"--group is {asked}, which does not divide the inputs of all low-bit "
+                          f"weights, expected one of {', '.join(map(str, choices))}")
+    usual = [group for group in choices if group <= max(published)]
+    return asked or next((group for group in published if group in usual), usual[-1])
 
 
 def to(output, dtype):

@@ -74,7 +74,7 @@ FAMILIES: dict[str, Any] = {
 
 
 def open_teacher(model: str, steps: int | None = None, width: int | None = None,
-                 height: int | None = None) -> Teacher:
+                 height: int | None = None, group: int = 0) -> Teacher:
     """The family object of a diffusers folder or repository. Raises ExportError."""
     source = find_model(model, text_encoder_bits=16)
     index = Configuration.read(source.folder / "model_index.json")
@@ -88,4 +88,4 @@ def open_teacher(model: str, steps: int | None = None, width: int | None = None,
                 f"{source.folder}: no {folder}/, expected the teacher's full-precision diffusers "
                 "folders; a packed model cannot teach"
             )
-    return family(source, steps, width, height)
+    return family(source, steps, width, height, group)

@@ -1,6 +1,7 @@
 """Figures of a student: its agreement with the teacher by sigma, and its weights by layer."""
 
 import math
+from itertools import product
 
 import numpy as np
 import torch
@@ -18,18 +19,20 @@ def held_out(run, rows):
     """Velocity cosine and relative error by sigma on held-out trajectories.
 
     rows: numbers of the trajectories. Returns {states, sigma, cosine, error} dicts, the teacher's
-    own states first. The student must be loaded.
+    own states first; with classifier-free guidance means over both branches. The student must be
+    loaded.
     """
     points = [("trajectory", i, float(s)) for i, s in enumerate(run.family.sigmas[:-1])]
     points += [("re-noised", None, sigma) for sigma in SIGMAS]
     sums = torch.zeros(len(points), 3, dtype=torch.float64)
     size, processes_count = run.settings.micro_batch, processes.count()
+    branches = (False, True) if run.family.negative_prompt is not None else (False,)
     for first in range(0, len(rows), size * processes_count):
         at = first + processes.rank() * size
         own = [(rows[min(i, len(rows) - 1)], i < len(rows)) for i in range(at, at + size)]
         counts = torch.tensor([float(real) for _, real in own], dtype=torch.float64)
-        for place, (_, step, sigma) in enumerate(points):
-            batch = held_out_batch(run, [row for row, _ in own], step, sigma)
+        for (place, (_, step, sigma)), negative in product(enumerate(points), branches):
+            batch = held_out_batch(run, [row for row, _ in own], step, sigma, negative)
             wanted = run.family.velocity(run.teacher, *batch.inputs(teacher=True))
             got = run.family.velocity(run.student.transformer, *batch.inputs())
             for column, figure in enumerate((cosine(got, wanted), relative_error(got, wanted))):
@@ -42,8 +45,11 @@ def held_out(run, rows):
     ]
 
 
-def held_out_batch(run, rows, step, sigma):
-    """States of the rows after `step` steps of the teacher, or re-noised to sigma."""
+def held_out_batch(run, rows, step, sigma, negative):
+    """States of the rows after `step` steps of the teacher, or re-noised to sigma; negative: read
+
+    with the negative prompt.
+    """
     if step is not None:
         states = run.trajectories.state(rows, step)
     else:
@@ -54,7 +60,7 @@ def held_out_batch(run, rows, step, sigma):
         x0 = run.trajectories.state(rows, -1)
         states = (1 - sigma) * x0 + sigma * torch.from_numpy(noise).to(x0)
     sigmas = torch.full((len(rows),), sigma, device=states.device)
-    contexts = (run.trajectories.context(rows, teacher) for teacher in (False, True))
+    contexts = (run.trajectories.context(rows, teacher, negative) for teacher in (False, True))
     return Batch(states, sigmas, *contexts)
 
 

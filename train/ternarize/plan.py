@@ -68,7 +68,7 @@ def make_plan(family, settings, prompts, processes=1):
     drawing = rows * steps * calls * forward.flop + len(prompts.texts) * encoders["flop"]
     stages = {"draw": (rows * steps, drawing)}
     measured = (settings.held_out * settings.seeds_per_prompt * (steps + len(SIGMAS))
-                * 2 * forward.flop)
+                * 2 * calls * forward.flop)
     for name in STAGES:
         if name not in settings.skip:
             count, flop = stage_flop(name, family, settings, forward, calls)

@@ -40,6 +40,7 @@ class Settings:
     seeds_per_prompt: int = option(1, "teacher trajectories for each prompt", 1)
     blend_share: float = option(0.25, "share of the training in which float weights fade out")
     average: float = option(0.999, "decay of the moving average of the trained weights; 0: none")
+    group: int = option(0, "inputs that share a scale; 0: what the family has published")
     seed: int = option(0, "of everything random")
     scales: str = "least-squares"
     compute: str = "bf16"

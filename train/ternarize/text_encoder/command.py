@@ -42,7 +42,7 @@ def run(options):
 
 def refuse_drawing(options):
     """An encoder learns without a drawing: what only concerns drawings is refused."""
-    for name in ("dry_run", "trajectories", "steps", "width", "height"):
+    for name in ("dry_run", "trajectories", "steps", "width", "height", "group"):
         if getattr(options, name):
             raise ExportError(f"{flag(name)} is of the transformer's run, got --component "
                               f"{TEXT_ENCODER}; leave one of the two out")
